@@ -1,0 +1,140 @@
+"""The arms that ``step_time.py`` compares: each a model with its optimiser, on an upstream of random weights.
+
+The upstream has the dimensions of wav2vec2 base and is written as an s3prl checkpoint into a temporary folder, so nothing is
+downloaded and the step runs through the same ``MaskedUpstream`` that training uses.
+"""
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from espnet_s3router.masks import MaskedTensor, zero_count
+from espnet_s3router.plugin.frontend import MaskedUpstream
+
+ROUTING = {"method": "routing", "sparsity": 0.1, "targets": "feed_forward"}
+ARMS: dict[str, dict[str, Any]] = {
+    "finetune": {"mask_conf": {"method": "finetune"}},
+    "finetune_cnn": {"mask_conf": {"method": "finetune", "train_cnn": True}},
+    "head_only": {"mask_conf": {"method": "head_only"}},
+    "routing": {"mask_conf": ROUTING},
+    "routing_all": {"mask_conf": {**ROUTING, "targets": "all"}},
+    "reference": {"mask_conf": {**ROUTING, "rounding": "reference"}},
+    "routing_cached": {"mask_conf": ROUTING, "cache_frozen": 256},
+    "routing_checkpointed": {"mask_conf": ROUTING, "recompute": True},
+}
+"""Options of ``MaskedUpstream`` by arm."""
+
+VOCABULARY = 32
+
+
+@dataclass(frozen=True)
+class Size:
+    """Dimensions of the upstream; the defaults are those of wav2vec2 base."""
+
+    convolutions: str = "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512, 2, 2)] * 2"
+    layers: int = 12
+    width: int = 768
+    feed_forward: int = 3072
+    heads: int = 12
+
+
+TINY = Size("[(8, 10, 5)] + [(8, 3, 2)] * 4 + [(8, 2, 2)] * 2", layers=2, width=16, feed_forward=32, heads=2)
+
+
+def write_upstream(folder: Path, size: Size) -> Path:
+    """Save an upstream of random weights as s3prl's ``wav2vec2_custom`` loads it; returns the path."""
+    from s3prl.upstream.wav2vec2.wav2vec2_model import Wav2Vec2Config, Wav2Vec2Model
+
+    options = {
+        "conv_feature_layers": size.convolutions,
+        "encoder_layers": size.layers,
+        "encoder_embed_dim": size.width,
+        "encoder_ffn_embed_dim": size.feed_forward,
+        "encoder_attention_heads": size.heads,
+        "final_dim": 256,
+    }
+    torch.manual_seed(0)
+    model = Wav2Vec2Model(Wav2Vec2Config(**options))
+    path = folder / "upstream.pt"
+    torch.save({"task_cfg": {"normalize": False}, "model_cfg": options, "model_weight": model.state_dict()}, path)
+    return path
+
+
+class SortedMask(nn.Module):
+    """Masking as the S3-Router authors wrote it (arXiv 2211.01522): every forward sorts all magnitudes."""
+
+    def __init__(self, scores: nn.Parameter, sparsity: float) -> None:
+        super().__init__()
+        self.scores = scores
+        self.zeros = zero_count(scores.numel(), sparsity, "reference")
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * _SortAndCut.apply(self.scores.abs(), self.zeros)
+
+
+class _SortAndCut(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, magnitude: Tensor, zeros: int) -> Tensor:
+        mask = magnitude.clone()
+        order = magnitude.flatten().sort().indices
+        mask.view(-1)[order[:zeros]] = 0
+        mask.view(-1)[order[zeros:]] = 1
+        return mask
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
+
+
+class Arm:
+    """One training run: frontend, linear CTC head and Adam; ``step`` is one update, in seconds."""
+
+    def __init__(self, name: str, checkpoint: Path, *, batch: int, seconds: float, device: str) -> None:
+        torch.manual_seed(1)
+        source = {"upstream": "wav2vec2_custom", "path_or_url": str(checkpoint)}
+        self.frontend = MaskedUpstream(frontend_conf=source, **ARMS[name]).to(device).train()
+        self.head = nn.Linear(self.frontend.output_size(), VOCABULARY, device=device)
+        if name == "reference":
+            self._use_authors()
+        trained = [p for module in (self.frontend, self.head) for p in module.parameters() if p.requires_grad]
+        self.adam = torch.optim.Adam(trained, lr=5e-5, betas=(0.9, 0.98))
+        self.device = device
+        self.audio = torch.randn(batch, int(16000 * seconds), device=device)
+        self.lengths = torch.full((batch,), self.audio.shape[1], device=device)
+        self.text = torch.randint(1, VOCABULARY, (batch, max(1, int(8 * seconds))), device=device)
+        self.selection_seconds = 0.0
+        """Of the last step."""
+
+    def _use_authors(self) -> None:
+        for module in self.frontend.modules():
+            if isinstance(module, nn.ModuleList) and len(module) and isinstance(module[0], MaskedTensor):
+                module[0] = SortedMask(module[0].scores, module[0].selector.sparsity)
+
+    @cached_property
+    def _masked(self) -> list[MaskedTensor]:
+        return list(self.frontend.attached.masks.values())
+
+    def step(self) -> float:
+        """Seconds of one update: mask selection, forward, backward, Adam."""
+        start = self._now()
+        for masked in self._masked:
+            masked.mask  # noqa: B018  selected here so that it can be timed; the forward finds it cached
+        self.selection_seconds = self._now() - start
+        features, lengths = self.frontend(self.audio, self.lengths)
+        scores = functional.log_softmax(self.head(features), dim=-1).transpose(0, 1)
+        text_lengths = torch.full_like(lengths, self.text.shape[1])
+        functional.ctc_loss(scores, self.text, lengths, text_lengths, zero_infinity=True).backward()
+        self.adam.step()
+        self.adam.zero_grad()
+        return self._now() - start
+
+    def _now(self) -> float:
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+        return time.perf_counter()

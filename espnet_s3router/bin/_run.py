@@ -1,0 +1,24 @@
+"""What the commands share: errors of input become a paragraph, not a traceback."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from espnet_s3router.errors import InputError
+
+
+def report_input_errors(main: Callable[..., Any]) -> Callable[..., Any]:
+    """Print an InputError and exit with code 2 when called as a command; raise it when called with arguments from Python."""
+
+    @wraps(main)
+    def wrapped(cmd: Any = None) -> Any:
+        try:
+            return main(cmd)
+        except InputError as error:
+            if cmd is not None:
+                raise
+            print(f"Error: {error}", file=sys.stderr)
+            sys.exit(2)
+
+    return wrapped

@@ -1,0 +1,18 @@
+"""``python -m espnet_s3router.bin.asr_inference``: ``espnet2.bin.asr_inference`` with masked upstreams; the same options."""
+
+from collections.abc import Sequence
+
+from espnet_s3router.bin._run import report_input_errors
+
+
+@report_input_errors
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Decode; InputError ends with one paragraph and exit code 2."""
+    import espnet_s3router.plugin  # noqa: F401  registers the frontend
+    from espnet2.bin.asr_inference import main as espnet_main
+
+    espnet_main(cmd=cmd)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Score initialisation: where the search for a mask begins.
+
+Only |s| selects and its straight-through gradient is zero at s = 0, so every init keeps all scores away from exact zero
+(binary inits of the authors' code leave each removed weight dead for good).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+INITS = (
+    "ori",
+    "ori_sampled",
+    "magnitude",
+    "kaiming_uniform",
+    "kaiming_normal",
+    "xavier_uniform",
+    "xavier_normal",
+    "constant",
+)
+
+
+def init_scores(weight: Tensor, init: str, *, scale: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+    """Scores (shape of ``weight``, float32, contiguous) by the named init.
+
+    ``ori`` is the order-preserving random initialisation of S3-Router in closed form, ``ori_sampled`` as the paper draws
+    it (Kaiming uniform magnitudes with random signs, sorted into the order of |W|); the first mask is then exactly the
+    magnitude mask while |s| has an even spread. ``magnitude`` is W / scale; ``constant`` has one magnitude with random signs.
+    """
+    if init not in INITS:
+        raise ValueError(f"init is {init!r}, expected one of {', '.join(INITS)}")
+    if scale <= 0:
+        raise ValueError(f"score scale is {scale}, expected a number above 0")
+    weight = weight.detach().to(torch.float32)
+    fan_in, fan_out = fans(weight)
+    if init == "ori":
+        scores = rank_magnitudes(weight).mul_(1.0 / math.sqrt(fan_in)) * random_signs(weight, generator)
+    elif init == "ori_sampled":
+        drawn = torch.rand(weight.numel(), generator=generator).div_(math.sqrt(fan_in)).sort().values
+        scores = torch.empty_like(drawn).scatter_(0, stable_order(weight), drawn).view(weight.shape)
+        scores = scores * random_signs(weight, generator)
+    elif init == "magnitude":
+        scores = weight / scale
+    elif init == "kaiming_uniform":
+        # a = sqrt(5), as torch.nn.Linear and the paper's code use it: U(-1/sqrt(fan_in), 1/sqrt(fan_in))
+        scores = uniform(weight, 1.0 / math.sqrt(fan_in), generator)
+    elif init == "kaiming_normal":
+        scores = torch.randn(weight.shape, generator=generator) * math.sqrt(2.0 / fan_in)
+    elif init == "xavier_uniform":
+        scores = uniform(weight, math.sqrt(6.0 / (fan_in + fan_out)), generator)
+    elif init == "xavier_normal":
+        scores = torch.randn(weight.shape, generator=generator) * math.sqrt(2.0 / (fan_in + fan_out))
+    else:
+        scores = random_signs(weight, generator) / math.sqrt(fan_in)
+    return away_from_zero(scores.contiguous())
+
+
+def fans(weight: Tensor) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight (out, in, *kernel); a vector counts as a single output."""
+    if weight.dim() < 2:
+        return max(weight.numel(), 1), 1
+    kernel = weight[0, 0].numel()
+    return weight.shape[1] * kernel, weight.shape[0] * kernel
+
+
+def stable_order(weight: Tensor) -> Tensor:
+    """Flat indices of the entries by ascending magnitude, ties by index (done once, at initialisation)."""
+    return weight.abs().flatten().argsort(stable=True)
+
+
+def rank_magnitudes(weight: Tensor) -> Tensor:
+    """(rank + 1/2) / N in (0, 1) for each entry, rank 0 being the smallest magnitude."""
+    numel = weight.numel()
+    levels = (torch.arange(numel, dtype=torch.float64) + 0.5).div_(numel).to(torch.float32)
+    return torch.empty(numel).scatter_(0, stable_order(weight), levels).view(weight.shape)
+
+
+def random_signs(weight: Tensor, generator: torch.Generator | None) -> Tensor:
+    """+1 or -1 with equal chance, shape of ``weight``."""
+    return torch.randint(0, 2, weight.shape, generator=generator, dtype=torch.float32).mul_(2.0).sub_(1.0)
+
+
+def uniform(weight: Tensor, bound: float, generator: torch.Generator | None) -> Tensor:
+    """U(-bound, bound), shape of ``weight``."""
+    return torch.rand(weight.shape, generator=generator).mul_(2.0 * bound).sub_(bound)
+
+
+def away_from_zero(scores: Tensor) -> Tensor:
+    """Scores that are exactly zero become the smallest normal number: still last in the ranking, but no longer dead."""
+    return torch.where(scores == 0, torch.full_like(scores, torch.finfo(scores.dtype).tiny), scores)

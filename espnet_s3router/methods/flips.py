@@ -1,0 +1,48 @@
+"""How much the masks move: the share of bits that flipped, which tells whether anything is being learned."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from espnet_s3router.masks import MaskedTensor
+
+HEADER = ("epoch", "site", "sparsity", "flipped_since_last", "flipped_since_start")
+
+
+@dataclass
+class FlipLog:
+    """Compares the masks of an upstream with those at the last call and at the start; bits are kept packed."""
+
+    masks: dict[str, MaskedTensor]
+    _start: dict[str, np.ndarray] = field(default_factory=dict)
+    _last: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Remember the present masks as the starting point."""
+        self._start = {name: _pack(masked) for name, masked in self.masks.items()}
+        self._last = dict(self._start)
+
+    def rows(self, epoch: int) -> list[tuple[int, str, float, float, float]]:
+        """One row per site (see HEADER, shares in [0, 1]) and a last one named ``all``; remembers the present masks."""
+        rows: list[tuple[int, str, float, float, float]] = []
+        totals = np.zeros(4)  # entries, zeros, flips since last, flips since start
+        for name, masked in self.masks.items():
+            now = _pack(masked)
+            numel = masked.scores.numel()
+            zeros = numel - _ones(now)
+            since_last, since_start = _ones(now ^ self._last[name]), _ones(now ^ self._start[name])
+            rows.append((epoch, name, zeros / numel, since_last / numel, since_start / numel))
+            totals += (numel, zeros, since_last, since_start)
+            self._last[name] = now
+        if rows:
+            _, zeros, since_last, since_start = totals / totals[0]
+            rows.append((epoch, "all", float(zeros), float(since_last), float(since_start)))
+        return rows
+
+
+def _pack(masked: MaskedTensor) -> np.ndarray:
+    return np.packbits(masked.mask.flatten().cpu().numpy())
+
+
+def _ones(packed: np.ndarray) -> int:
+    return int(np.bitwise_count(packed).sum())

@@ -1,0 +1,73 @@
+"""The table of methods: what a training run may do with an upstream."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
+from typing import Any
+
+from torch import nn
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.methods import adapters, config, masking, weights
+from espnet_s3router.methods.attached import Attached
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A row of the table."""
+
+    config: type
+    attach: Callable[[nn.Module, Any], Attached]
+    """Prepares a frozen upstream in place and says what is trained."""
+    masks: bool
+    """Whether the run ends with masks, and so has a sparsity."""
+    source: str
+
+
+METHODS: dict[str, Method] = {
+    "finetune": Method(
+        config=config.FinetuneConfig, attach=weights.finetune, masks=False, source="arXiv 2006.11477 sec. 4.3"
+    ),
+    "head_only": Method(
+        config=config.HeadOnlyConfig, attach=weights.head_only, masks=False, source="SUPERB, arXiv 2105.01051"
+    ),
+    "routing": Method(config=config.RoutingConfig, attach=masking.routing, masks=True, source="arXiv 2211.01522"),
+    "random": Method(config=config.FixedMaskConfig, attach=masking.random, masks=True, source="control"),
+    "magnitude": Method(config=config.FixedMaskConfig, attach=masking.magnitude, masks=True, source="control"),
+    "lora": Method(config=config.LoraConfig, attach=adapters.lora, masks=False, source="arXiv 2106.09685"),
+    "houlsby": Method(config=config.HoulsbyConfig, attach=adapters.houlsby, masks=False, source="arXiv 1902.00751"),
+    "bitfit": Method(config=config.BitfitConfig, attach=weights.bitfit, masks=False, source="arXiv 2106.10199"),
+}
+
+
+def resolve(mask_conf: Mapping[str, Any]) -> tuple[str, Any]:
+    """(method name, its validated configuration) of a ``mask_conf`` mapping; InputError says what is allowed."""
+    options = dict(mask_conf)
+    name = options.pop("method", None)
+    if name not in METHODS:
+        near = get_close_matches(str(name), METHODS, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise InputError(f"mask_conf: method is {name!r}, expected one of {', '.join(METHODS)}.{hint}")
+    kind = METHODS[name].config
+    allowed = [f.name for f in fields(kind)]
+    for key in options:
+        if key not in allowed:
+            near = get_close_matches(key, allowed, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise InputError(
+                f"mask_conf: key {key!r} is not an option of method {name}; allowed: {', '.join(allowed) or 'none'}.{hint}"
+            )
+    try:
+        return name, kind(**options)
+    except TypeError as error:  # a required key is missing, or a value has a type its check cannot compare
+        raise InputError(f"mask_conf of method {name}: {error}; options: {', '.join(allowed)}") from error
+
+
+def attach(upstream: nn.Module, mask_conf: Mapping[str, Any]) -> Attached:
+    """Freeze ``upstream`` (an s3prl expert), apply the method of ``mask_conf`` in place, and return its handle."""
+    name, configuration = resolve(mask_conf)
+    upstream.requires_grad_(False)
+    attached = METHODS[name].attach(upstream, configuration)
+    attached.method = name
+    attached.config = asdict(configuration)
+    return attached

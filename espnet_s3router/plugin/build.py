@@ -1,0 +1,105 @@
+"""Building an upstream through s3prl, and building it again when ESPnet's ``init:`` has overwritten it."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.upstreams import EMBEDDED
+
+if TYPE_CHECKING:
+    from espnet_s3router.plugin.frontend import MaskedUpstream
+
+
+def resolve_source(source: dict[str, Any]) -> tuple[str, str | None, dict[str, Any]]:
+    """(s3prl entry, path or url, extra configuration) of a ``frontend_conf`` block; InputError if nothing can be there."""
+    from s3prl.nn import S3PRLUpstream
+
+    name, path = source.get("upstream"), source.get("path_or_url")
+    if name in EMBEDDED:
+        name, folder = EMBEDDED[name]
+        path = str(folder)
+    available = S3PRLUpstream.available_names()
+    if name not in available:
+        from difflib import get_close_matches
+
+        near = get_close_matches(str(name), [*available, *EMBEDDED], n=5, cutoff=0.3)
+        raise InputError(f"frontend_conf: upstream is {name!r}, which s3prl does not know; near: {', '.join(near)}")
+    if path is not None and "://" not in str(path) and name.rsplit("_", 1)[-1] in ("custom", "local"):
+        hub_id = name.startswith("hf_") and str(path).count("/") == 1 and not str(path).startswith((".", "/"))
+        if not Path(path).exists() and not hub_id:
+            raise InputError(f"frontend_conf: path_or_url is {path!r}, and there is no such file or folder")
+    if path is None and name.endswith(("_custom", "_local", "_url")):
+        raise InputError(f"frontend_conf: upstream {name} needs path_or_url")
+    return name, path, source.get("extra_conf") or {}
+
+
+def load_upstream(source: dict[str, Any]) -> nn.Module:
+    """The ``S3PRLUpstream`` of a ``frontend_conf`` block, float32, in evaluation mode; InputError if it cannot be loaded."""
+    from s3prl.nn import S3PRLUpstream
+
+    name, path, extra = resolve_source(source)
+    # The expert of espnet_hubert cannot be given its configuration through s3prl's entry: it looks beside the checkpoint.
+    try:
+        upstream = S3PRLUpstream(
+            name, path_or_url=path, normalize=source.get("normalize", False), extra_conf=extra
+        )
+    except Exception as error:  # whatever a foreign loader raises on a file that is no upstream
+        raise InputError(
+            f"frontend_conf: upstream {name!r} could not be loaded from {path!r}: {type(error).__name__}: {error}. "
+            "Expected a checkpoint that s3prl loads under this name"
+        ) from error
+    quieten(upstream.upstream)
+    return upstream.float().eval()
+
+
+def quieten(expert: nn.Module) -> None:
+    """Switch off what makes a training-mode upstream drop layers or mask by itself: s3prl counts the layers it gets back,
+    and our own options (``layerdrop``, ``latent_masking``) work alike on every family."""
+    for module in expert.modules():
+        config = getattr(module, "config", None)
+        for owner in (module, config):
+            for name in ("layerdrop", "layer_drop"):
+                if isinstance(getattr(owner, name, None), float) and not isinstance(getattr(type(owner), name, None), property):
+                    setattr(owner, name, 0.0)
+        if getattr(config, "apply_spec_augment", False):
+            config.apply_spec_augment = False  # type: ignore[union-attr]
+        if getattr(module, "feature_grad_mult", None) is not None:
+            module.feature_grad_mult = 1.0  # type: ignore[assignment]
+
+
+def build_upstream(
+    source: dict[str, Any], *, fs: int | str, download_dir: str | None, layer: int, multilayer_feature: bool
+) -> tuple[nn.Module, nn.Module]:
+    """(upstream, featurizer) as ESPnet's S3prlFrontend has them."""
+    import humanfriendly
+    from s3prl.nn import Featurizer
+    from s3prl.util import download
+
+    rate = humanfriendly.parse_size(fs) if isinstance(fs, str) else fs
+    if rate != 16000:
+        raise InputError(f"frontend_conf: fs is {fs}, but s3prl's upstreams take 16 kHz audio: format it with --fs 16k")
+    if layer != -1 and multilayer_feature:
+        raise InputError("frontend_conf: layer and multilayer_feature exclude each other: remove one of them")
+    if download_dir is not None:
+        download.set_dir(download_dir)
+    upstream = load_upstream(source)
+    if layer != -1 and not 0 <= layer < upstream.num_layers:
+        raise InputError(f"frontend_conf: layer is {layer}, the upstream has {upstream.num_layers} (0 is the input)")
+    return upstream, Featurizer(upstream, layer_selections=None if layer == -1 else [layer])
+
+
+@torch.no_grad()
+def reload_upstream(frontend: "MaskedUpstream") -> None:
+    """Load the upstream and the method's initial state once more and copy both into ``frontend``, in place."""
+    from espnet_s3router.methods import attach
+
+    fresh = load_upstream(frontend.source)
+    attach(fresh.upstream, frontend.mask_conf)
+    frontend.upstream.load_state_dict(fresh.state_dict(), strict=True)
+    if hasattr(frontend.featurizer, "weights"):
+        frontend.featurizer.weights.zero_()  # equal weights after the softmax, as s3prl begins
+    logging.info(f"Reloaded {frontend.source.get('upstream')}")

@@ -1,0 +1,139 @@
+"""``MaskedUpstream``: ESPnet's s3prl frontend, of which a run learns only what its method says.
+
+In a user's YAML ``frontend: s3prl`` becomes ``frontend: masked_upstream`` with a ``mask_conf`` block; everything else stays.
+"""
+
+import logging
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from espnet2.asr.frontend.s3prl import S3prlFrontend
+from espnet_s3router.errors import InputError
+from espnet_s3router.methods import Attached, attach, resolve
+from espnet_s3router.plugin.build import build_upstream, reload_upstream
+from espnet_s3router.plugin.cache import ExtractorCache
+from espnet_s3router.plugin.checkpoint import SlimState
+from espnet_s3router.plugin.latent import LatentMasking, add_layerdrop
+from espnet_s3router.plugin.recompute import checkpoint_layers
+from espnet_s3router.upstreams import family_of
+
+DROPOUT = ("off", "upstream")
+AUTOCAST = (None, "bfloat16")
+
+
+class MaskedUpstream(S3prlFrontend):
+    """Waveform (batch, samples) at 16 kHz -> hidden states (batch, frames, dim) of an upstream with learned masks.
+
+    Args:
+        fs, frontend_conf, download_dir, multilayer_feature, layer: as in ESPnet's ``S3prlFrontend``; ``frontend_conf``
+            takes ``upstream`` (an s3prl name or one of ours, such as ``s3router_hubert_mini``) and ``path_or_url``.
+        mask_conf: the method and its options, see ``espnet_s3router.methods``.
+        latent_masking: time and channel masking of the latents while training (see ``LatentMasking``), None for none.
+        dropout: ``off`` keeps the upstream in evaluation mode while training, ``upstream`` lets its own dropouts act.
+        layerdrop: probability of skipping each Transformer layer while training.
+        cache_frozen: keep the output of the frozen convolutional frontend of each utterance (at most so many MiB).
+        recompute: activation checkpointing of the Transformer layers: less memory, about a third more time.
+        autocast: ``bfloat16`` runs the upstream's matrix products in that type; scores stay float32.
+
+    Raises:
+        InputError: an option or an upstream that cannot be used, before any training.
+    """
+
+    def __init__(
+        self,
+        fs: int | str = 16000,
+        frontend_conf: dict[str, Any] | None = None,
+        download_dir: str | None = None,
+        multilayer_feature: bool = False,
+        layer: int = -1,
+        mask_conf: dict[str, Any] | None = None,
+        latent_masking: dict[str, Any] | None = None,
+        dropout: str = "off",
+        layerdrop: float = 0.0,
+        cache_frozen: int = 0,
+        recompute: bool = False,
+        autocast: str | None = None,
+    ) -> None:
+        if dropout not in DROPOUT:
+            raise InputError(f"frontend_conf: dropout is {dropout!r}, expected one of {', '.join(DROPOUT)}")
+        if autocast not in AUTOCAST:
+            raise InputError(f"frontend_conf: autocast is {autocast!r}, expected bfloat16 or nothing")
+        if not mask_conf:
+            raise InputError("frontend_conf: mask_conf is missing, expected for example {method: routing, sparsity: 0.08}")
+        resolve(mask_conf)  # refuses bad options before a large upstream is loaded
+        nn.Module.__init__(self)  # not S3prlFrontend's: it would keep a deep copy of all weights
+
+        self.source = dict(frontend_conf or {})
+        self.upstream, self.featurizer = build_upstream(
+            self.source, fs=fs, download_dir=download_dir, layer=layer, multilayer_feature=multilayer_feature
+        )
+        self.multilayer_feature = multilayer_feature
+        self.layer = layer
+        self.frontend_type = "s3prl"
+        self.hop_length = self.featurizer.downsample_rate
+        self.tile_factor = self.source.get("tile_factor", 1)
+        self.featurizer.requires_grad_(multilayer_feature)  # unused weights would stall DDP
+
+        self.dropout = dropout
+        self.autocast = autocast
+        self.mask_conf = dict(mask_conf)
+        expert = self.expert
+        self.family = family_of(expert)
+        self.slim = SlimState(self, str(self.source.get("upstream")))  # fingerprints the weights as they came
+        self.attached: Attached = attach(expert, mask_conf)
+        self.slim.keep(self, self.attached)
+        self.latent = LatentMasking(expert, self.family, lambda: self.training, **(latent_masking or {}))
+        add_layerdrop(expert, self.family, lambda: self.training, layerdrop)
+        self.cache = self._build_cache(cache_frozen)
+        if recompute:
+            checkpoint_layers(expert, self.family)
+
+    @property
+    def expert(self) -> nn.Module:
+        """The s3prl expert, which all paths of families and methods are relative to."""
+        return self.upstream.upstream
+
+    def _build_cache(self, megabytes: int) -> ExtractorCache | None:
+        extractor = self.expert.get_submodule(self.family.extractor)
+        if not megabytes:
+            return None
+        if any(parameter.requires_grad for parameter in extractor.parameters()):
+            raise InputError(
+                "frontend_conf: cache_frozen needs a frozen convolutional frontend, but the method trains or masks it. "
+                "Set cache_frozen: 0, or leave conv out of targets and train_cnn"
+            )
+        if self.family.name == "torchaudio":
+            raise InputError("frontend_conf: cache_frozen does not work with torchaudio-style upstreams: set it to 0")
+        return ExtractorCache(extractor, megabytes)
+
+    def forward(self, input: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states (batch, frames, dim) and their lengths in frames; ``input`` (batch, samples), lengths in samples."""
+        self.latent.lengths = input_lengths
+        if self.cache is not None:
+            self.cache.lengths = input_lengths
+        mixed = torch.autocast(input.device.type, torch.bfloat16) if self.autocast else nullcontext()
+        trains = self.training and any(parameter.requires_grad for parameter in self.parameters())
+        with mixed, nullcontext() if trains else torch.no_grad():
+            feats, lengths = super().forward(input, input_lengths)
+        return feats.float(), lengths
+
+    def train(self, mode: bool = True) -> "MaskedUpstream":
+        """ESPnet calls this every epoch; a frozen upstream must not get its dropout back by it."""
+        super().train(mode)
+        if self.dropout == "off":
+            self.upstream.eval()
+        return self
+
+    def reload_pretrained_parameters(self) -> None:
+        """Undo ESPnet's ``init:``, which re-initialises every parameter of the model, upstream and scores included."""
+        reload_upstream(self)
+        logging.info("The weights of the upstream and the initial scores are back")
+
+    def bake_(self) -> None:
+        """Write W * M into plain weights, in place: from here on a plain upstream."""
+        from espnet_s3router.masks import bake
+
+        bake(self.expert)

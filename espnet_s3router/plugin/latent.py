@@ -1,0 +1,112 @@
+"""Time and channel masking of the latents, and layer drop, as the papers finetune with; alike on every family.
+
+Spans are drawn as in wav2vec 2.0 (arXiv 2006.11477 sec. 4.2 and app. A): about prob * size / length starts, spans may overlap.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.upstreams import Family
+
+
+def span_mask(batch: int, size: int, prob: float, length: int, valid: Tensor | None = None) -> Tensor:
+    """Boolean (batch, size), True where masked. ``valid`` (batch,) limits each row to its first entries.
+
+    The number of spans is prob * valid / length rounded at random; ``prob`` is thus the masked share if none overlapped.
+    """
+    mask = torch.zeros(batch, size, dtype=torch.bool)
+    for row in range(batch):
+        limit = size if valid is None else int(valid[row])
+        if limit <= 0:
+            continue
+        width = min(length, limit)
+        spans = int(prob * limit / length + float(torch.rand(())))
+        starts = torch.randperm(limit - width + 1)[:spans]
+        mask[row, (starts[:, None] + torch.arange(width)).flatten()] = True
+    return mask
+
+
+class LatentMasking:
+    """Replaces masked frames by the upstream's mask embedding and zeroes masked channels, in training only.
+
+    Args:
+        active: tells whether the model is training at this moment.
+        time_prob, time_length: share of frames and span in frames (papers: 0.65 to 0.75, 10).
+        channel_prob, channel_length: share of channels and span in channels (papers: 0.25 or 0.5, 64).
+    """
+
+    lengths: Tensor | None = None
+    """Samples of each utterance of the batch to come, set by the frontend."""
+
+    def __init__(
+        self,
+        expert: nn.Module,
+        family: Family,
+        active: Callable[[], bool],
+        *,
+        time_prob: float = 0.0,
+        time_length: int = 10,
+        channel_prob: float = 0.0,
+        channel_length: int = 64,
+        **unknown: Any,
+    ) -> None:
+        if unknown:
+            allowed = "time_prob, time_length, channel_prob, channel_length"
+            raise InputError(f"latent_masking: key {sorted(unknown)[0]!r} is unknown, expected {allowed}")
+        for name, prob in (("time_prob", time_prob), ("channel_prob", channel_prob)):
+            if not 0.0 <= prob <= 1.0:
+                raise InputError(f"latent_masking: {name} is {prob}, expected a share in [0, 1]")
+        for name, length in (("time_length", time_length), ("channel_length", channel_length)):
+            if length < 1:
+                raise InputError(f"latent_masking: {name} is {length}, expected a whole number from 1")
+        self.time_prob, self.time_length = time_prob, time_length
+        self.channel_prob, self.channel_length = channel_prob, channel_length
+        self.active = active
+        self._embedding = dict(expert.named_parameters()).get(family.mask_embedding)
+        if time_prob or channel_prob:
+            expert.get_submodule(family.latent).register_forward_hook(self._hook)
+
+    def _hook(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        if not self.active():
+            return None
+        if isinstance(output, tuple):
+            return (self.apply_to(output[0]), *output[1:])
+        return self.apply_to(output)
+
+    def apply_to(self, latents: Tensor) -> Tensor:
+        """Masked copy of ``latents`` (batch, frames, dim)."""
+        batch, frames, dim = latents.shape
+        valid = None
+        if self.lengths is not None and len(self.lengths) == batch:
+            valid = (self.lengths.cpu() * frames).div(int(self.lengths.max()), rounding_mode="floor")
+        if self.time_prob:
+            masked = span_mask(batch, frames, self.time_prob, self.time_length, valid).to(latents.device)
+            embedding = self._embedding
+            filler = latents.new_zeros(dim) if embedding is None else embedding.detach().to(latents.dtype)
+            latents = torch.where(masked[:, :, None], filler, latents)
+        if self.channel_prob:
+            masked = span_mask(batch, dim, self.channel_prob, self.channel_length).to(latents.device)
+            latents = latents.masked_fill(masked[:, None, :], 0.0)
+        return latents
+
+
+def add_layerdrop(expert: nn.Module, family: Family, active: Callable[[], bool], prob: float) -> None:
+    """Skip each Transformer layer with this probability while training: its output is replaced by its input, so the hooks
+    with which s3prl collects hidden states still see every layer (LayerDrop, arXiv 1909.11556)."""
+    if not 0.0 <= prob < 1.0:
+        raise InputError(f"frontend_conf: layerdrop is {prob}, expected a probability in [0, 1)")
+    if not prob:
+        return
+
+    def skip(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        if not active() or float(torch.rand(())) >= prob:
+            return None
+        hidden = args[0] if args else kwargs.get("hidden_states", kwargs.get("x"))
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    for layer in expert.get_submodule(family.layers):  # type: ignore[union-attr]
+        layer.register_forward_hook(skip, with_kwargs=True)

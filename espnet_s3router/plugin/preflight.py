@@ -1,0 +1,67 @@
+"""Checks before training starts: the space for checkpoints, and that a resumed run is the run that was begun."""
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+
+from espnet_s3router.errors import InputError
+
+# May differ between the runs of one experiment: where and how fast it runs, not what is learned.
+_FREE = {
+    "config", "print_config", "log_level", "dry_run", "iterator_type", "output_dir", "ngpu", "num_workers", "resume",
+    "max_epoch", "log_interval", "use_tensorboard", "use_matplotlib", "use_wandb", "keep_nbest_models", "version",
+    "nbest_averaging_interval", "num_att_plot", "multiprocessing_distributed", "distributed", "local_rank", "dist_rank",
+    "dist_world_size", "dist_backend", "dist_init_method", "dist_master_addr", "dist_master_port", "dist_launcher",
+    "dist_init_timeout", "dist_shutdown_timeout", "valid_max_cache_size", "max_cache_size", "max_cache_fd", "patience",
+    "required", "token_list", "train_dtype", "cudnn_benchmark",
+}  # fmt: skip
+
+
+def check_resume(args: argparse.Namespace) -> None:
+    """InputError when the output folder holds a checkpoint of another configuration; nothing is overwritten then."""
+    folder = Path(args.output_dir)
+    saved_config = folder / "config.yaml"
+    if not args.resume or not (folder / "checkpoint.pth").exists() or not saved_config.exists():
+        return
+    with saved_config.open(encoding="utf-8") as file:
+        saved: dict[str, Any] = yaml.safe_load(file)
+    # as the file would read after a round trip: tuples are lists there
+    now: dict[str, Any] = yaml.safe_load(yaml.safe_dump(_plain(vars(args))))
+    changed = sorted(key for key in (saved.keys() | now.keys()) - _FREE if saved.get(key) != now.get(key))
+    if changed:
+        key = changed[0]
+        raise InputError(
+            f"{folder} holds a run with another configuration: {key} was {saved.get(key)!r}, is {now.get(key)!r} now"
+            f"{f' (and {len(changed) - 1} more: {changed[1:6]})' if len(changed) > 1 else ''}. "
+            "Resume with the old configuration, or give the new one another folder (--asr_tag)"
+        )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key) if not isinstance(key, int | str) else key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def check_space(model: nn.Module, folder: str | Path, keep_nbest_models: int | list[int]) -> None:
+    """InputError when the disk cannot hold the checkpoints: one with optimiser state (trained parameters and two moments,
+    twice while it is replaced) and one model file per kept epoch plus the averages."""
+    kept = max(keep_nbest_models) if isinstance(keep_nbest_models, list) else keep_nbest_models
+    saved = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    needed = 3 * (saved + 2 * trained) + (kept + 3) * saved
+    place = Path(folder)
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise InputError(
+            f"{place} has {free / 2**20:.0f} MiB free, but the checkpoints need about {needed / 2**20:.0f} MiB. "
+            "Free some space, lower keep_nbest_models, or choose another --expdir"
+        )

@@ -1,0 +1,98 @@
+"""ESPnet's tasks with our hooks: learning rates per group, the method's step, checks before the start, safe checkpoints.
+
+A subclass, not a patch, because ESPnet pickles ``Task.main_worker`` by reference into the processes of multi-GPU runs:
+importing this module there registers the frontend.
+"""
+
+import argparse
+from typing import Any
+
+import torch
+from torch import nn
+
+import espnet_s3router.plugin  # noqa: F401  registers the frontend, in spawned processes too
+from espnet2.tasks.abs_task import optim_classes
+from espnet2.tasks.asr import ASRTask
+from espnet2.tasks.slu import SLUTask
+from espnet_s3router.errors import InputError
+from espnet_s3router.methods import Attached
+from espnet_s3router.plugin.frontend import MaskedUpstream
+from espnet_s3router.plugin.preflight import check_resume, check_space
+from espnet_s3router.plugin.trainer import S3RouterTrainer
+
+
+class _Hooks:
+    """What both tasks add to ESPnet's."""
+
+    trainer = S3RouterTrainer
+
+    @classmethod
+    def build_optimizers(cls, args: argparse.Namespace, model: nn.Module) -> list[torch.optim.Optimizer]:
+        """One optimiser with a group each for scores, weights of the upstream and the head.
+
+        ``optim_conf`` may hold ``weight_lr`` and ``head_lr`` beside ``lr``; both default to it.
+        """
+        frontend = getattr(model, "frontend", None)
+        if not isinstance(frontend, MaskedUpstream):
+            return super().build_optimizers(args, model)  # type: ignore[misc]
+        check_trainable(frontend)
+        options = dict(args.optim_conf)
+        if args.optim not in optim_classes:
+            raise InputError(f"optim is {args.optim!r}, expected one of {', '.join(sorted(optim_classes))}")
+        optimizer = optim_classes[args.optim](parameter_groups(model, options), **options)
+        install_step(optimizer, frontend.attached)
+        if getattr(args, "output_dir", None) and not args.dry_run:
+            check_space(model, args.output_dir, args.keep_nbest_models)
+        return [optimizer]
+
+    @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        if not (args.dry_run or args.collect_stats):
+            check_resume(args)
+        super().main_worker(args)  # type: ignore[misc]
+
+
+def parameter_groups(model: nn.Module, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Groups of trained parameters with their learning rates; takes ``weight_lr`` and ``head_lr`` out of ``options``."""
+    frontend: MaskedUpstream = model.frontend  # type: ignore[assignment]
+    default = options.get("lr", 1e-3)
+    rates = {"scores": default, "weights": options.pop("weight_lr", default), "head": options.pop("head_lr", default)}
+    scores = {id(masked.scores) for masked in frontend.attached.masks.values()}
+    inside = {id(parameter) for parameter in frontend.upstream.parameters()}
+    groups: dict[str, list[nn.Parameter]] = {name: [] for name in rates}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            kind = "scores" if id(parameter) in scores else "weights" if id(parameter) in inside else "head"
+            groups[kind].append(parameter)
+    return [{"params": params, "lr": rates[name]} for name, params in groups.items() if params]
+
+
+def check_trainable(frontend: MaskedUpstream) -> None:
+    """What the method trains must not have been frozen by ``freeze_param`` (``frontend.upstream`` holds the scores too)."""
+    frozen = [name for name, parameter in frontend.attached.trained.items() if not parameter.requires_grad]
+    if frozen:
+        raise InputError(
+            f"{len(frozen)} parameters that the method trains are frozen, for example {frozen[0]}. Remove freeze_param: "
+            "the frontend freezes the upstream by itself"
+        )
+
+
+def install_step(optimizer: torch.optim.Optimizer, attached: Attached) -> None:
+    """Call ``attached.step`` after every real update. The number of the update is read from the optimiser's state, so it
+    goes on after a resume."""
+    count = {"updates": 0}
+
+    def after(opt: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        steps = [int(state["step"]) for state in list(opt.state.values())[:1] if "step" in state]
+        count["updates"] = steps[0] if steps else count["updates"] + 1
+        attached.step(count["updates"])
+
+    optimizer.register_step_post_hook(after)
+
+
+class S3RouterASRTask(_Hooks, ASRTask):
+    """Speech recognition with a masked upstream."""
+
+
+class S3RouterSLUTask(_Hooks, SLUTask):
+    """Spoken language understanding with a masked upstream."""

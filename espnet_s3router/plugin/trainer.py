@@ -1,0 +1,118 @@
+"""ESPnet's trainer with checkpoints that survive a kill, and a log of how the masks move."""
+
+import logging
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet2.train.trainer import Trainer
+from espnet_s3router.methods.flips import HEADER, FlipLog
+
+CHECKPOINT = "checkpoint.pth"
+PREVIOUS = "checkpoint.previous.pth"
+
+
+class S3RouterTrainer(Trainer):
+    """``Trainer`` whose files appear whole or not at all."""
+
+    flips: FlipLog | None = None
+
+    @classmethod
+    def run(cls, model: Any, *args: Any, **kwargs: Any) -> None:
+        """As in ESPnet; see ``whole_files`` for what differs."""
+        options = kwargs["trainer_options"]
+        frontend = getattr(model, "frontend", None)
+        masks = frontend.attached.masks if hasattr(frontend, "attached") else {}
+        cls.flips = FlipLog(masks) if masks else None
+        if cls.flips is not None:
+            cls.flips.start()
+        folder = Path(options.output_dir)
+        if options.resume and not (folder / CHECKPOINT).exists() and (folder / PREVIOUS).exists():
+            os.link(folder / PREVIOUS, folder / CHECKPOINT)
+        with whole_files():
+            super().run(model, *args, **kwargs)
+
+    @staticmethod
+    def resume(checkpoint: str | Path, *args: Any, **kwargs: Any) -> None:
+        """Resume from ``checkpoint``, or from the one before it if that file is damaged."""
+        previous = Path(checkpoint).with_name(PREVIOUS)
+        if not zipfile.is_zipfile(checkpoint) and previous.exists():
+            logging.warning(f"{checkpoint} is damaged; going on from the checkpoint before it")
+            checkpoint = previous
+        Trainer.resume(checkpoint, *args, **kwargs)
+
+    @classmethod
+    def train_one_epoch(cls, *args: Any, **kwargs: Any) -> bool:
+        """One epoch, then a line on the masks and the rows of ``masks.tsv``."""
+        stopped = super().train_one_epoch(*args, **kwargs)
+        distributed = kwargs["distributed_option"]
+        if cls.flips is not None and (not distributed.distributed or distributed.dist_rank == 0):
+            epoch = kwargs["reporter"].epoch
+            rows = cls.flips.rows(epoch)
+            _, _, sparsity, since_last, since_start = rows[-1]
+            logging.info(
+                f"masks: sparsity {sparsity:.4f}, flipped {since_last:.3%} of the bits in this epoch, "
+                f"{since_start:.3%} since the start"
+            )
+            write_rows(Path(kwargs["options"].output_dir) / "masks.tsv", epoch, rows)
+        return stopped
+
+
+def write_rows(path: Path, epoch: int, rows: list[tuple[Any, ...]]) -> None:
+    """Add the rows of an epoch; rows of this or a later epoch, left by a run that was interrupted, are replaced."""
+    lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
+    kept = [line for line in lines if int(line.split("\t")[0]) < epoch]
+    new = ["\t".join(f"{cell:.6f}" if isinstance(cell, float) else str(cell) for cell in row) for row in rows]
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("\n".join(["\t".join(HEADER), *kept, *new]) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+@contextmanager
+def whole_files() -> Iterator[None]:
+    """Within the block ``torch.save`` to a path writes a temporary file, syncs it and renames it.
+
+    ESPnet saves ``checkpoint.pth`` before the model file of the epoch; a kill between the two would resume after an epoch
+    whose model is gone. So the new checkpoint is published only once that file is there, and the old one is kept beside it.
+    """
+    plain_save = torch.save
+    waiting: list[tuple[Path, Path]] = []
+
+    def save(obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:
+        if not isinstance(f, str | os.PathLike):
+            plain_save(obj, f, *args, **kwargs)
+            return
+        path = Path(f)
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                plain_save(obj, file, *args, **kwargs)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if path.name == CHECKPOINT:
+            waiting[:] = [(temporary, path)]
+            return
+        os.replace(temporary, path)
+        while waiting:
+            publish(*waiting.pop())
+
+    torch.save = save
+    try:
+        yield
+    finally:
+        torch.save = plain_save
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Put a finished checkpoint in place and keep the one before it."""
+    if path.exists():
+        os.replace(path, path.with_name(PREVIOUS))
+    os.replace(temporary, path)

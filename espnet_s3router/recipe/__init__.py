@@ -1,0 +1,1 @@
+"""What the recipe stages call: data directories, scoring, the results table, the sweep."""

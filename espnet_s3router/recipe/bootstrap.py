@@ -1,0 +1,146 @@
+"""How sure an error rate is: percentile bootstrap over utterances and seeds.
+
+Utterances are resampled with all seeds' decodings of them (the same words are hard for every seed); with
+several seeds the seeds are resampled too, independently of the utterances (Efron and Tibshirani 1993, ch. 13;
+paired over systems as in Bisani and Ney, ICASSP 2004). Few seeds understate the seeds' own variance by
+(S - 1)/S: three seeds give an interval, not a proof. Bounds are order statistics, never interpolated.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from espnet_s3router.errors import InputError
+
+NO_WORSE_MARGIN = 0.05  # relative; the project's contract for comparisons
+REPLICATES = 10_000
+_CHUNK = 4_000_000  # resampled utterances held at once, 32 MB of int64
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A statistic with its lower and upper bound, all in the unit of the statistic (rates: fractions)."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference(Interval):
+    """Relative difference of two error rates, (system - baseline) / baseline: -0.3 is 30 % fewer errors."""
+
+    @property
+    def better(self) -> bool:
+        """The interval lies below 0."""
+        return self.high < 0
+
+    @property
+    def worse(self) -> bool:
+        """The interval lies above 0."""
+        return self.low > 0
+
+    @property
+    def no_worse(self) -> bool:
+        """The upper bound is below +5 % relative. A difference can be both ``worse`` and ``no_worse``."""
+        return self.high < NO_WORSE_MARGIN
+
+    @property
+    def verdict(self) -> str:
+        """better, no worse, worse or inconclusive: the first of them that holds."""
+        names = {"better": self.better, "no worse": self.no_worse, "worse": self.worse}
+        return next((name for name, holds in names.items() if holds), "inconclusive")
+
+
+def error_rate_interval(
+    errors: np.ndarray,
+    lengths: np.ndarray,
+    *,
+    replicates: int = REPLICATES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Interval of the pooled error rate Σ errors / Σ reference tokens.
+
+    ``errors`` (seeds, utterances) or (utterances,): S + D + I; ``lengths`` (utterances,): reference tokens.
+    Raises InputError for shapes that do not fit and for references without a token.
+    """
+    errors, lengths = _checked(errors, lengths)
+    wrong, tokens = _resampled_sums(errors, lengths, replicates, seed)
+    rates = _rates(wrong, tokens, seed, stream=1)
+    value = errors.sum() / (len(errors) * lengths.sum())
+    return Interval(float(value), *_bounds(rates, level))
+
+
+def relative_difference(
+    errors: np.ndarray,
+    baseline: np.ndarray,
+    lengths: np.ndarray,
+    *,
+    paired_seeds: bool = True,
+    replicates: int = REPLICATES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Difference:
+    """Paired bootstrap of (rate - baseline rate) / baseline rate: both systems see the same resamples.
+
+    ``errors`` (seeds, utterances), ``baseline`` (baseline seeds, utterances), ``lengths`` (utterances,).
+    ``paired_seeds``: row i of both was trained with the same seed, so seeds are drawn together too; otherwise
+    the systems' seeds are drawn independently. Raises InputError where the baseline makes no error.
+    """
+    errors, lengths = _checked(errors, lengths)
+    baseline, _ = _checked(baseline, lengths)
+    if paired_seeds and len(errors) != len(baseline):
+        raise InputError(f"seeds cannot be paired: {len(errors)} of one system, {len(baseline)} of another.")
+    if baseline.sum() == 0:
+        raise InputError("the baseline makes no error: a relative difference to it is not defined.")
+    wrong, tokens = _resampled_sums(np.concatenate([errors, baseline]), lengths, replicates, seed)
+    rates = _rates(wrong[:, : len(errors)], tokens, seed, stream=1)
+    theirs = _rates(wrong[:, len(errors) :], tokens, seed, stream=1 if paired_seeds else 2)
+    # A resample in which the baseline makes no error: equal if neither does, infinitely worse otherwise.
+    undefined = np.where(rates > 0, np.inf, 1.0)
+    ratios = np.divide(rates, theirs, out=undefined, where=theirs > 0)
+    value = errors.mean(axis=0).sum() / baseline.mean(axis=0).sum() - 1
+    return Difference(float(value), *_bounds(ratios - 1, level))
+
+
+def _checked(errors: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Float arrays (seeds, utterances) and (utterances,), or InputError."""
+    errors, lengths = np.atleast_2d(np.asarray(errors, float)), np.asarray(lengths, float)
+    if errors.ndim != 2 or lengths.shape != errors.shape[1:] or not errors.size:
+        raise InputError(f"errors {errors.shape} and lengths {lengths.shape}: expected (seeds, n) and (n,).")
+    if errors.min() < 0 or lengths.min() < 0 or lengths.sum() == 0:
+        raise InputError("errors and lengths must not be negative, and one reference token must exist.")
+    return errors, lengths
+
+
+def _resampled_sums(
+    errors: np.ndarray, lengths: np.ndarray, replicates: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over resampled utterances: errors (replicates, seeds) and reference tokens (replicates,)."""
+    rng, utterances = np.random.default_rng([seed, 0]), len(lengths)
+    data = np.concatenate([errors, lengths[None]]).T  # (utterances, seeds + 1)
+    rows, sums = max(1, _CHUNK // utterances), []
+    for start in range(0, replicates, rows):
+        chunk = min(rows, replicates - start)
+        drawn = rng.integers(0, utterances, (chunk, utterances)) + utterances * np.arange(chunk)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=chunk * utterances)  # how often each was drawn
+        sums.append(times.reshape(chunk, utterances).astype(float) @ data)
+    joined = np.concatenate(sums)
+    return joined[:, :-1], joined[:, -1]
+
+
+def _rates(wrong: np.ndarray, tokens: np.ndarray, seed: int, *, stream: int) -> np.ndarray:
+    """Error rates (replicates,) with the seeds resampled; one ``stream`` draws the same seeds again."""
+    replicates, seeds = wrong.shape
+    rng = np.random.default_rng([seed, stream])
+    drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), replicates)  # (replicates, seeds)
+    # A draw of utterances without one reference token counts as one token, so that the rate is finite.
+    return (wrong * drawn).sum(axis=1) / (seeds * np.maximum(tokens, 1))
+
+
+def _bounds(values: np.ndarray, level: float) -> tuple[float, float]:
+    """The central ``level`` of the values: as many left out below as above."""
+    outside = int((1 - level) / 2 * len(values))
+    ordered = np.sort(values)
+    return float(ordered[outside]), float(ordered[-1 - outside])

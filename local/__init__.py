@@ -1,0 +1,1 @@
+"""Data preparation of each corpus, shared by the recipes: library functions, thin command lines."""
