@@ -1,0 +1,1 @@
+"""The command ``s3router``: parse, call one function, print."""

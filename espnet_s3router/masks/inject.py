@@ -56,6 +56,11 @@ class MaskedTensor(nn.Module):
         self._mask = None if mask is None else mask.to(device=self.scores.device, dtype=torch.bool)
         self._key = None
 
+    def touch(self) -> None:
+        """Let the next use select anew. For whatever changes the scores without raising their version counter: optimisers
+        with ``fused=True`` do (CPU, torch 2.12), and so does writing to ``scores.data``."""
+        torch.autograd.graph.increment_version(self.scores)
+
     def forward(self, weight: Tensor) -> Tensor:
         """Shape and dtype of ``weight``; the weight itself while masks are switched off."""
         if not self.enabled:

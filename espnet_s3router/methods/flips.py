@@ -19,8 +19,12 @@ class FlipLog:
 
     def start(self) -> None:
         """Remember the present masks as the starting point."""
-        self._start = {name: _pack(masked) for name, masked in self.masks.items()}
-        self._last = dict(self._start)
+        self.mark()
+        self._start = dict(self._last)
+
+    def mark(self) -> None:
+        """Remember the present masks as the last ones seen, after a resume."""
+        self._last = {name: _pack(masked) for name, masked in self.masks.items()}
 
     def rows(self, epoch: int) -> list[tuple[int, str, float, float, float]]:
         """One row per site (see HEADER, shares in [0, 1]) and a last one named ``all``; remembers the present masks."""

@@ -1,6 +1,9 @@
 """Building an upstream through s3prl, and building it again when ESPnet's ``init:`` has overwritten it."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,18 +45,69 @@ def load_upstream(source: dict[str, Any]) -> nn.Module:
     from s3prl.nn import S3PRLUpstream
 
     name, path, extra = resolve_source(source)
-    # The expert of espnet_hubert cannot be given its configuration through s3prl's entry: it looks beside the checkpoint.
     try:
-        upstream = S3PRLUpstream(
-            name, path_or_url=path, normalize=source.get("normalize", False), extra_conf=extra
-        )
+        with complete_float32(name):
+            upstream = S3PRLUpstream(
+                name, path_or_url=path, normalize=source.get("normalize", False), extra_conf=extra
+            )
+    except InputError:
+        raise
     except Exception as error:  # whatever a foreign loader raises on a file that is no upstream
         raise InputError(
             f"frontend_conf: upstream {name!r} could not be loaded from {path!r}: {type(error).__name__}: {error}. "
             "Expected a checkpoint that s3prl loads under this name"
         ) from error
+    if name in ("espnet_hubert_custom", "espnet_hubert_local"):
+        check_espnet_hubert(upstream.upstream, str(path))
     quieten(upstream.upstream)
     return upstream.float().eval()
+
+
+@contextmanager
+def complete_float32(name: str) -> Iterator[None]:
+    """Within the block transformers loads in float32 and refuses a checkpoint that lacks weights of the model.
+
+    transformers 5 loads in the type that the checkpoint's configuration names, and s3prl gives it float32 audio; weights
+    that a checkpoint lacks are drawn at random with no more than a warning.
+    """
+    if not name.startswith("hf_") or int(version("transformers").split(".")[0]) < 5:
+        yield
+        return
+    from transformers import PreTrainedModel
+
+    plain = PreTrainedModel.__dict__["from_pretrained"]
+
+    def from_pretrained(cls: type, *args: Any, **kwargs: Any) -> nn.Module:
+        kwargs = {"dtype": torch.float32, **kwargs, "output_loading_info": True}
+        model, report = plain.__func__(cls, *args, **kwargs)
+        # older checkpoints come without the embedding of masked frames; the method or its default draws one
+        refuse_missing(sorted(key for key in report["missing_keys"] if key != "masked_spec_embed"), str(args[:1]))
+        return model
+
+    PreTrainedModel.from_pretrained = classmethod(from_pretrained)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        PreTrainedModel.from_pretrained = plain
+
+
+def check_espnet_hubert(expert: nn.Module, path: str) -> None:
+    """ESPnet loads its HuBERT with strict=False: InputError when ``path`` lacks weights of the encoder. (Its config.yaml is
+    looked for beside the checkpoint: s3prl's entry drops the keyword that would name it.)"""
+    given = torch.load(path, map_location="cpu", weights_only=True)
+    given = given.get("module", given)
+    wanted = expert.get_submodule("model.wav2vec2").state_dict()
+    prefix = "encoder.hubert_pretrain_model.wav2vec2."
+    refuse_missing([key for key in wanted if prefix + key not in given], path)
+
+
+def refuse_missing(missing: list[str], path: str) -> None:
+    """InputError when there is anything in ``missing``, the names of weights that a checkpoint should have held."""
+    if missing:
+        raise InputError(
+            f"frontend_conf: {path} lacks {len(missing)} weights of the upstream, for example {missing[0]}; they would be "
+            "random. Expected a checkpoint of this architecture"
+        )
 
 
 def quieten(expert: nn.Module) -> None:

@@ -21,7 +21,9 @@ from espnet_s3router.plugin.recompute import checkpoint_layers
 from espnet_s3router.upstreams import family_of
 
 DROPOUT = ("off", "upstream")
-AUTOCAST = (None, "bfloat16")
+AUTOCAST = (None, "bfloat16", "auto")
+DEFAULT = {"method": "routing", "sparsity": 0.08}
+"""Where a configuration says nothing: the sparsity that was best at ten minutes and one hour in arXiv 2211.01522."""
 
 
 class MaskedUpstream(S3prlFrontend):
@@ -30,13 +32,14 @@ class MaskedUpstream(S3prlFrontend):
     Args:
         fs, frontend_conf, download_dir, multilayer_feature, layer: as in ESPnet's ``S3prlFrontend``; ``frontend_conf``
             takes ``upstream`` (an s3prl name or one of ours, such as ``s3router_hubert_mini``) and ``path_or_url``.
-        mask_conf: the method and its options, see ``espnet_s3router.methods``.
+        mask_conf: the method and its options, see ``espnet_s3router.methods``; routing at sparsity 0.08 by default.
         latent_masking: time and channel masking of the latents while training (see ``LatentMasking``), None for none.
         dropout: ``off`` keeps the upstream in evaluation mode while training, ``upstream`` lets its own dropouts act.
         layerdrop: probability of skipping each Transformer layer while training.
         cache_frozen: keep the output of the frozen convolutional frontend of each utterance (at most so many MiB).
         recompute: activation checkpointing of the Transformer layers: less memory, about a third more time.
-        autocast: ``bfloat16`` runs the upstream's matrix products in that type; scores stay float32.
+        autocast: ``bfloat16`` runs the upstream's matrix products in that type while training; scores stay float32, and
+            evaluation is in float32. ``auto`` does so where the processor computes in bfloat16 by itself.
 
     Raises:
         InputError: an option or an upstream that cannot be used, before any training.
@@ -60,9 +63,8 @@ class MaskedUpstream(S3prlFrontend):
         if dropout not in DROPOUT:
             raise InputError(f"frontend_conf: dropout is {dropout!r}, expected one of {', '.join(DROPOUT)}")
         if autocast not in AUTOCAST:
-            raise InputError(f"frontend_conf: autocast is {autocast!r}, expected bfloat16 or nothing")
-        if not mask_conf:
-            raise InputError("frontend_conf: mask_conf is missing, expected for example {method: routing, sparsity: 0.08}")
+            raise InputError(f"frontend_conf: autocast is {autocast!r}, expected bfloat16, auto or nothing")
+        mask_conf = dict(mask_conf or DEFAULT)
         resolve(mask_conf)  # refuses bad options before a large upstream is loaded
         nn.Module.__init__(self)  # not S3prlFrontend's: it would keep a deep copy of all weights
 
@@ -78,8 +80,8 @@ class MaskedUpstream(S3prlFrontend):
         self.featurizer.requires_grad_(multilayer_feature)  # unused weights would stall DDP
 
         self.dropout = dropout
-        self.autocast = autocast
-        self.mask_conf = dict(mask_conf)
+        self.autocast = autocast == "bfloat16" or (autocast == "auto" and computes_bfloat16())
+        self.mask_conf = mask_conf
         expert = self.expert
         self.family = family_of(expert)
         self.slim = SlimState(self, str(self.source.get("upstream")))  # fingerprints the weights as they came
@@ -114,7 +116,7 @@ class MaskedUpstream(S3prlFrontend):
         self.latent.lengths = input_lengths
         if self.cache is not None:
             self.cache.lengths = input_lengths
-        mixed = torch.autocast(input.device.type, torch.bfloat16) if self.autocast else nullcontext()
+        mixed = torch.autocast(input.device.type, torch.bfloat16) if self.autocast and self.training else nullcontext()
         trains = self.training and any(parameter.requires_grad for parameter in self.parameters())
         with mixed, nullcontext() if trains else torch.no_grad():
             feats, lengths = super().forward(input, input_lengths)
@@ -132,8 +134,8 @@ class MaskedUpstream(S3prlFrontend):
         reload_upstream(self)
         logging.info("The weights of the upstream and the initial scores are back")
 
-    def bake_(self) -> None:
-        """Write W * M into plain weights, in place: from here on a plain upstream."""
-        from espnet_s3router.masks import bake
 
-        bake(self.expert)
+
+def computes_bfloat16() -> bool:
+    """Whether matrix products in bfloat16 are faster than in float32 here: on GPUs, and on processors with AVX512-BF16."""
+    return torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()

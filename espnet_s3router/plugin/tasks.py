@@ -18,6 +18,7 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.methods import Attached
 from espnet_s3router.plugin.frontend import MaskedUpstream
 from espnet_s3router.plugin.preflight import check_resume, check_space
+from espnet_s3router.plugin.progress import write_model_description
 from espnet_s3router.plugin.trainer import S3RouterTrainer
 
 
@@ -43,6 +44,8 @@ class _Hooks:
         install_step(optimizer, frontend.attached)
         if getattr(args, "output_dir", None) and not args.dry_run:
             check_space(model, args.output_dir, args.keep_nbest_models)
+            if not args.dist_rank:
+                write_model_description(model, args.output_dir)
         return [optimizer]
 
     @classmethod
@@ -81,9 +84,12 @@ def install_step(optimizer: torch.optim.Optimizer, attached: Attached) -> None:
     """Call ``attached.step`` after every real update. The number of the update is read from the optimiser's state, so it
     goes on after a resume."""
     count = {"updates": 0}
+    masks = list(attached.masks.values())
 
     def after(opt: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         steps = [int(state["step"]) for state in list(opt.state.values())[:1] if "step" in state]
+        for masked in masks:
+            masked.touch()
         count["updates"] = steps[0] if steps else count["updates"] + 1
         attached.step(count["updates"])
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ from typing import Any
 import torch
 
 from espnet2.train.trainer import Trainer
-from espnet_s3router.methods.flips import HEADER, FlipLog
+from espnet_s3router.methods.flips import HEADER as FLIP_HEADER
+from espnet_s3router.methods.flips import FlipLog
+from espnet_s3router.plugin.progress import HEADER, write_rows
 
 CHECKPOINT = "checkpoint.pth"
 PREVIOUS = "checkpoint.previous.pth"
@@ -37,40 +40,49 @@ class S3RouterTrainer(Trainer):
         with whole_files():
             super().run(model, *args, **kwargs)
 
-    @staticmethod
-    def resume(checkpoint: str | Path, *args: Any, **kwargs: Any) -> None:
+    @classmethod
+    def resume(cls, checkpoint: str | Path, *args: Any, **kwargs: Any) -> None:
         """Resume from ``checkpoint``, or from the one before it if that file is damaged."""
         previous = Path(checkpoint).with_name(PREVIOUS)
         if not zipfile.is_zipfile(checkpoint) and previous.exists():
             logging.warning(f"{checkpoint} is damaged; going on from the checkpoint before it")
             checkpoint = previous
         Trainer.resume(checkpoint, *args, **kwargs)
+        if cls.flips is not None:
+            cls.flips.mark()
 
     @classmethod
     def train_one_epoch(cls, *args: Any, **kwargs: Any) -> bool:
-        """One epoch, then a line on the masks and the rows of ``masks.tsv``."""
-        stopped = super().train_one_epoch(*args, **kwargs)
+        """One epoch, then a row of ``progress.tsv``, the rows of ``masks.tsv`` and a line on how the masks moved."""
+        began = time.perf_counter()
+        updates = {"done": 0}
+        hooks = [
+            optimizer.register_step_post_hook(lambda *_: updates.__setitem__("done", updates["done"] + 1))
+            for optimizer in kwargs["optimizers"]
+        ]
+        try:
+            stopped = super().train_one_epoch(*args, **kwargs)
+        finally:
+            for hook in hooks:
+                hook.remove()
         distributed = kwargs["distributed_option"]
-        if cls.flips is not None and (not distributed.distributed or distributed.dist_rank == 0):
-            epoch = kwargs["reporter"].epoch
-            rows = cls.flips.rows(epoch)
+        if not distributed.distributed or distributed.dist_rank == 0:
+            epoch, options = kwargs["reporter"].epoch, kwargs["options"]
+            row = (epoch, options.max_epoch, updates["done"], time.perf_counter() - began)
+            write_rows(Path(options.output_dir) / "progress.tsv", HEADER, epoch, [row])
+            cls._log_flips(epoch, Path(options.output_dir))
+        return stopped
+
+    @classmethod
+    def _log_flips(cls, epoch: int, folder: Path) -> None:
+        rows = cls.flips.rows(epoch) if cls.flips is not None else []
+        if rows:
             _, _, sparsity, since_last, since_start = rows[-1]
             logging.info(
                 f"masks: sparsity {sparsity:.4f}, flipped {since_last:.3%} of the bits in this epoch, "
                 f"{since_start:.3%} since the start"
             )
-            write_rows(Path(kwargs["options"].output_dir) / "masks.tsv", epoch, rows)
-        return stopped
-
-
-def write_rows(path: Path, epoch: int, rows: list[tuple[Any, ...]]) -> None:
-    """Add the rows of an epoch; rows of this or a later epoch, left by a run that was interrupted, are replaced."""
-    lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
-    kept = [line for line in lines if int(line.split("\t")[0]) < epoch]
-    new = ["\t".join(f"{cell:.6f}" if isinstance(cell, float) else str(cell) for cell in row) for row in rows]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("\n".join(["\t".join(HEADER), *kept, *new]) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+            write_rows(folder / "masks.tsv", FLIP_HEADER, epoch, list(rows))
 
 
 @contextmanager

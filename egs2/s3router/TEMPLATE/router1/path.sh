@@ -1,0 +1,11 @@
+# shellcheck shell=bash
+# Puts the project's environment and packages on the path; sourced by run.sh in a recipe directory.
+S3ROUTER_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../../.." && pwd)
+export S3ROUTER_ROOT
+if [ -z "${VIRTUAL_ENV:-}" ] && [ -x "${S3ROUTER_ROOT}/.venv/bin/python" ]; then
+    PATH="${S3ROUTER_ROOT}/.venv/bin:${PATH}"
+fi
+export PATH
+export PYTHONPATH="${S3ROUTER_ROOT}${PYTHONPATH:+:${PYTHONPATH}}"
+export LC_ALL=C.UTF-8
+export TOKENIZERS_PARALLELISM=false

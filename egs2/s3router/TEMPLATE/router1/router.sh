@@ -1,0 +1,179 @@
+#!/usr/bin/env bash
+# The stages of every recipe. A recipe's run.sh holds choices only and calls this from its own directory.
+set -euo pipefail
+
+# Stages and what to skip
+stage=1                   # first stage
+stop_stage=13             # last stage
+skip_data_prep=false      # skip stages 1 to 5
+skip_train=false          # skip stages 10 and 11
+skip_eval=false           # skip stages 12 and 13
+skip_packing=true
+skip_upload_hf=true
+# Machines
+ngpu=0                    # GPUs of a training run
+num_nodes=1
+nj=2                      # threads of data preparation
+inference_nj=1            # processes of decoding
+gpu_inference=false
+parallel=2                # points that train at a time
+python=python3
+# Folders
+dumpdir=dump
+expdir=exp
+# Data
+recipe=                   # name in the results, such as asterisk/asr1
+local_data=               # python module of local/ that prepares the corpus, with its options
+local_data_opts=          # further options of it
+speed_perturb_factors=    # such as "0.9 1.0 1.1"
+audio_format=flac
+fs=16000
+min_wav_duration=0.1      # seconds, of training and validation
+max_wav_duration=20
+on_bad=error              # a faulty recording is an error, or dropped (drop)
+train_set=
+valid_set=
+test_sets=
+lang=noinfo
+unseen=                   # file of test utterances whose text does not occur in training, reported apart
+# Tokens
+token_type=char           # char or bpe
+nbpe=30
+bpemode=unigram
+nlsyms_txt=
+# Training
+asr_config=conf/train_asr.yaml
+asr_args=                 # "KEY=VALUE …" on top of it, dotted keys
+asr_tag=
+asr_stats_dir=
+pretrained_model=         # --init_param of ESPnet
+methods_config=
+methods=                  # rows of methods_config; empty: asr_config itself is the experiment
+sparsities=
+lrs=
+seeds=0
+upstream=                 # overrides frontend_conf.frontend_conf.upstream
+upstream_path=
+# Decoding
+inference_tag=
+inference_config=conf/decode_ctc.yaml
+inference_args=
+inference_asr_model=valid.cer_ctc.ave.pth
+results_md=               # RESULTS.md to write
+check_corpus=false        # true: only say whether the corpus can be had, and stop
+run_args="$*"
+
+log() { echo "$(date '+%H:%M:%S') $*"; }
+die() { echo "error: $*" >&2; exit 2; }
+
+# --a-b and --a_b alike; an option is one of the variables above, anything else is an error
+known=" $(grep -oE '^[a-z_]+=' "${BASH_SOURCE[0]}" | tr -d '=' | tr '\n' ' ')"
+while [ $# -gt 0 ]; do
+    case $1 in
+    -h | --help)
+        sed -n '/^# Stages and/,/^run_args/p' "${BASH_SOURCE[0]}" | sed '/^run_args/d; s/^\([a-z_]*\)=/--\1 /'
+        exit 0
+        ;;
+    --*)
+        name=${1#--}
+        name=${name//-/_}
+        case ${known} in *" ${name} "*) ;; *) die "unknown option $1; see --help" ;; esac
+        [ $# -ge 2 ] || die "option $1 needs a value"
+        printf -v "${name}" '%s' "$2"
+        shift 2
+        ;;
+    *) die "unexpected argument $1; options begin with --" ;;
+    esac
+done
+
+if "${check_corpus}"; then exit 0; fi
+[ -n "${train_set}" ] && [ -n "${valid_set}" ] && [ -n "${test_sets}" ] || die "--train_set, --valid_set and --test_sets are needed"
+for number in stage stop_stage; do
+    [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} is '${!number}', expected a number"
+done
+case ${token_type} in char | bpe) ;; *) die "--token_type is '${token_type}', expected char or bpe" ;; esac
+
+source_set=${train_set}
+[ -z "${speed_perturb_factors}" ] || train_set=${train_set}_sp
+tokens=data/${lang}_token_list/${token_type}$([ "${token_type}" = char ] || echo "_${bpemode}${nbpe}")
+stats=${asr_stats_dir:-${expdir}/asr_stats_raw_${lang}_${token_type}}
+inference_tag=${inference_tag:-$(basename "${inference_config}" .yaml)}
+raw=${dumpdir}/raw
+datadir="${python} -m espnet_s3router.recipe.datadir"
+bpe_option=
+[ "${token_type}" = char ] || bpe_option="--bpemodel ${tokens}/bpe.model"
+runs() { [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ]; }
+# shellcheck disable=SC2086  # lists are words on purpose
+{
+if ! "${skip_data_prep}"; then
+    if runs 1 && [ -n "${local_data}" ]; then
+        log "Stage 1: data preparation"
+        ${python} -m ${local_data} ${local_data_opts}
+    fi
+    if runs 2 && [ -n "${speed_perturb_factors}" ]; then
+        log "Stage 2: speed perturbation ${speed_perturb_factors}"
+        ${datadir} speed "data/${source_set}" "data/${train_set}" --factors ${speed_perturb_factors}
+    fi
+    if runs 3; then
+        log "Stage 3: audio -> ${raw}/org"
+        for name in ${train_set} ${valid_set} ${test_sets}; do
+            ${datadir} format "data/${name}" "${raw}/org/${name}" --fs "${fs}" --audio_format "${audio_format}" --nj "${nj}" --on_bad "${on_bad}"
+        done
+    fi
+    if runs 4; then
+        log "Stage 4: leave out what is too short, too long or empty -> ${raw}"
+        for name in ${train_set} ${valid_set}; do
+            # pieces of a sentencepiece model are counted once it exists: fewer than characters, so this errs on the safe side
+            ${datadir} filter "${raw}/org/${name}" "${raw}/${name}" --fs "${fs}" --token_type char \
+                --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}"
+        done
+        for name in ${test_sets}; do # a test set stays whole
+            [ "${name}" = "${valid_set}" ] || ${datadir} filter "${raw}/org/${name}" "${raw}/${name}" --fs "${fs}" \
+                --token_type none --min_wav_duration 0 --max_wav_duration 1e9
+        done
+    fi
+    if runs 5; then
+        log "Stage 5: token list -> ${tokens}"
+        ${datadir} tokens "${raw}/${train_set}" "${tokens}/tokens.txt" --token_type "${token_type}" --nbpe "${nbpe}" \
+            --bpemode "${bpemode}" ${nlsyms_txt:+--nlsyms_txt "${nlsyms_txt}"} --check "${raw}/${valid_set}"
+    fi
+fi
+for number in 6 7 8 9; do
+    if [ "${stage}" -eq "${number}" ]; then
+        die "stage ${number} (language models) is not part of these recipes: CTC is decoded without one. Use --stage 10"
+    fi
+done
+
+first=10
+last=13
+if "${skip_train}"; then first=12; fi
+if "${skip_eval}"; then last=11; fi
+if [ "${stage}" -gt "${first}" ]; then first=${stage}; fi
+if [ "${stop_stage}" -lt "${last}" ]; then last=${stop_stage}; fi
+if [ "${first}" -le "${last}" ]; then
+    log "Stages ${first} to ${last}: statistics (10), train (11), decode (12), score (13) -> ${expdir}"
+    options="--stage ${first} --stop_stage ${last} --recipe ${recipe:-$(basename "$(dirname "${PWD}")")/$(basename "${PWD}")}"
+    options+=" --asr_config ${asr_config} --dump ${raw} --expdir ${expdir} --stats_dir ${stats} --parallel ${parallel}"
+    options+=" --train_set ${train_set} --valid_set ${valid_set} --test_sets ${test_sets} --token_type ${token_type}"
+    options+=" --token_list ${tokens}/tokens.txt ${bpe_option} --ngpu ${ngpu} --num_nodes ${num_nodes}"
+    options+=" --inference_config ${inference_config} --inference_tag ${inference_tag} --inference_nj ${inference_nj}"
+    options+=" --inference_asr_model ${inference_asr_model} --train_cmd ${train_cmd:-run.pl}"
+    ! "${gpu_inference}" || options+=" --gpu_inference"
+    for name in asr_tag asr_args methods_config methods sparsities lrs seeds upstream upstream_path inference_args; do
+        [ -z "${!name}" ] || options+=" --${name} ${!name}"
+    done
+    [ -z "${pretrained_model}" ] || options+=" --init_param ${pretrained_model}"
+    ${python} -m espnet_s3router.recipe.experiments ${options}
+fi
+if runs 13 && ! "${skip_eval}"; then
+    ${python} -m espnet_s3router.recipe.table --expdir "${expdir}" --inference_tag "${inference_tag}" \
+        --dev "${valid_set}" --test $(printf '%s\n' ${test_sets} | grep -vx "${valid_set}") \
+        ${unseen:+--unseen "${unseen}"} --results_tsv "${expdir}/results.tsv" --plot "${expdir}/cer_against_sparsity.png" \
+        ${results_md:+--results_md "${results_md}"} --command "./run.sh ${run_args}"
+fi
+}
+"${skip_packing}" || [ "${stop_stage}" -lt 14 ] || die "stage 14 (packing for the model zoo) is not built yet"
+"${skip_upload_hf}" || [ "${stop_stage}" -lt 15 ] || die "stage 15 (upload) is not built yet"
+if [ "${stop_stage}" -ge 14 ]; then
+    die "stages 14 (pack), 15 (upload), 16 (prune), 17 (route and deploy) and 18 (analyse) are not built yet: use --stop_stage 13"
+fi

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Ten minutes of recorded English prompts: what do masks alone reach, compared with finetuning the weights?
+#   ./run.sh            one seed, three sparsities: the main job
+#   ./run.sh --full     three seeds, learning-rate grid, controls, baselines, sparsity sweep; writes RESULTS.md
+set -euo pipefail
+cd "$(dirname "$0")"
+. ../../TEMPLATE/router1/path.sh
+. ../../TEMPLATE/router1/cmd.sh
+. ../../TEMPLATE/router1/db.sh
+export train_cmd
+
+lang=en
+data="local.asterisk --lang ${lang} --minutes 10 --data_dir data"
+if [ "${ASTERISK}" != downloads ]; then data+=" --sounds_dir ${ASTERISK}"; else data+=" --download_dir downloads/asterisk"; fi
+
+router() {
+    ../../TEMPLATE/router1/router.sh \
+        --recipe asterisk/asr1 --lang "${lang}" --local_data "${data}" \
+        --train_set "train_10min_${lang}" --valid_set "dev_${lang}" --test_sets "dev_${lang} test_${lang}" \
+        --max_wav_duration 35 --unseen "data/test_${lang}/utt_unseen" \
+        --asr_config conf/train_asr.yaml --methods_config conf/methods.yaml "$@"
+}
+
+if [ "${1:-}" != --full ]; then
+    router --methods "head_only finetune routing" --sparsities "0.04 0.08 0.2" "$@"
+    exit
+fi
+shift
+# 1. the learning rate of every method, on dev, from a grid of equal size
+router --stop_stage 13 --expdir exp/grid --methods "finetune routing lora houlsby bitfit" --lrs "1e-4 3e-4 1e-3 3e-3" "$@"
+# 2. everything, three seeds
+seeds="0 1 2"
+router --stage 10 --stop_stage 13 --methods "head_only finetune lora houlsby bitfit" --seeds "${seeds}" "$@"
+router --stage 11 --stop_stage 13 --methods "routing random magnitude" --sparsities "0.04 0.08 0.12 0.2 0.4" \
+    --seeds "${seeds}" --results_md RESULTS.md "$@"

@@ -1,0 +1,25 @@
+"""``s3router bake``: a finished experiment as a model for stock ESPnet."""
+
+import argparse
+from typing import Any
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to a parser's subparsers."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "bake", help="write masks into plain weights: a model that ESPnet loads without this package"
+    )
+    parser.add_argument("train_config", help="config.yaml of the experiment")
+    parser.add_argument("model_file", help="its model, such as valid.cer_ctc.ave.pth")
+    parser.add_argument("out", help="folder to make; decode with the config.yaml and model.pth in it")
+    parser.add_argument("--task", choices=("asr", "slu"), default="asr")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Bake and say where."""
+    from espnet_s3router.plugin.bake import bake_experiment
+
+    out = bake_experiment(args.train_config, args.model_file, args.out, task=args.task)
+    print(f"{out}: config.yaml and model.pth; python -m espnet2.bin.asr_inference --asr_train_config {out}/config.yaml "
+          f"--asr_model_file {out}/model.pth …")

@@ -1,0 +1,86 @@
+"""Baking an experiment: W * M as plain weights in a model that stock ESPnet loads, without this plugin."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+from torch.nn.utils import parametrize
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.masks import masked_tensors
+from espnet_s3router.methods.adapters import Bottleneck, LowRank
+from espnet_s3router.plugin.build import resolve_source
+from espnet_s3router.plugin.tasks import S3RouterASRTask, S3RouterSLUTask
+from espnet_s3router.upstreams import EMBEDDED
+
+TASKS = {"asr": S3RouterASRTask, "slu": S3RouterSLUTask}
+_PLAIN = ("fs", "frontend_conf", "download_dir", "multilayer_feature", "layer")
+
+
+def bake_experiment(train_config: str | Path, model_file: str | Path, out: str | Path, *, task: str = "asr") -> Path:
+    """Write ``out``/{config.yaml,model.pth} (and a shipped upstream's folder) for stock ESPnet; returns ``out``.
+
+    The outputs of both models are equal bit for bit in float32. InputError when ``out`` exists, or when the method added
+    modules that a plain upstream does not have.
+    """
+    out = Path(out)
+    if out.exists():
+        raise InputError(f"{out} exists already: remove it or choose another folder")
+    for path in (train_config, model_file):
+        if not Path(path).is_file():
+            raise InputError(f"{path}: there is no such file; give the config.yaml and the .pth of a finished experiment")
+    model, args = TASKS[task].build_model_from_file(str(train_config), str(model_file), "cpu")
+    if args.frontend != "masked_upstream":
+        raise InputError(f"{train_config}: frontend is {args.frontend}, expected masked_upstream")
+    bake_upstream(model.frontend.expert)
+    config = vars(args) | {"frontend": "s3prl", "frontend_conf": plain_frontend_conf(args.frontend_conf, out)}
+    config.pop("init", None)  # the weights are complete; nothing is to be initialised
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    name = args.frontend_conf["frontend_conf"].get("upstream")
+    if name in EMBEDDED:
+        shutil.copytree(EMBEDDED[name][1], partial / name)
+    (partial / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    torch.save(dense_model_state(model), partial / "model.pth")
+    partial.rename(out)
+    return out
+
+
+def bake_upstream(expert: nn.Module) -> None:
+    """Write masks and low-rank updates into the plain weights of an s3prl expert, in place."""
+    if any(isinstance(module, Bottleneck) for module in expert.modules()):
+        raise InputError("houlsby adapters are modules of their own: a plain upstream cannot hold them, nothing was baked")
+    expert.eval()
+    marked = (*masked_tensors(expert).values(), *(m for m in expert.modules() if isinstance(m, LowRank)))
+    for module in list(expert.modules()):
+        for tensor, chain in list(getattr(module, "parametrizations", {}).items()):
+            if any(step in marked for step in chain):
+                with torch.no_grad():
+                    baked = getattr(module, tensor).clone()
+                    parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
+                    getattr(module, tensor).copy_(baked)
+
+
+def plain_frontend_conf(conf: dict[str, Any], out: Path) -> dict[str, Any]:
+    """``frontend_conf`` of ESPnet's S3prlFrontend; a shipped upstream is referred to in the folder ``out``."""
+    plain = {key: value for key, value in conf.items() if key in _PLAIN}
+    source = dict(plain["frontend_conf"])
+    name, path, _ = resolve_source(source)
+    if source.get("upstream") in EMBEDDED:
+        path = str(out / source["upstream"])
+    source["upstream"] = name
+    if path is not None:
+        source["path_or_url"] = path
+    return plain | {"frontend_conf": source}
+
+
+def dense_model_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """State dict of the whole model under stock ESPnet's names, frozen weights included."""
+    state = {key: value for key, value in model.state_dict().items() if not key.startswith("frontend.")}
+    for child in ("upstream", "featurizer"):
+        state |= getattr(model.frontend, child).state_dict(prefix=f"frontend.{child}.")  # type: ignore[union-attr]
+    return {key: value.detach().clone() for key, value in state.items()}

@@ -1,0 +1,206 @@
+"""One point of a recipe: train, decode, score, in one interpreter (importing ESPnet costs more than decoding a small set).
+
+Every stage leaves a marker when it is done and is skipped when its marker is there.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.recipe.pool import mark
+from espnet_s3router.recipe.progress import read_progress
+from espnet_s3router.recipe.results import git_commit, write_atomic
+from espnet_s3router.recipe.spec import read_yaml
+
+MODEL = "valid.cer_ctc.ave.pth"
+
+
+def train(folder: Path, args: argparse.Namespace) -> None:
+    """Stage 11: train with ``folder/train.yaml``; resumes what was interrupted."""
+    done = folder / ".trained"
+    if done.exists():
+        print(f"{folder}: trained already")
+        return
+    command = train_options(folder, args)
+    if args.num_nodes > 1 or args.ngpu > 1:
+        launch = ["--cmd", args.train_cmd, "--log", str(folder / "train.log"), "--ngpu", str(args.ngpu)]
+        launch += ["--num_nodes", str(args.num_nodes), "--init_file_prefix", str(folder / ".dist_init_")]
+        module = "espnet_s3router.bin.asr_train"
+        run_module("espnet2.bin.launch", [*launch, "--multiprocessing_distributed", "true", "--", sys.executable, "-m", module, *command])
+    else:
+        from espnet_s3router.bin.asr_train import main
+
+        main(command)
+    progress = read_progress(folder / "progress.tsv")
+    write_atomic(folder / "point.json", json.dumps(describe(folder, args), indent=1) + "\n")
+    mark(done, f"{progress.updates} updates\n")
+
+
+def train_options(folder: Path, args: argparse.Namespace) -> list[str]:
+    """The command line of ``asr_train``."""
+    options = ["--config", str(folder / "train.yaml"), "--output_dir", str(folder), "--resume", "true", "--ngpu", str(args.ngpu)]
+    options += data_options(args)
+    for part, name in (("train", "train"), ("valid", "valid")):
+        for shape in ("speech_shape", f"text_shape.{args.token_type}"):
+            options += [f"--{part}_shape_file", str(Path(args.stats_dir) / name / shape)]
+    for path in args.init_param:
+        options += ["--init_param", path]
+    return options
+
+
+def data_options(args: argparse.Namespace) -> list[str]:
+    """Tokens and data of ``asr_train``, for statistics and for training."""
+    options = ["--use_preprocessor", "true", "--token_type", args.token_type, "--token_list", args.token_list]
+    if args.bpemodel:
+        options += ["--bpemodel", args.bpemodel]
+    for part, folder in (("train", args.train_set), ("valid", args.valid_set)):
+        for file, kind in (("wav.scp", "speech,sound"), ("text", "text,text")):
+            options += [f"--{part}_data_path_and_name_and_type", f"{args.dump}/{folder}/{file},{kind}"]
+    return options
+
+
+def run_module(module: str, options: Sequence[str]) -> None:
+    """Run a module in a process of its own; InputError when it fails."""
+    code = subprocess.run([sys.executable, "-m", module, *options], check=False).returncode
+    if code:
+        raise InputError(f"{module} failed with exit code {code}; its message stands above")
+
+
+def describe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """``point.json``: what was trained (the columns of the results table that do not depend on a score)."""
+    from espnet_s3router.recipe.spec import Spec
+
+    config = read_yaml(folder / "train.yaml")
+    spec = Spec(folder.name, config)
+    mask_conf = spec.mask_conf
+    model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    progress = read_progress(folder / "progress.tsv")
+    return {
+        "recipe": args.recipe,
+        "upstream": config["frontend_conf"]["frontend_conf"]["upstream"],
+        "split": args.train_set,
+        "method": mask_conf["method"],
+        "variant": spec.variant,
+        "sparsity": mask_conf.get("sparsity"),
+        "targets": mask_conf.get("targets"),
+        "init": mask_conf.get("init", "ori") if mask_conf["method"] == "routing" else None,
+        "lr": config.get("optim_conf", {}).get("lr"),
+        "seed": config.get("seed", 0),
+        **{key: model[key] for key in ("params_trained", "params_total", "macs", "bytes_added")},
+        "train_seconds": round(progress.train_seconds, 1),
+        "updates": progress.updates,
+        "commit": git_commit(),
+    }
+
+
+def decode(folder: Path, args: argparse.Namespace) -> None:
+    """Stage 12: decode every test set with the best epoch on dev."""
+    model = folder / args.inference_asr_model
+    if not (folder / ".trained").exists() or not model.exists():
+        raise InputError(f"{folder}: is not trained to the end ({model.name} or .trained is missing); run stage 11 first")
+    for name in args.test_sets:
+        target = folder / args.inference_tag / name
+        if (target / ".decoded").exists():
+            continue
+        logs = target / "logdir"
+        shutil.rmtree(logs, ignore_errors=True)
+        keys = [line.split(maxsplit=1)[0] for line in (Path(args.dump) / name / "wav.scp").read_text("utf-8").splitlines()]
+        jobs = max(1, min(args.inference_nj, len(keys)))
+        parts = []
+        for job in range(jobs):
+            part = logs / f"output.{job + 1}"
+            part.mkdir(parents=True)
+            write_atomic(part / "keys", "".join(f"{key} {key}\n" for key in keys[job::jobs]))
+            parts.append((part, decode_options(part, model, name, folder, args)))
+        run_decoders([options for _, options in parts])
+        for file in ("text", "token", "score"):
+            lines = [ln for part, _ in parts for ln in (part / "1best_recog" / file).read_text("utf-8").splitlines()]
+            write_atomic(target / file, "".join(f"{line}\n" for line in sorted(lines)))
+        mark(target / ".decoded")
+
+
+def decode_options(part: Path, model: Path, name: str, folder: Path, args: argparse.Namespace) -> list[str]:
+    """The command line of ``asr_inference`` for one share of a set."""
+    options = ["--config", args.inference_config] if args.inference_config else []
+    options += ["--asr_train_config", str(folder / "config.yaml"), "--asr_model_file", str(model)]
+    options += ["--data_path_and_name_and_type", f"{args.dump}/{name}/wav.scp,speech,sound"]
+    options += ["--key_file", str(part / "keys"), "--output_dir", str(part), "--ngpu", str(int(args.gpu_inference))]
+    return [*options, "--num_workers", "0", *args.inference_args]
+
+
+def run_decoders(commands: list[list[str]]) -> None:
+    """One share in this process, several in processes of their own."""
+    if len(commands) == 1:
+        from espnet_s3router.bin.asr_inference import main
+
+        main(commands[0])
+        return
+    module = [sys.executable, "-m", "espnet_s3router.bin.asr_inference"]
+    children = [subprocess.Popen([*module, *command]) for command in commands]
+    codes = [child.wait() for child in children]
+    if any(codes):
+        raise InputError(f"{sum(map(bool, codes))} of {len(codes)} decoding jobs failed; their messages stand above")
+
+
+def score(folder: Path, args: argparse.Namespace) -> None:
+    """Stage 13: WER and CER (TER where tokens are not characters) of every decoded set."""
+    from espnet_s3router.recipe.scoring import score_dir
+
+    for name in args.test_sets:
+        decoded = folder / args.inference_tag / name
+        if not (decoded / ".decoded").exists():
+            raise InputError(f"{decoded}: is not decoded; run stage 12 first")
+        tokens = args.token_list if args.token_type == "bpe" else None
+        score_dir(Path(args.dump) / name / "text", decoded / "text", decoded, token_list=tokens)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Options shared by the parent (``experiments``) and the child (this module)."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stage", type=int, default=11)
+    parser.add_argument("--stop_stage", type=int, default=13)
+    parser.add_argument("--recipe", required=True)
+    parser.add_argument("--dump", default="dump/raw")
+    parser.add_argument("--stats_dir", required=True)
+    parser.add_argument("--train_set", required=True)
+    parser.add_argument("--valid_set", required=True)
+    parser.add_argument("--test_sets", nargs="+", required=True)
+    parser.add_argument("--token_type", default="char")
+    parser.add_argument("--token_list", required=True)
+    parser.add_argument("--bpemodel", default="")
+    parser.add_argument("--inference_config", default="")
+    parser.add_argument("--inference_args", nargs="*", default=[])
+    parser.add_argument("--inference_tag", default="decode")
+    parser.add_argument("--inference_asr_model", default=MODEL)
+    parser.add_argument("--inference_nj", type=int, default=1)
+    parser.add_argument("--gpu_inference", action="store_true")
+    parser.add_argument("--ngpu", type=int, default=0)
+    parser.add_argument("--num_nodes", type=int, default=1)
+    parser.add_argument("--train_cmd", default="run.pl")
+    parser.add_argument("--init_param", nargs="*", default=[])
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the stages of one point; returns the exit status."""
+    parser = build_parser()
+    parser.add_argument("--folder", type=Path, required=True)
+    args = parser.parse_args(argv)
+    try:
+        for number, stage in ((11, train), (12, decode), (13, score)):
+            if args.stage <= number <= args.stop_stage:
+                stage(args.folder, args)
+    except (InputError, OSError) as error:  # OSError: a full disk
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

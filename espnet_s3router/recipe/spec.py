@@ -1,0 +1,157 @@
+"""Experiments as data: a base configuration, the lines of each method, and the values that are swept.
+
+A point is one training run: a method with a sparsity (where it has one), a learning rate and a seed. Its configuration is
+resolved to one YAML file in its folder, which ESPnet trains from.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from espnet_s3router.errors import InputError
+
+SWEPT = ("sparsity", "lr", "seed")
+
+
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """One point: its folder name and its resolved training configuration."""
+
+    name: str
+    config: Mapping[str, Any]
+
+    @property
+    def mask_conf(self) -> dict[str, Any]:
+        """The method and its options."""
+        return dict(self.config["frontend_conf"]["mask_conf"])
+
+    @property
+    def variant(self) -> str:
+        """Hash of the configuration without its seed: points that differ in nothing else share it."""
+        plain = deepcopy(dict(self.config))
+        plain.pop("seed", None)
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A YAML mapping; InputError for anything else."""
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}. Give the path of a YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds {type(content).__name__}, expected a mapping of options")
+    return content
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``over`` on top of ``base``, mapping by mapping. ``mask_conf`` is replaced whole: its keys depend on the method."""
+    merged = deepcopy(dict(base))
+    for key, value in over.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and key != "mask_conf"
+        merged[key] = merge(merged[key], value) if nested else deepcopy(value)
+    return merged
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """``frontend_conf.mask_conf.sparsity=0.1`` as a nested mapping; the value is read as YAML."""
+    path, sign, value = text.partition("=")
+    if not sign or not path:
+        raise InputError(f"--asr_args: {text!r} is not KEY=VALUE, for example optim_conf.lr=0.001")
+    nested: Any = yaml.safe_load(value)
+    if isinstance(nested, str):  # YAML 1.1 reads 1e-3, without a point, as text
+        with suppress(ValueError):
+            nested = float(nested)
+    for key in reversed(path.lstrip("-").split(".")):
+        nested = {key: nested}
+    return nested
+
+
+def set_path(config: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set one nested value, in place."""
+    for key in path[:-1]:
+        config = config.setdefault(key, {})
+    config[path[-1]] = value
+
+
+def expand(
+    base: Mapping[str, Any],
+    methods: Mapping[str, Mapping[str, Any]],
+    chosen: Iterable[str],
+    *,
+    sparsities: Sequence[float] = (),
+    lrs: Sequence[float] = (),
+    seeds: Sequence[int] = (0,),
+    prefix: str = "asr",
+) -> list[Spec]:
+    """The points of a grid, methods outermost. Sparsities apply to methods that mask; empty means the file's own value.
+
+    InputError for a method that ``methods`` does not hold, or a value that a method refuses.
+    """
+    from espnet_s3router.methods import METHODS, resolve
+
+    specs = []
+    for label in chosen:
+        if label not in methods:
+            raise InputError(f"--methods: {label!r} is not in the methods file, which has {', '.join(methods)}")
+        config = merge(base, methods[label])
+        mask_conf = config["frontend_conf"]["mask_conf"]
+        masks = METHODS[resolve({"sparsity": 0.1} | mask_conf if "sparsity" in mask_conf else mask_conf)[0]].masks
+        for sparsity in sparsities if masks and sparsities else (None,):
+            for lr in lrs or (None,):
+                for seed in seeds:
+                    specs.append(_point(config, label, masks, sparsity, lr, seed, prefix))
+    names = [spec.name for spec in specs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"the grid holds {twice[0]} twice: give every method, sparsity, rate and seed once")
+    return specs
+
+
+def _point(
+    config: Mapping[str, Any], label: str, masks: bool, sparsity: float | None, lr: float | None, seed: int, prefix: str
+) -> Spec:
+    from espnet_s3router.methods import METHODS, resolve
+
+    config = deepcopy(dict(config))
+    mask_conf = config["frontend_conf"]["mask_conf"]
+    name = f"{prefix}_{label}"
+    if sparsity is not None:
+        mask_conf["sparsity"] = sparsity
+    if masks:
+        name += f"_s{mask_conf['sparsity']:g}"
+    if lr is not None:
+        config.setdefault("optim_conf", {})["lr"] = lr
+        name += f"_lr{lr:g}"
+    config["seed"] = seed
+    # The seed of a run is also that of its score initialisation.
+    if "seed" in METHODS[mask_conf["method"]].config.__dataclass_fields__:
+        mask_conf["seed"] = seed
+    resolve(mask_conf)
+    return Spec(f"{name}_seed{seed}", config)
+
+
+def store(spec: Spec, expdir: str | Path) -> Path:
+    """Write the configuration of a point into its folder and return that; InputError if another one lies there."""
+    folder = Path(expdir) / spec.name
+    path = folder / "train.yaml"
+    text = yaml.safe_dump(dict(spec.config), sort_keys=False)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise InputError(
+            f"{folder} holds another configuration of {spec.name} (train.yaml). Remove the folder to train anew, or keep "
+            "both with --asr_tag"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / ".train.yaml.tmp"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+    return folder

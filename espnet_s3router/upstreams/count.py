@@ -1,0 +1,49 @@
+"""Analytic multiply-accumulate operations (MACs) of an upstream, from the shapes of its weights. 1 MAC = 2 FLOPs."""
+
+from typing import TYPE_CHECKING, Any
+
+from espnet_s3router.upstreams.families import Family
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SAMPLE_RATE = 16000
+
+
+def macs_per_second(expert: "nn.Module", family: Family, seconds: float = 10.0) -> int:
+    """MACs per second of audio for an utterance of ``seconds`` (attention grows with its length): convolutional frontend,
+    projection, positional convolution, and the matrices and attention products of every layer; norms and activations not
+    counted. Masked weights count in full: zeros scattered over a matrix save no time on dense hardware."""
+    samples = int(seconds * SAMPLE_RATE)
+    total, frames = _extractor(expert.get_submodule(family.extractor), samples)
+    for path in family.projection:
+        total += frames * sum(p.numel() for p in _matrices(expert.get_submodule(path)))
+    for module in expert.get_submodule(family.encoder).modules():
+        if type(module).__name__.endswith("Conv1d"):
+            total += frames * _weight_numel(module)
+    for layer in expert.get_submodule(family.layers):  # type: ignore[union-attr]
+        dim = layer.get_submodule(family.feed_forward[0]).in_features
+        names = (*family.feed_forward, *family.attention)
+        total += frames * sum(_weight_numel(layer.get_submodule(name)) for name in names)
+        total += 2 * frames * frames * dim  # q k^T and the weighted sum of v, all heads together
+    return round(total / seconds)
+
+
+def _extractor(extractor: "nn.Module", samples: int) -> tuple[int, int]:
+    """(MACs, frames) of a stack of convolutions over ``samples``."""
+    total, length = 0, samples
+    for module in extractor.modules():
+        if type(module).__name__.endswith("Conv1d"):
+            conv: Any = module
+            length = (length - conv.kernel_size[0]) // conv.stride[0] + 1
+            total += length * _weight_numel(conv)
+    return total, length
+
+
+def _matrices(module: "nn.Module") -> list[Any]:
+    return [p for p in module.parameters() if p.dim() == 2]
+
+
+def _weight_numel(module: Any) -> int:
+    """Entries of the weight, whether parametrized or not."""
+    return module.weight.numel()

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Makes the environment: install.sh [extras]. Sourced by run_all.sh and tests/run.sh; doing nothing when all is done.
+#   PYTHON   interpreter to use (3.11, 3.12 or 3.13), default python3
+# Exports VIRTUAL_ENV and PATH of the environment: .venv, or .venv-3.x where .venv belongs to another Python.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+stop() {
+    echo "install: $*" >&2
+    exit 1
+}
+
+# version_of INTERPRETER -> 3.11
+version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
+
+choose_python() {
+    if [ -n "${PYTHON:-}" ]; then
+        command -v "${PYTHON}" >/dev/null || stop "PYTHON is '${PYTHON}', and there is no such interpreter"
+    else
+        PYTHON=python3
+        command -v python3 >/dev/null || stop "no python3 found: install Python 3.11, 3.12 or 3.13, or set PYTHON=/path/to/it"
+    fi
+    version=$(version_of "${PYTHON}")
+    case ${version} in
+        3.11 | 3.12 | 3.13) ;;
+        *) stop "${PYTHON} is Python ${version}, expected 3.11, 3.12 or 3.13 (what ESPnet supports): set PYTHON=/path/to/one" ;;
+    esac
+}
+
+choose_environment() {
+    venv=${root}/.venv
+    if [ -x "${venv}/bin/python" ] && [ "$(version_of "${venv}/bin/python")" != "${version}" ]; then
+        if [ -z "${asked}" ]; then
+            version=$(version_of "${venv}/bin/python") # nobody asked for another one
+        else
+            venv=${root}/.venv-${version}
+        fi
+    fi
+    constraints=${root}/constraints/python3.11.txt
+    [ "${version}" = 3.11 ] || constraints=${root}/constraints/python3.12.txt
+}
+
+install_packages() {
+    local free_gb need_gb=10 log=${venv}/install.log
+    free_gb=$(($(df -Pk "${root}" | awk 'NR == 2 { print $4 }') / 1024 / 1024))
+    [ "${free_gb}" -ge "${need_gb}" ] || stop "${root} has ${free_gb} GB free, expected ${need_gb} GB for one environment (torch with CUDA is large)"
+    [ -x "${venv}/bin/python" ] || "${PYTHON}" -m venv "${venv}" || stop "could not make ${venv}: is the venv module of ${PYTHON} installed?"
+    echo "install: ESPnet, s3prl and PyTorch into ${venv#"${root}"/}, about 6 GB and 3 to 5 minutes; log in ${log#"${root}"/}"
+    # pip is not upgraded: a newer one refuses espnet 202511, whose dependency ci_sdr names a URL
+    "${venv}/bin/python" -m pip install --progress-bar off -c "${constraints}" -e "${root}[test]" >"${log}" 2>&1 &
+    local pip=$! seconds=0
+    while kill -0 "${pip}" 2>/dev/null; do
+        sleep 1
+        seconds=$((seconds + 1))
+        [ $((seconds % 20)) -ne 0 ] || echo "install: ${seconds} s, $(tail -n 1 "${log}" | cut -c 1-100)"
+    done
+    wait "${pip}" || {
+        tail -n 15 "${log}" >&2
+        stop "pip failed; the whole log is ${log}. Mend the cause and run the same command again"
+    }
+    echo "${stamp}" >"${venv}/.installed"
+}
+
+asked=${PYTHON:-}
+choose_python
+choose_environment
+stamp="$(cat "${root}/setup.py" "${constraints}" | cksum) ${root}"
+if [ "$(cat "${venv}/.installed" 2>/dev/null)" != "${stamp}" ]; then install_packages; fi
+export VIRTUAL_ENV=${venv}
+export PATH=${venv}/bin:${PATH}

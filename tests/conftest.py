@@ -1,0 +1,25 @@
+"""Fixtures of all tests: one thread, no network, toy upstreams made once per session."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+sys.path.insert(0, str(Path(__file__).parent))  # helpers of the tests, such as toys.py
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Two threads on a small machine cost more than they bring, and counts of seconds become comparable."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def toy_upstreams(tmp_path_factory):
+    """Family name -> ``frontend_conf`` of a tiny upstream of that family."""
+    from toys import TOYS
+
+    return {name: write(tmp_path_factory.mktemp(name)) for name, write in TOYS.items()}
