@@ -203,3 +203,62 @@ def speech(*samples, seed=0):
     for row, length in zip(waves, samples):
         row[:length] = torch.randn(length, generator=generator) * 0.1
     return Speech(waves, torch.tensor(samples))
+
+
+class ToyExpert(torch.nn.Module):
+    """A perceptron with the tensor names of the fairseq family, without s3prl: wave (batch, 320 n) -> (batch, n, DIM).
+
+    Like fairseq's attention it uses the tensors of its projections and never calls their forward.
+    """
+
+    def __init__(self):
+        super().__init__()
+        nn = torch.nn
+        self.model = nn.Module()
+        self.model.feature_extractor = nn.Module()
+        self.model.feature_extractor.conv_layers = nn.ModuleList([nn.Sequential(nn.Conv1d(1, 8, 320, stride=320))])
+        self.model.layer_norm = nn.LayerNorm(8)
+        self.model.post_extract_proj = nn.Linear(8, DIM)
+        self.model.encoder = nn.Module()
+        self.model.encoder.pos_conv = nn.Conv1d(DIM, DIM, 3, padding=1)
+        self.model.encoder.layers = nn.ModuleList([ToyLayer() for _ in range(3)])
+        self.model.encoder.layer_norm = nn.LayerNorm(DIM)
+
+    def forward(self, wave):
+        model = self.model
+        x = model.feature_extractor.conv_layers[0](wave[:, None]).transpose(1, 2)  # (batch, frames, 8)
+        x = model.post_extract_proj(model.layer_norm(x))
+        x = x + model.encoder.pos_conv(x.transpose(1, 2)).transpose(1, 2)
+        for layer in model.encoder.layers:
+            x = layer(x)
+        return model.encoder.layer_norm(x)
+
+
+class ToyLayer(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.self_attn = ToyAttention()
+        self.self_attn_layer_norm = torch.nn.LayerNorm(DIM)
+        self.fc1 = torch.nn.Linear(DIM, INNER)
+        self.fc2 = torch.nn.Linear(INNER, DIM)
+        self.final_layer_norm = torch.nn.LayerNorm(DIM)
+
+    def forward(self, x):
+        x = self.self_attn_layer_norm(x + self.self_attn(x)[0])
+        return self.final_layer_norm(x + self.fc2(torch.relu(self.fc1(x))))
+
+
+class ToyAttention(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (torch.nn.Linear(DIM, DIM) for _ in range(4))
+
+    def forward(self, x):
+        q, k, v = (torch.nn.functional.linear(x, p.weight, p.bias) for p in (self.q_proj, self.k_proj, self.v_proj))
+        weights = (q @ k.transpose(1, 2) / DIM**0.5).softmax(-1)
+        return torch.nn.functional.linear(weights @ v, self.out_proj.weight, self.out_proj.bias), weights
+
+
+def toy_expert(seed=0):
+    """A ``ToyExpert`` whose weights come from the seed."""
+    return _seeded(ToyExpert, seed)

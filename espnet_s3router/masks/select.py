@@ -49,9 +49,7 @@ Search = Callable[[Tensor, int], float]
 """Finds what ``exact_threshold`` finds, perhaps faster."""
 
 
-def topk_mask(
-    scores: Tensor, sparsity: float, rounding: str = "nearest", search: Search = exact_threshold
-) -> Tensor:
+def topk_mask(scores: Tensor, sparsity: float, rounding: str = "nearest", search: Search = exact_threshold) -> Tensor:
     """Boolean mask (shape of ``scores``) that is False on the ``zero_count`` smallest magnitudes."""
     require_finite(scores)
     magnitude = scores.detach().abs().flatten()

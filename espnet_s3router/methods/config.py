@@ -28,6 +28,15 @@ def check_sparsity(name: str, value: object) -> None:
     check(number and 0.0 <= value < 1.0, name, value, "a fraction removed in [0, 1), for example 0.08")  # type: ignore[operator]
 
 
+def check_targets(targets: object) -> None:
+    """One of TARGETS, a pattern with a dot, or a list of such."""
+    allowed = f"one of {', '.join(TARGETS)}, or patterns that contain a dot"
+    given = (targets,) if isinstance(targets, str) else targets
+    check(isinstance(given, tuple) and len(given) > 0, "targets", targets, allowed)
+    for target in given:  # type: ignore[attr-defined]
+        check(isinstance(target, str) and (target in TARGETS or "." in target), "targets", target, allowed)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
     """Weights of the Transformer and the projection are trained."""
@@ -76,10 +85,7 @@ class FixedMaskConfig:
         for layer, value in self.layer_sparsity.items():
             check(isinstance(layer, int) and layer >= 0, "layer_sparsity", layer, "layer numbers from 0 as keys")
             check_sparsity(f"layer_sparsity[{layer}]", value)
-        named = isinstance(self.targets, str)
-        allowed = f"one of {', '.join(TARGETS)}, or patterns that contain a dot"
-        for target in (self.targets,) if isinstance(self.targets, str) else self.targets:
-            check(target in TARGETS if named and "." not in target else bool(target), "targets", target, allowed)
+        check_targets(self.targets)
         check(self.rounding in ROUNDINGS, "rounding", self.rounding, f"one of {', '.join(ROUNDINGS)}")
         pattern = self.n_of_m
         check(
@@ -132,6 +138,11 @@ class RoutingConfig(FixedMaskConfig):
         check(self.init in INITS, "init", self.init, f"one of {', '.join(INITS)}")
         check(self.scale > 0, "scale", self.scale, "a number above 0")
         check(self.freeze_below >= 0, "freeze_below", self.freeze_below, "a layer number from 0")
+        if self.freeze_below and self.ranking == "global":
+            raise InputError(
+                "mask_conf: freeze_below with ranking 'global' is a contradiction: one ranking moves the masks of all "
+                "layers. Remove freeze_below or use ranking: matrix"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +160,7 @@ class LoraConfig:
             object.__setattr__(self, "targets", tuple(self.targets))
         check(self.rank >= 1, "rank", self.rank, "a whole number from 1")
         check(self.alpha > 0, "alpha", self.alpha, "a number above 0")
-        if isinstance(self.targets, str) and "." not in self.targets:
-            check(self.targets in TARGETS, "targets", self.targets, f"one of {', '.join(TARGETS)}, or patterns")
+        check_targets(self.targets)
 
 
 @dataclass(frozen=True, kw_only=True)

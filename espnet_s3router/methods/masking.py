@@ -79,6 +79,7 @@ def mask_sites(
     sites: list[Site], config: FixedMaskConfig, scores_of: Callable[[Tensor], Tensor]
 ) -> dict[str, tuple[Site, nn.Parameter]]:
     """Mask every site in place; the score parameters by their path."""
+    refuse_unused(sites, config)
     ranking = GlobalRanking(config.sparsity, config.rounding) if config.ranking == "global" else None
     placed = {}
     for site in sites:
@@ -89,6 +90,19 @@ def mask_sites(
         owner = site.name.rpartition(".")[0]
         placed[f"{owner}.parametrizations.{site.tensor}.0.scores"] = (site, masked.scores)
     return placed
+
+
+def refuse_unused(sites: list[Site], config: FixedMaskConfig) -> None:
+    """InputError for a sparsity of a layer or a group that has no site."""
+    layers = sorted({site.layer for site in sites if site.layer is not None})
+    for layer in config.layer_sparsity:
+        if layer not in layers:
+            raise InputError(f"mask_conf: layer_sparsity names layer {layer}, but the masked layers are {layers}")
+    for group in ("feed_forward", "attention"):
+        if getattr(config, f"{group}_sparsity") is not None and group not in {site.group for site in sites}:
+            raise InputError(
+                f"mask_conf: {group}_sparsity is given, but targets {config.targets!r} mask no {group} matrix"
+            )
 
 
 def selector_of(site: Site, config: FixedMaskConfig, ranking: GlobalRanking | None) -> Selector:

@@ -57,10 +57,28 @@ def resolve(mask_conf: Mapping[str, Any]) -> tuple[str, Any]:
             raise InputError(
                 f"mask_conf: key {key!r} is not an option of method {name}; allowed: {', '.join(allowed) or 'none'}.{hint}"
             )
+    for f in fields(kind):
+        check_type(f.name, f.type, options.get(f.name))
     try:
         return name, kind(**options)
     except TypeError as error:  # a required key is missing, or a value has a type its check cannot compare
         raise InputError(f"mask_conf of method {name}: {error}; options: {', '.join(allowed)}") from error
+
+
+def check_type(key: str, kind: object, value: object) -> None:
+    """InputError for a switch, a number or a whole number that is something else ("false" in quotes would count as true)."""
+    if value is None or kind not in _TYPES:
+        return
+    accepted, words = _TYPES[kind]
+    if not isinstance(value, accepted) or isinstance(value, bool) and kind is not bool:
+        raise InputError(f"mask_conf: {key} is {value!r}, expected {words}")
+
+
+_TYPES: dict[object, tuple[Any, str]] = {
+    bool: (bool, "true or false"),
+    int: (int, "a whole number"),
+    float: (int | float, "a number"),
+}
 
 
 def attach(upstream: nn.Module, mask_conf: Mapping[str, Any]) -> Attached:

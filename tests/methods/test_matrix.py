@@ -1,0 +1,256 @@
+"""Every method under every promise that methods make: one matrix."""
+
+from fnmatch import fnmatchcase
+
+import pytest
+import torch
+from espnet_s3router.masks import bake, masked_tensors, zero_count
+from espnet_s3router.methods import METHODS, attach, resolve
+from toys import toy_expert
+
+LAYERS = "model.encoder.layers."
+FEED_FORWARD = [f"{LAYERS}?.fc?.parametrizations.weight.0.scores"]
+ATTENTION = [f"{LAYERS}?.self_attn.*_proj.parametrizations.weight.0.scores"]
+NORMS = [f"{LAYERS}?.*layer_norm.*"]
+BIASES = [f"{LAYERS}?.*bias"]
+TRANSFORMER = ["model.encoder.*", "model.layer_norm.*", "model.post_extract_proj.*"]
+BOTH = FEED_FORWARD + ATTENTION
+
+# name: (mask_conf, patterns of the parameters it trains)
+CASES = {
+    "finetune": ({}, TRANSFORMER),
+    "finetune, cnn": ({"train_cnn": True}, ["*"]),
+    "head_only": ({}, []),
+    "routing": ({"sparsity": 0.08}, FEED_FORWARD),
+    "routing, none removed": ({"sparsity": 0.0}, FEED_FORWARD),
+    "routing, all": ({"sparsity": 0.3, "targets": "all", "init": "magnitude", "scale": 2.0}, BOTH),
+    "routing, attention": ({"sparsity": 0.3, "targets": "attention", "init": "ori_sampled"}, ATTENTION),
+    "routing, conv": (
+        {"sparsity": 0.25, "targets": "conv"},
+        ["model.feature_extractor.conv_layers.0.0.parametrizations.weight.0.scores"],
+    ),
+    "routing, patterns": (
+        {"sparsity": 0.1, "targets": ["*.fc1.weight", "attention"]},
+        [f"{LAYERS}?.fc1.parametrizations.weight.0.scores", *ATTENTION],
+    ),
+    "routing, global": ({"sparsity": 0.2, "targets": "all", "ranking": "global"}, BOTH),
+    "routing, 2:4": ({"sparsity": 0.5, "ranking": "2:4"}, FEED_FORWARD),
+    "routing, output units": ({"sparsity": 0.25, "ranking": "output_units"}, FEED_FORWARD),
+    "routing, input units": ({"sparsity": 0.25, "ranking": "input_units"}, FEED_FORWARD),
+    "routing, reference": ({"sparsity": 0.0701, "rounding": "reference", "targets": "all"}, BOTH),
+    "routing, groups": (
+        {"sparsity": 0.9, "targets": "all", "feed_forward_sparsity": 0.1, "attention_sparsity": 0.4},
+        BOTH,
+    ),
+    "routing, layers": (
+        {"sparsity": 0.1, "targets": "all", "attention_sparsity": 0.2, "layer_sparsity": {0: 0.0, 2: 0.7}},
+        BOTH,
+    ),
+    "routing, freeze_below": (
+        {"sparsity": 0.1, "freeze_below": 2},
+        [f"{LAYERS}2.fc?.parametrizations.weight.0.scores"],
+    ),
+    "routing, weights": (
+        {"sparsity": 0.1, "train_weights": True},
+        [*FEED_FORWARD, f"{LAYERS}?.fc?.parametrizations.weight.original"],
+    ),
+    "routing, biases": ({"sparsity": 0.1, "train_biases": True}, [*FEED_FORWARD, *BIASES]),
+    "routing, norms": ({"sparsity": 0.1, "train_norms": True}, [*FEED_FORWARD, *NORMS]),
+    "random": ({"sparsity": 0.2, "targets": "all"}, []),
+    "random, biases": ({"sparsity": 0.2, "train_biases": True}, BIASES),
+    "magnitude": ({"sparsity": 0.2}, []),
+    "magnitude, global": ({"sparsity": 0.2, "ranking": "global", "train_norms": True}, NORMS),
+    "lora": ({"rank": 2}, [f"{LAYERS}?.self_attn.*_proj.parametrizations.weight.0.[ab]"]),
+    "lora, all": ({"rank": 3, "alpha": 6.0, "targets": "all"}, [f"{LAYERS}?.*.parametrizations.weight.0.[ab]"]),
+    "lora, conv": (
+        {"targets": "conv"},
+        ["model.feature_extractor.conv_layers.0.0.parametrizations.weight.0.[ab]"],
+    ),
+    "houlsby": ({"bottleneck": 4}, [f"{LAYERS}?.*.houlsby.*"]),
+    "bitfit": ({}, BIASES),
+    "bitfit, norms": ({"train_norms": True}, [*BIASES, *NORMS]),
+}
+LEARNED_OR_FIXED = [name for name in CASES if METHODS[name.split(",")[0]].masks]
+WAVE = torch.randn(2, 320 * 7, generator=torch.Generator().manual_seed(9))
+
+
+def conf(case):
+    return {"method": case.split(",")[0], **CASES[case][0]}
+
+
+def attached_toy(case, seed=0):
+    expert = toy_expert(seed)
+    return expert, attach(expert, conf(case))
+
+
+def train(expert, attached, steps=3):
+    """A few Adam steps on the trained parameters and a head; the head is returned."""
+    head = torch.nn.Linear(16, 2)
+    torch.nn.init.constant_(head.weight, 0.1)
+    head.weight.data[1] *= -0.5
+    torch.nn.init.constant_(head.bias, 0.3)
+    optimizer = torch.optim.Adam([*attached.trained.values(), *head.parameters()], lr=0.02)
+    for update in range(1, steps + 1):
+        optimizer.zero_grad()
+        (head(expert(WAVE)) ** 2).sum().backward()
+        optimizer.step()
+        attached.step(update)
+    return head
+
+
+def plain_name(name):
+    """The name of a parameter before a parametrization took it over."""
+    return name.replace(".parametrizations.", ".").removesuffix(".original")
+
+
+def matches(name, patterns):
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def test_every_method_is_in_the_matrix():
+    assert {name.split(",")[0] for name in CASES} == set(METHODS)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_which_parameters_train(case):
+    """What trains is what the table says and what the handle lists; nothing else."""
+    expert, attached = attached_toy(case)
+    training = {name for name, p in expert.named_parameters() if p.requires_grad}
+    assert training == set(attached.trained)
+    patterns = CASES[case][1]
+    expected = {name for name, _ in expert.named_parameters() if matches(name, patterns)}
+    assert training == expected
+    assert all(any(fnmatchcase(name, pattern) for name in training) for pattern in patterns)
+    parameters = dict(expert.named_parameters())
+    assert all(parameters[name] is p for name, p in {**attached.trained, **attached.saved}.items())
+    assert not set(attached.trained) & set(attached.saved)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_reach_exactly_what_trains(case):
+    """A trained tensor without a gradient is inert (and stalls DDP); a gradient elsewhere costs memory."""
+    expert, attached = attached_toy(case)
+    out = expert(WAVE)
+    assert out.requires_grad == bool(attached.trained)
+    if not attached.trained:
+        return
+    (out * torch.randn(out.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
+    assert {name for name, p in expert.named_parameters() if p.grad is not None} == set(attached.trained)
+    for name, parameter in attached.trained.items():
+        starts_at_zero = name.endswith((".0.a", "down.weight", "down.bias"))  # behind a factor that is zero at first
+        assert starts_at_zero or (parameter.grad != 0).any(), name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_frozen_weights_stay_bit_for_bit(case):
+    """The base is shared: nothing but the trained tensors may move, and those must."""
+    before = dict(toy_expert().named_parameters())
+    expert, attached = attached_toy(case)
+    initial = {name: p.detach().clone() for name, p in expert.named_parameters()}
+    train(expert, attached)
+    for name, parameter in expert.named_parameters():
+        if name in attached.trained:
+            assert not torch.equal(parameter, initial[name]), name
+        elif plain_name(name) in before:
+            assert torch.equal(parameter, before[plain_name(name)]), name
+        else:
+            assert torch.equal(parameter, initial[name]), name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_trained_and_saved_are_all_there_is(case):
+    """The base and the listed tensors give the model back: nothing learned hides elsewhere."""
+    expert, attached = attached_toy(case)
+    train(expert, attached)
+    fresh, again = attached_toy(case)
+    with torch.no_grad():
+        for name, parameter in {**again.trained, **again.saved}.items():
+            parameter.copy_({**attached.trained, **attached.saved}[name])
+        assert torch.equal(fresh(WAVE), expert(WAVE))
+
+
+@pytest.mark.parametrize("case", LEARNED_OR_FIXED)
+def test_sparsity_is_exact_after_training(case):
+    expert, attached = attached_toy(case)
+    train(expert, attached)
+    options = CASES[case][0]
+    masks = attached.masks
+    assert masks and all(m.mask.dtype == torch.bool for m in masks.values())
+    zeros = {name: int((~m.mask).sum()) for name, m in masks.items()}
+    sizes = {name: m.mask.numel() for name, m in masks.items()}
+    if options.get("ranking") == "global":
+        assert sum(zeros.values()) == zero_count(sum(sizes.values()), options["sparsity"])
+        return
+    for name in masks:
+        sparsity = options["sparsity"]
+        group = "attention" if "_proj" in name else "feed_forward"
+        sparsity = options.get(f"{group}_sparsity", sparsity)
+        layer = int(name.split(".")[3]) if name.startswith(LAYERS) else None
+        sparsity = options.get("layer_sparsity", {}).get(layer, sparsity)
+        assert zeros[name] == zero_count(sizes[name], sparsity, options.get("rounding", "nearest")), name
+
+
+@pytest.mark.parametrize("case", LEARNED_OR_FIXED)
+def test_masks_act_on_every_site(case):
+    """Hazard 1: flipping a mask must change the output, also where attention only reads the tensors."""
+    expert, attached = attached_toy(case)
+    with torch.no_grad():
+        before = expert(WAVE)
+        for name, masked in attached.masks.items():
+            if name.endswith("k_proj.weight") or name.endswith("q_proj.weight"):
+                masked.set_mask(torch.rand(masked.scores.shape) > 0.5)
+            else:
+                masked.set_mask(torch.zeros_like(masked.mask))
+            assert not torch.equal(expert(WAVE), before), name
+            masked.set_mask(None)
+            assert torch.equal(expert(WAVE), before), name
+
+
+@pytest.mark.parametrize("case", LEARNED_OR_FIXED)
+def test_bake_agrees_bit_for_bit(case):
+    expert, attached = attached_toy(case)
+    train(expert, attached)
+    with torch.no_grad():
+        masked = expert(WAVE)
+        bake(expert)
+        assert torch.equal(expert(WAVE), masked)
+    assert set(dict(expert.named_parameters())) == set(dict(toy_expert().named_parameters()))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bytes_added(case):
+    """ceil(n / 8) for each mask and four bytes for every other number that is learned."""
+    expert, attached = attached_toy(case)
+    bits = sum((m.mask.numel() + 7) // 8 for m in masked_tensors(expert).values())
+    numbers = sum(p.numel() for name, p in attached.trained.items() if not name.endswith(".scores"))
+    assert attached.bytes_added() == bits + 4 * numbers
+
+
+def test_bytes_added_of_an_odd_tensor():
+    """A tensor of 8 * 320 = 2560 bits, three layers of two feed-forward matrices of 512 bits each, and an odd one."""
+    assert attached_toy("routing")[1].bytes_added() == 6 * 512 // 8
+    assert attached_toy("routing, conv")[1].bytes_added() == 320
+    expert = toy_expert()
+    expert.model.feature_extractor.conv_layers[0][0] = torch.nn.Conv1d(1, 3, 3)
+    assert attach(expert, conf("routing, conv")).bytes_added() == 2  # 9 bits
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_same_seed_same_run(case):
+    results = []
+    for _ in range(2):
+        torch.manual_seed(len(results))  # the global generator must not matter
+        expert, attached = attached_toy(case)
+        train(expert, attached)
+        results.append(expert(WAVE).detach())
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_handle_knows_its_configuration(case):
+    """Written beside results: method and every option, defaults included."""
+    _, attached = attached_toy(case)
+    assert attached.method == case.split(",")[0]
+    for key, value in CASES[case][0].items():
+        assert attached.config[key] == (tuple(value) if isinstance(value, list) else value)
+    assert resolve({"method": attached.method, **attached.config})[0] == attached.method
