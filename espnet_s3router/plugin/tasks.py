@@ -37,6 +37,11 @@ class _Hooks:
         if not isinstance(frontend, MaskedUpstream):
             return super().build_optimizers(args, model)  # type: ignore[misc]
         check_trainable(frontend)
+        if args.use_adapter and frontend.dropout == "off":
+            raise InputError(
+                "use_adapter: ESPnet's adapters are merged away in evaluation mode, in which dropout: off keeps the upstream. "
+                "Set dropout: upstream in frontend_conf, or use our methods lora and houlsby"
+            )
         options = dict(args.optim_conf)
         if args.optim not in optim_classes:
             raise InputError(f"optim is {args.optim!r}, expected one of {', '.join(sorted(optim_classes))}")

@@ -29,6 +29,8 @@ def specs_of(args: argparse.Namespace) -> list[Spec]:
         base = merge(base, read_yaml(path))
     for text in args.asr_args:
         base = merge(base, parse_assignment(text))
+    if args.upstream_path and not args.upstream:
+        raise InputError(f"--upstream_path is {args.upstream_path}, expected --upstream with it: the s3prl entry that loads the file")
     if args.upstream:
         source = {"upstream": args.upstream} | ({"path_or_url": args.upstream_path} if args.upstream_path else {})
         base = merge(base, {"frontend_conf": {"frontend_conf": source}})
@@ -72,7 +74,7 @@ def jobs_of(args: argparse.Namespace, specs: list[Spec]) -> list[Job]:
         if value is True:
             shared.append(f"--{name}")
         elif isinstance(value, list):
-            shared += [f"--{name}", *map(str, value)] if value else []
+            shared += [f"--{name}={item}" for item in value]  # an item may begin with --
         elif value not in (False, ""):
             shared += [f"--{name}", str(value)]
     jobs = []
@@ -96,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the grid; returns 1 when a point failed (the others are done then)."""
     parser = build_parser()
     parser.add_argument("--asr_config", nargs="+", required=True, help="YAML files, later ones on top")
-    parser.add_argument("--asr_args", nargs="*", default=[], help="KEY=VALUE on top of the files, dotted keys")
+    parser.add_argument("--asr_args", nargs="*", action="extend", default=[], help="KEY=VALUE on top of the files, dotted keys")
     parser.add_argument("--methods_config", default="", help="YAML: method -> its lines")
     parser.add_argument("--methods", nargs="*", default=[])
     parser.add_argument("--sparsities", nargs="*", type=float, default=[])

@@ -85,7 +85,7 @@ def describe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         "recipe": args.recipe,
         "upstream": config["frontend_conf"]["frontend_conf"]["upstream"],
         "split": args.train_set,
-        "method": mask_conf["method"],
+        "method": f"espnet_{config['adapter']}" if config.get("use_adapter") else mask_conf["method"],
         "variant": spec.variant,
         "sparsity": mask_conf.get("sparsity"),
         "targets": mask_conf.get("targets"),
@@ -170,12 +170,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--stats_dir", required=True)
     parser.add_argument("--train_set", required=True)
     parser.add_argument("--valid_set", required=True)
-    parser.add_argument("--test_sets", nargs="+", required=True)
+    parser.add_argument("--test_sets", nargs="+", action="extend", required=True)
     parser.add_argument("--token_type", default="char")
     parser.add_argument("--token_list", required=True)
     parser.add_argument("--bpemodel", default="")
     parser.add_argument("--inference_config", default="")
-    parser.add_argument("--inference_args", nargs="*", default=[])
+    parser.add_argument("--inference_args", nargs="*", action="extend", default=[])
     parser.add_argument("--inference_tag", default="decode")
     parser.add_argument("--inference_asr_model", default=MODEL)
     parser.add_argument("--inference_nj", type=int, default=1)
@@ -183,7 +183,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--ngpu", type=int, default=0)
     parser.add_argument("--num_nodes", type=int, default=1)
     parser.add_argument("--train_cmd", default="run.pl")
-    parser.add_argument("--init_param", nargs="*", default=[])
+    parser.add_argument("--init_param", nargs="*", action="extend", default=[])
     return parser
 
 

@@ -145,7 +145,8 @@ def store(spec: Spec, expdir: str | Path) -> Path:
     folder = Path(expdir) / spec.name
     path = folder / "train.yaml"
     text = yaml.safe_dump(dict(spec.config), sort_keys=False)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    begun = any((folder / name).exists() for name in ("checkpoint.pth", ".trained"))  # else nothing is lost: it failed at once
+    if begun and path.exists() and path.read_text(encoding="utf-8") != text:
         raise InputError(
             f"{folder} holds another configuration of {spec.name} (train.yaml). Remove the folder to train anew, or keep "
             "both with --asr_tag"

@@ -91,6 +91,11 @@ if "${check_corpus}"; then exit 0; fi
 for number in stage stop_stage; do
     [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} is '${!number}', expected a number"
 done
+if [ "${stop_stage}" -ge 14 ]; then # said before anything is trained
+    die "stages 14 (pack), 15 (upload), 16 (prune), 17 (route and deploy) and 18 (analyse) are not built yet: use --stop_stage 13"
+fi
+"${skip_packing}" || die "--skip_packing false: stage 14 (packing for the model zoo) is not built yet"
+"${skip_upload_hf}" || die "--skip_upload_hf false: stage 15 (upload) is not built yet"
 case ${token_type} in char | bpe) ;; *) die "--token_type is '${token_type}', expected char or bpe" ;; esac
 
 source_set=${train_set}
@@ -159,9 +164,11 @@ if [ "${first}" -le "${last}" ]; then
     options+=" --inference_config ${inference_config} --inference_tag ${inference_tag} --inference_nj ${inference_nj}"
     options+=" --inference_asr_model ${inference_asr_model} --train_cmd ${train_cmd:-run.pl}"
     ! "${gpu_inference}" || options+=" --gpu_inference"
-    for name in asr_tag asr_args methods_config methods sparsities lrs seeds upstream upstream_path inference_args; do
+    for name in asr_tag methods_config methods sparsities lrs seeds upstream upstream_path; do
         [ -z "${!name}" ] || options+=" --${name} ${!name}"
     done
+    for word in ${asr_args}; do options+=" --asr_args=${word}"; done # words may begin with --
+    for word in ${inference_args}; do options+=" --inference_args=${word}"; done
     [ -z "${pretrained_model}" ] || options+=" --init_param ${pretrained_model}"
     ${python} -m espnet_s3router.recipe.experiments ${options}
 fi
@@ -172,8 +179,3 @@ if runs 13 && ! "${skip_eval}"; then
         ${results_md:+--results_md "${results_md}"} --command "./run.sh ${run_args}"
 fi
 }
-"${skip_packing}" || [ "${stop_stage}" -lt 14 ] || die "stage 14 (packing for the model zoo) is not built yet"
-"${skip_upload_hf}" || [ "${stop_stage}" -lt 15 ] || die "stage 15 (upload) is not built yet"
-if [ "${stop_stage}" -ge 14 ]; then
-    die "stages 14 (pack), 15 (upload), 16 (prune), 17 (route and deploy) and 18 (analyse) are not built yet: use --stop_stage 13"
-fi

@@ -1,0 +1,101 @@
+"""Frontends on toy upstreams, and a small experiment that ESPnet really trains."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+ROUTING = {"method": "routing", "sparsity": 0.2, "targets": "all"}
+
+
+@pytest.fixture
+def frontend(toy_upstreams):
+    """make(family, **options) -> MaskedUpstream in evaluation mode."""
+    from espnet_s3router.plugin.frontend import MaskedUpstream
+
+    def make(family="hf_hubert", mask_conf=None, **options):
+        conf = {**toy_upstreams[family], **options.pop("frontend_conf", {})}
+        return MaskedUpstream(frontend_conf=conf, mask_conf=mask_conf or ROUTING, **options).eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """Eight tones of about half a second, each with two letters: wav.scp, text, shapes and a token list."""
+    import soundfile
+
+    folder = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(0)
+    scp, text, shapes = [], [], []
+    for index in range(8):
+        samples = 8000 + 320 * index
+        tone = np.sin(2 * math.pi * (200 + 300 * (index % 2)) * np.arange(samples) / 16000)
+        soundfile.write(folder / f"utt{index}.wav", 0.3 * tone + 0.05 * rng.standard_normal(samples), 16000)
+        scp.append(f"utt{index} {folder / f'utt{index}.wav'}")
+        text.append(f"utt{index} {'AB' if index % 2 else 'BA'}")
+        shapes.append(f"utt{index} {samples}")
+    for name, lines in {"wav.scp": scp, "text": text, "speech_shape": shapes}.items():
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "tokens.txt").write_text("<blank>\n<unk>\nA\nB\n<sos/eos>\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def experiment(corpus, toy_upstreams, tmp_path):
+    """arguments(**changes) -> command line of asr_train for a CTC model straight on a toy upstream."""
+
+    def arguments(family="hf_hubert", out=None, mask_conf=None, frontend=None, **changes):
+        config = {
+            "frontend": "masked_upstream",
+            "frontend_conf": {
+                "frontend_conf": toy_upstreams[family],
+                "mask_conf": mask_conf or ROUTING,
+                **(frontend or {}),
+            },
+            "specaug": None,
+            "normalize": None,
+            "encoder": None,
+            "decoder": "rnn",
+            "model_conf": {"ctc_weight": 1.0},
+            "token_type": "char",
+            "optim": "adam",
+            "optim_conf": {"lr": 0.01},
+            "batch_type": "unsorted",
+            "batch_size": 4,
+            "max_epoch": 2,
+            "num_workers": 0,
+            "num_att_plot": 0,
+            "use_matplotlib": False,
+            "use_tensorboard": False,
+            "best_model_criterion": [["valid", "loss", "min"]],
+            "keep_nbest_models": 2,
+            "output_dir": str(out or tmp_path / "exp"),
+            "token_list": str(corpus / "tokens.txt"),
+            **changes,
+        }
+        for kind in ("train", "valid"):
+            config[f"{kind}_data_path_and_name_and_type"] = [
+                [str(corpus / "wav.scp"), "speech", "sound"],
+                [str(corpus / "text"), "text", "text"],
+            ]
+            config[f"{kind}_shape_file"] = [str(corpus / "speech_shape")]
+        path = Path(tmp_path) / "config.in.yaml"
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")
+        return ["--config", str(path)]
+
+    return arguments
+
+
+@pytest.fixture
+def asr_model(experiment):
+    """build(**as for experiment) -> (ESPnet model, its arguments)."""
+    from espnet_s3router.plugin.tasks import S3RouterASRTask
+
+    def build(**options):
+        args = S3RouterASRTask.get_parser().parse_args(experiment(**options))
+        return S3RouterASRTask.build_model(args), args
+
+    return build

@@ -1,0 +1,257 @@
+"""What must hold on every family of upstreams."""
+
+import pytest
+import torch
+from espnet_s3router.masks import remove
+from espnet_s3router.plugin.bake import bake_upstream
+from toys import DIM, TOYS, speech
+
+FAMILIES = list(TOYS)
+BATCH = speech(8000, 5000, seed=1)
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request):
+    return request.param
+
+
+@torch.no_grad()
+def features(frontend, batch=BATCH):
+    return frontend(batch.waves, batch.lengths)[0]
+
+
+def test_shapes(family, frontend):
+    """One vector per 320 samples."""
+    feats, lengths = frontend(family)(BATCH.waves, BATCH.lengths)
+    assert feats.shape == (2, 25, DIM) and lengths.tolist() == [25, 16]
+    assert feats.dtype == torch.float32
+
+
+def test_masks_reach_attention_and_feed_forward(family, frontend):
+    """Hazard 1: fairseq-style attention never calls its projections; a mask that changes nothing is inert."""
+    model = frontend(family)
+    before = features(model)
+    masks = model.attached.masks
+    assert len(masks) == 2 * 6
+    for name, masked in masks.items():
+        masked.set_mask(torch.zeros_like(masked.mask))
+        assert not torch.equal(features(model), before), name
+        masked.set_mask(None)
+    assert torch.equal(features(model), before)
+
+
+def test_gradients_reach_every_score_and_nothing_else(family, frontend):
+    model = frontend(family).train()
+    feats, _ = model(BATCH.waves, BATCH.lengths)
+    (feats * torch.randn(feats.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == {
+        f"upstream.upstream.{name}" for name in model.attached.trained
+    }
+    assert all((p.grad != 0).any() for p in model.attached.trained.values())
+
+
+@pytest.mark.parametrize("targets", ["all", "conv"])
+def test_masked_and_baked_agree_bit_for_bit(family, frontend, targets):
+    model = frontend(family, {"method": "routing", "sparsity": 0.3, "targets": targets})
+    masked = features(model)
+    bake_upstream(model.expert)
+    assert torch.equal(features(model), masked)
+    assert not model.attached.masks
+
+
+def test_baked_weights_fit_the_plain_frontend(family, frontend, toy_upstreams):
+    """A model for stock ESPnet: the same names, the same output."""
+    from espnet2.asr.frontend.s3prl import S3prlFrontend
+
+    model = frontend(family)
+    masked = features(model)
+    bake_upstream(model.expert)
+    # frozen, as ours is: torch chooses another kernel, with another rounding, for biases that could be trained
+    plain = S3prlFrontend(frontend_conf=toy_upstreams[family]).eval().requires_grad_(False)
+    assert not torch.equal(features(plain), masked)
+    plain.upstream.load_state_dict(model.upstream.state_dict(), strict=True)
+    assert torch.equal(features(plain), masked)
+
+
+def test_removed_masks_leave_the_pretrained_model(family, frontend, toy_upstreams):
+    from espnet2.asr.frontend.s3prl import S3prlFrontend
+
+    model = frontend(family)
+    remove(model.expert)
+    plain = S3prlFrontend(frontend_conf=toy_upstreams[family]).eval().requires_grad_(False)
+    assert torch.equal(features(model), features(plain))
+
+
+@pytest.mark.parametrize(
+    "mask_conf",
+    [{"method": "lora", "targets": "all"}, {"method": "houlsby", "bottleneck": 4}, {"method": "bitfit"},
+     {"method": "finetune"}, {"method": "finetune", "train_cnn": True}],
+    ids=str,
+)  # fmt: skip
+def test_other_methods_train_on_every_family(family, frontend, mask_conf):
+    """They start at the pretrained model, and every tensor they train gets a gradient (else DDP would stall). Adapters that
+    begin at zero are moved first."""
+    model, head_only = frontend(family, mask_conf), frontend(family, {"method": "head_only"})
+    torch.testing.assert_close(features(model), features(head_only), rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        for name, parameter in model.attached.trained.items():
+            if name.endswith((".0.b", "houlsby.up.weight")):
+                parameter.normal_(std=0.1)
+    model.train()
+    feats, _ = model(BATCH.waves, BATCH.lengths)
+    (feats * torch.randn(feats.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
+    without = [name for name, p in model.attached.trained.items() if p.grad is None]
+    if family == "hf_wav2vec2" and mask_conf["method"] == "finetune":
+        # transformers' hidden states end before the last norm of a pre-norm encoder
+        without = [name for name in without if not name.startswith("model.encoder.layer_norm.")]
+    assert without == []
+
+
+def test_train_keeps_the_upstream_quiet(family, frontend):
+    """Hazard 3: ESPnet calls model.train() every epoch; dropout (.1 in every toy) would make frozen features random."""
+    model = frontend(family)
+    quiet = features(model)
+    model.train()
+    assert model.training and not model.upstream.training
+    assert torch.equal(features(model), quiet) and torch.equal(features(model), quiet)
+
+
+def test_dropout_of_the_upstream_can_be_kept(family, frontend):
+    model = frontend(family, dropout="upstream")
+    quiet = features(model)
+    model.train()
+    assert model.upstream.training
+    torch.manual_seed(0)
+    assert not torch.equal(features(model), features(model))
+    model.eval()
+    assert torch.equal(features(model), quiet)
+
+
+def test_nothing_of_the_upstream_drops_layers_or_masks(family, frontend):
+    """Hazard 2: layerdrop (.5 in every toy) breaks s3prl's count of layers, SpecAugment (.5 in HF's) hides frames. With all
+    dropouts at zero, a training upstream must say what it says in evaluation."""
+    model = frontend(family, dropout="upstream", multilayer_feature=True)
+    for module in model.modules():
+        if "dropout" in type(module).__name__.lower():
+            module.p = 0.0
+        for name in ("dropout", "activation_dropout", "dropout_module", "attention_dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    quiet = features(model)
+    model.train()
+    for _ in range(8):
+        torch.testing.assert_close(features(model), quiet)
+
+
+def test_our_layerdrop(family, frontend):
+    """s3prl still counts every layer; skipping happens in training only, and skips all of a layer."""
+    model = frontend(family, layerdrop=0.5, multilayer_feature=True)
+    quiet = features(model)
+    assert torch.equal(features(model), quiet)
+    model.train()
+    torch.manual_seed(0)
+    seen = {tuple(features(model).flatten()[:8].tolist()) for _ in range(24)}
+    assert len(seen) == 4  # two layers, each skipped or not
+    assert tuple(quiet.flatten()[:8].tolist()) in seen
+
+
+def test_recompute_gives_the_same_gradients_and_selects_once(family, frontend):
+    results = []
+    for recompute in (False, True):
+        model = frontend(family, recompute=recompute).train()
+        feats, _ = model(BATCH.waves, BATCH.lengths)
+        feats.square().sum().backward()
+        results.append({name: p.grad for name, p in model.attached.trained.items()})
+        assert {masked.selections for masked in model.attached.masks.values()} == {1}
+    for name, gradient in results[0].items():
+        torch.testing.assert_close(results[1][name], gradient, rtol=1e-6, atol=1e-7)
+
+
+def test_recompute_really_recomputes(family, frontend):
+    """Fewer activations are kept for the backward pass."""
+    kept = []
+    for recompute in (False, True):
+        model, sizes = frontend(family, recompute=recompute).train(), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: s.append(t.numel()) or t, lambda t: t):
+            model(BATCH.waves, BATCH.lengths)[0].sum()
+        kept.append(sum(sizes))
+    assert kept[1] < 0.5 * kept[0]
+
+
+def test_recompute_replays_dropout(family, frontend):
+    """Else the backward pass belongs to another model than the forward pass."""
+    results = []
+    for recompute in (False, True):
+        model = frontend(family, recompute=recompute, dropout="upstream").train()
+        torch.manual_seed(3)
+        model(BATCH.waves, BATCH.lengths)[0].square().sum().backward()
+        results.append(torch.cat([p.grad.flatten() for p in model.attached.trained.values()]))
+    torch.testing.assert_close(results[1], results[0], rtol=1e-5, atol=1e-6)
+
+
+def test_latent_masking_acts_in_training_only(family, frontend):
+    model = frontend(family, latent_masking={"time_prob": 0.6, "time_length": 3, "channel_prob": 0.4, "channel_length": 3})
+    quiet = features(model)
+    assert torch.equal(features(model), quiet)
+    model.train()
+    torch.manual_seed(0)
+    first, second = features(model), features(model)
+    assert not torch.equal(first, second) and not torch.equal(first, quiet)
+    model.eval()
+    assert torch.equal(features(model), quiet)
+    assert torch.equal(features(frontend(family)), quiet)
+
+
+def test_autocast(family, frontend):
+    """bfloat16 inside, float32 outside; scores and their gradients stay float32."""
+    model = frontend(family, autocast="bfloat16").train()
+    feats, _ = model(BATCH.waves, BATCH.lengths)
+    assert feats.dtype == torch.float32
+    exact = features(frontend(family))
+    assert not torch.equal(feats, exact)
+    torch.testing.assert_close(feats.detach(), exact, rtol=0.1, atol=0.15)
+    feats.square().mean().backward()
+    for parameter in model.attached.trained.values():
+        assert parameter.dtype == parameter.grad.dtype == torch.float32
+        assert parameter.grad.isfinite().all()
+
+
+def test_no_deep_copy(family, frontend):
+    """Hazard 8: S3prlFrontend keeps a second copy of all weights."""
+    assert not hasattr(frontend(family), "pretrained_params")
+
+
+@pytest.mark.parametrize("family_cached", [name for name in FAMILIES if name != "espnet_hubert"])
+def test_cache_equals_computing_alone(family_cached, frontend):
+    """The cached convolutional features are those of the utterance by itself; in wav2vec2-base the group norm over time would
+    otherwise see the padding of the batch."""
+    model, plain = frontend(family_cached, cache_frozen=8), frontend(family_cached)
+    calls = []
+    extractor = model.expert.get_submodule(model.family.extractor)
+    cached = extractor.forward
+    extractor.forward = lambda *args, **kwargs: calls.append(cached(*args, **kwargs)) or calls[-1]
+    features(model)
+    for index in range(2):
+        alone = BATCH.alone(index)
+        found = []
+        hook = plain.expert.get_submodule(plain.family.extractor).register_forward_hook(lambda m, i, o: found.append(o))
+        single = features(plain, alone)
+        hook.remove()
+        frames = found[0].shape[2]
+        assert torch.equal(calls[0][index : index + 1, :, :frames], found[0])
+        assert torch.equal(features(model, alone), single)
+    assert (model.cache.hits, model.cache.misses) == (2, 2)
+
+
+@pytest.mark.parametrize("family_cached", [name for name in FAMILIES if name != "espnet_hubert"])
+def test_cache_hits_in_the_second_epoch(family_cached, frontend):
+    """And the second epoch sees what the first saw, in another batch too."""
+    model = frontend(family_cached, cache_frozen=8).train()
+    first = features(model)
+    again = features(model)
+    assert (model.cache.hits, model.cache.misses) == (2, 2)
+    assert torch.equal(first, again)
+    swapped = speech(8000, 5000, seed=1)
+    swapped.waves, swapped.lengths = swapped.waves.flip(0), swapped.lengths.flip(0)
+    features(model, swapped)
+    assert (model.cache.hits, model.cache.misses) == (4, 2)

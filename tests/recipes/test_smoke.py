@@ -1,0 +1,146 @@
+"""From a user's own data directory to a baked model in stock ESPnet; also run alone on the other Python.
+
+Needs nothing but the fixtures of this folder, so that it says by itself whether an installation works.
+"""
+
+import csv
+import shutil
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import yaml
+
+NAME = "asr_routing_s0.1_seed0"
+ARGS = "max_epoch=1 num_iters_per_epoch=2 scheduler_conf.max_steps=2 optim_conf.head_lr=0.01"
+
+# ESPnet's own decoder where this project is not installed: importing any part of it fails.
+STOCK = """
+import sys
+sys.modules["espnet_s3router"] = None
+from espnet2.bin.asr_inference import main
+main(sys.argv[1:])
+assert not [name for name in sys.modules if name.startswith("espnet_s3router.")]
+"""
+
+# As ESPnet's users write it for a frozen upstream in front of an encoder; nothing in it is ours.
+OWN_YAML = """
+frontend: s3prl
+frontend_conf:
+    frontend_conf:
+        upstream: hf_hubert_custom
+        path_or_url: {upstream}
+    download_dir: ./hub
+    multilayer_feature: true
+preencoder: linear
+preencoder_conf: {{input_size: 256, output_size: 16}}
+encoder: transformer
+encoder_conf: {{output_size: 16, attention_heads: 2, linear_units: 32, num_blocks: 1, input_layer: conv2d2}}
+decoder: transformer
+decoder_conf: {{attention_heads: 2, linear_units: 32, num_blocks: 1}}
+model_conf: {{ctc_weight: 0.3, lsm_weight: 0.1, extract_feats_in_collect_stats: false}}
+specaug: specaug
+specaug_conf: {{apply_time_warp: false, apply_freq_mask: true, freq_mask_width_range: [0, 4], num_freq_mask: 1}}
+normalize: utterance_mvn
+optim: adam
+optim_conf: {{lr: 0.001}}
+scheduler: warmuplr
+scheduler_conf: {{warmup_steps: 10}}
+batch_type: unsorted
+batch_size: 2
+num_iters_per_epoch: 2
+max_epoch: 1
+num_workers: 0
+best_model_criterion: [[valid, acc, max]]
+keep_nbest_models: 1
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, corpus, copying):
+    """``run.sh`` of the main recipe, from stage 3 to the table, on a data directory of the user's own."""
+    recipes = copying(tmp_path_factory.mktemp("smoke"))
+    shutil.copytree(corpus, recipes.here / "data")
+    done = recipes.run(
+        *("./run.sh", "--local-data", "", "--stage", "3", "--unseen", "", "--lang", "toy"),
+        *("--train_set", "train", "--valid_set", "dev", "--test_sets", "dev test"),
+        *("--methods", "routing", "--sparsities", "0.1", "--parallel", "1", "--asr_args", ARGS),
+        *("--inference_args", "--penalty 4"),  # a barely trained model gives blanks alone; this makes it speak
+    )
+    return recipes, done
+
+
+def read_table(path):
+    return dict(line.partition(" ")[::2] for line in path.read_text("utf-8").splitlines())
+
+
+def test_stages_3_to_13(trained):
+    recipes, done = trained
+    point = recipes.here / "exp" / NAME
+    assert "1 points, 0 finished before" in done.stdout
+    assert "routing" in done.stdout.split("numbers: exp/results.tsv")[0]
+    with (recipes.here / "exp/results.tsv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert {(row["set"], row["metric"]) for row in rows} >= {(s, m) for s in ("dev", "test") for m in ("cer", "wer")}
+    assert {(row["method"], row["upstream"], row["updates"]) for row in rows} == {("routing", "s3router_hubert_mini", "2")}
+    for name in ("dev", "test"):
+        hypotheses = read_table(point / "decode_ctc" / name / "text")
+        assert hypotheses.keys() == read_table(recipes.here / f"data/{name}/text").keys()
+        assert (point / f"decode_ctc/{name}/score_cer/result.txt").is_file()
+    assert (recipes.here / "exp/cer_against_sparsity.png").stat().st_size > 1000
+
+
+def test_a_checkpoint_holds_scores_and_head_only(trained):
+    import torch
+
+    recipes, _ = trained
+    state = torch.load(recipes.here / "exp" / NAME / "valid.cer_ctc.ave.pth", weights_only=True)
+    kinds = {key.rsplit(".", 1)[-1] if "frontend." in key else key.split(".")[0] for key in state}
+    assert kinds == {"scores", "base_fingerprint", "ctc"}
+
+
+def test_the_baked_model_decodes_alike_in_stock_espnet(trained):
+    recipes, _ = trained
+    point = recipes.here / "exp" / NAME
+    model = point / "valid.cer_ctc.ave.pth"
+    recipes.run(sys.executable, "-m", "espnet_s3router.cli.main", "bake", point / "config.yaml", model, "baked")
+    assert yaml.safe_load((recipes.here / "baked/config.yaml").read_text("utf-8"))["frontend"] == "s3prl"
+    recipes.run(
+        *(sys.executable, "-c", STOCK, "--asr_train_config", "baked/config.yaml", "--asr_model_file", "baked/model.pth"),
+        *("--config", "conf/decode_ctc.yaml", "--penalty", "4", "--num_workers", "0", "--output_dir", "stock"),
+        *("--data_path_and_name_and_type", "dump/raw/test/wav.scp,speech,sound"),
+        PYTHONPATH="",
+    )
+    stock = recipes.here / "stock/1best_recog"
+    ours = point / "decode_ctc/test"
+    assert read_table(stock / "text") == read_table(ours / "text")
+    assert any(read_table(stock / "text").values())  # not merely silence on both sides
+    assert read_table(stock / "score") == read_table(ours / "score")
+
+
+def test_one_word_of_a_users_own_yaml(trained):
+    """README: ``frontend: s3prl`` becomes ``masked_upstream``; without a mask_conf it routes at 0.08."""
+    import torch
+
+    from espnet_s3router.upstreams import EMBEDDED
+
+    recipes, _ = trained
+    text = textwrap.dedent(OWN_YAML).format(upstream=EMBEDDED["s3router_hubert_mini"][1])
+    changed = text.replace("frontend: s3prl", "frontend: masked_upstream", 1)
+    (recipes.here / "own.yaml").write_text(changed, encoding="utf-8")
+    data = []
+    for part, name in (("train", "train"), ("valid", "dev")):
+        data += [f"--{part}_data_path_and_name_and_type", f"dump/raw/{name}/wav.scp,speech,sound"]
+        data += [f"--{part}_data_path_and_name_and_type", f"dump/raw/{name}/text,text,text"]
+        data += [f"--{part}_shape_file", f"dump/raw/{name}/utt2num_samples"]
+    recipes.run(
+        *(sys.executable, "-m", "espnet_s3router.bin.asr_train", "--config", "own.yaml", "--output_dir", "own", *data),
+        *("--use_preprocessor", "true", "--token_type", "char", "--token_list", "data/toy_token_list/char/tokens.txt"),
+    )
+    state = torch.load(recipes.here / "own/valid.acc.ave_1best.pth", weights_only=True)
+    scores = {key: value for key, value in state.items() if key.endswith(".scores")}
+    assert scores and all("fc" in key or "dense" in key for key in scores)  # feed-forward matrices
+    masks = (recipes.here / "own/masks.tsv").read_text("utf-8").splitlines()
+    sparsity = dict(zip(masks[0].split("\t"), masks[-1].split("\t")))["sparsity"]
+    assert np.isclose(float(sparsity), 0.08, atol=1e-4)
