@@ -15,7 +15,7 @@ step "imports"
 lint-imports --no-logo 2>/dev/null || lint-imports
 step "shell scripts"
 mapfile -t scripts < <(git ls-files '*.sh' .ci/run '*.pl' 2>/dev/null || find . -name '*.sh' -not -path './.venv*')
-shellcheck -x "${scripts[@]}"
+shellcheck "${scripts[@]}"
 step "tests"
 python -m pytest "$@"
 [ $# -eq 0 ] || exit 0

@@ -1,7 +1,7 @@
 """Tiny upstreams of every family, written to a folder as the files that s3prl loads: a few thousand parameters each.
 
-The convolutional frontend has strides 5 * 8 * 8 = 320 samples, as the real models have; the Transformer is two layers of
-16 units with two heads. Weights come from a seed, dropouts are on, so that a test sees when one acts.
+The convolutional frontend has strides 5 * 8 * 8 = 320 samples, as the real models have; the Transformer is two layers
+of 16 units with two heads. Weights come from a seed; dropouts are on, so that a test sees when one acts.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,41 +14,41 @@ DIM, INNER, HEADS, LAYERS = 16, 32, 2, 2
 CONV = ((8, 10, 5), (8, 8, 8), (8, 8, 8))
 
 _CONV_TEXT = str(list(CONV))
-_SIZES = dict(
-    encoder_layers=LAYERS,
-    encoder_embed_dim=DIM,
-    encoder_ffn_embed_dim=INNER,
-    encoder_attention_heads=HEADS,
-    conv_feature_layers=_CONV_TEXT,
-    conv_pos=8,
-    conv_pos_groups=2,
-    dropout=0.1,
-    attention_dropout=0.1,
-    activation_dropout=0.1,
-    encoder_layerdrop=0.5,
-    feature_grad_mult=0.1,
-)
-_LARGE_STYLE = dict(extractor_mode="layer_norm", layer_norm_first=True, conv_bias=True)
-_HF_SIZES = dict(
-    hidden_size=DIM,
-    intermediate_size=INNER,
-    num_hidden_layers=LAYERS,
-    num_attention_heads=HEADS,
-    conv_dim=tuple(dim for dim, _, _ in CONV),
-    conv_kernel=tuple(kernel for _, kernel, _ in CONV),
-    conv_stride=tuple(stride for _, _, stride in CONV),
-    num_feat_extract_layers=len(CONV),
-    num_conv_pos_embeddings=8,
-    num_conv_pos_embedding_groups=2,
-    hidden_dropout=0.1,
-    layerdrop=0.5,
-    mask_time_prob=0.5,
-    mask_time_length=2,
-    mask_feature_prob=0.5,
-    mask_feature_length=2,
-    apply_spec_augment=True,
-    vocab_size=8,
-)
+_SIZES = {
+    "encoder_layers": LAYERS,
+    "encoder_embed_dim": DIM,
+    "encoder_ffn_embed_dim": INNER,
+    "encoder_attention_heads": HEADS,
+    "conv_feature_layers": _CONV_TEXT,
+    "conv_pos": 8,
+    "conv_pos_groups": 2,
+    "dropout": 0.1,
+    "attention_dropout": 0.1,
+    "activation_dropout": 0.1,
+    "encoder_layerdrop": 0.5,
+    "feature_grad_mult": 0.1,
+}
+_LARGE_STYLE = {"extractor_mode": "layer_norm", "layer_norm_first": True, "conv_bias": True}
+_HF_SIZES = {
+    "hidden_size": DIM,
+    "intermediate_size": INNER,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "conv_dim": tuple(dim for dim, _, _ in CONV),
+    "conv_kernel": tuple(kernel for _, kernel, _ in CONV),
+    "conv_stride": tuple(stride for _, _, stride in CONV),
+    "num_feat_extract_layers": len(CONV),
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+    "hidden_dropout": 0.1,
+    "layerdrop": 0.5,
+    "mask_time_prob": 0.5,
+    "mask_time_length": 2,
+    "mask_feature_prob": 0.5,
+    "mask_feature_length": 2,
+    "apply_spec_augment": True,
+    "vocab_size": 8,
+}
 
 
 def wav2vec2(folder, *, large=False, seed=0):
@@ -111,38 +111,38 @@ def hf_wav2vec2(folder):
 
 def espnet_hubert(folder):
     """torchaudio style: a checkpoint of ESPnet's HuBERT pretraining and the config.yaml beside it."""
-    from espnet2.tasks.hubert import HubertTask
-
-    args = dict(
-        token_list=["<blank>", "<unk>", "0", "1", "2", "<sos/eos>"],
-        num_classes=4,
-        input_size=1,
-        frontend=None,
-        frontend_conf={},
-        specaug=None,
-        specaug_conf={},
-        normalize=None,
-        normalize_conf={},
-        preencoder=None,
-        preencoder_conf={},
-        encoder="torchaudio_hubert",
-        encoder_conf=dict(
-            extractor_conv_layer_config=[list(layer) for layer in CONV],
-            encoder_embed_dim=DIM,
-            encoder_pos_conv_kernel=8,
-            encoder_pos_conv_groups=2,
-            encoder_num_layers=LAYERS,
-            encoder_num_heads=HEADS,
-            encoder_ff_interm_features=INNER,
-            encoder_layer_drop=0.5,
-            final_dim=4,
-        ),
-        model="torchaudio",
-        model_conf={},
-        init=None,
-    )
     from argparse import Namespace
 
+    from espnet2.tasks.hubert import HubertTask
+
+    args = {
+        "token_list": ["<blank>", "<unk>", "0", "1", "2", "<sos/eos>"],
+        "num_classes": 4,
+        "input_size": 1,
+        "frontend": None,
+        "frontend_conf": {},
+        "specaug": None,
+        "specaug_conf": {},
+        "normalize": None,
+        "normalize_conf": {},
+        "preencoder": None,
+        "preencoder_conf": {},
+        "encoder": "torchaudio_hubert",
+        "encoder_conf": {
+            "extractor_conv_layer_config": [list(layer) for layer in CONV],
+            "encoder_embed_dim": DIM,
+            "encoder_pos_conv_kernel": 8,
+            "encoder_pos_conv_groups": 2,
+            "encoder_num_layers": LAYERS,
+            "encoder_num_heads": HEADS,
+            "encoder_ff_interm_features": INNER,
+            "encoder_layer_drop": 0.5,
+            "final_dim": 4,
+        },
+        "model": "torchaudio",
+        "model_conf": {},
+        "init": None,
+    }
     model = _seeded(HubertTask.build_model, 6, Namespace(**args))
     folder = Path(folder)
     (folder / "config.yaml").write_text(yaml.safe_dump(args), encoding="utf-8")

@@ -136,5 +136,5 @@ def use(model: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None]:
             present[name].set_mask(mask)
         yield
     finally:
-        for name, mask in before.items():
-            present[name].set_mask(mask)
+        for name, earlier in before.items():
+            present[name].set_mask(earlier)

@@ -26,7 +26,7 @@ def init_scores(weight: Tensor, init: str, *, scale: float = 1.0, generator: tor
 
     ``ori`` is the order-preserving random initialisation of S3-Router in closed form, ``ori_sampled`` as the paper draws
     it (Kaiming uniform magnitudes with random signs, sorted into the order of |W|); the first mask is then exactly the
-    magnitude mask while |s| has an even spread. ``magnitude`` is W / scale; ``constant`` has one magnitude with random signs.
+    magnitude mask while |s| has an even spread. ``magnitude`` is W / scale; ``constant`` has one magnitude, random signs.
     """
     if init not in INITS:
         raise ValueError(f"init is {init!r}, expected one of {', '.join(INITS)}")

@@ -48,7 +48,7 @@ class Bottleneck(nn.Module):
 def lora(upstream: nn.Module, config: LoraConfig) -> Attached:
     """A low-rank update on every target; parametrizing the tensor also reaches fairseq-style attention."""
     generator = torch.Generator().manual_seed(config.seed)
-    trained = {}
+    trained: dict[str, nn.Parameter] = {}
     for site in sites_of(upstream, config.targets):
         update = LowRank(getattr(site.module, site.tensor), config.rank, config.alpha, generator)
         parametrize.register_parametrization(site.module, site.tensor, update)
@@ -61,9 +61,9 @@ def houlsby(upstream: nn.Module, config: HoulsbyConfig) -> Attached:
     """An adapter on the output of attention and of feed-forward in every layer, before the residual is added."""
     family = family_of(upstream)
     generator = torch.Generator().manual_seed(config.seed)
-    trained = {}
-    for index, layer in enumerate(upstream.get_submodule(family.layers)):  # type: ignore[arg-type]
-        output = layer.get_submodule(family.feed_forward[1])
+    trained: dict[str, nn.Parameter] = {}
+    for index, layer in enumerate(upstream.get_submodule(family.layers).children()):
+        output: Any = layer.get_submodule(family.feed_forward[1])
         for place in (family.attention_module, family.feed_forward[1]):
             adapter = Bottleneck(output.weight.shape[0], config.bottleneck, generator)
             host = layer.get_submodule(place)

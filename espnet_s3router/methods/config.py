@@ -147,7 +147,7 @@ class RoutingConfig(FixedMaskConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class LoraConfig:
-    """Low-rank update W + (alpha / rank) B A of each target (arXiv 2106.09685), on the tensor, so it works in every family."""
+    """Low-rank update W + (alpha / rank) B A of each target (arXiv 2106.09685), on the tensor: it works in every family."""
 
     rank: int = 8
     alpha: float = 16.0

@@ -37,7 +37,7 @@ def bake_experiment(train_config: str | Path, model_file: str | Path, out: str |
         raise InputError(f"{train_config}: frontend is {args.frontend}, expected masked_upstream")
     bake_upstream(model.frontend.expert)
     config = vars(args) | {"frontend": "s3prl", "frontend_conf": plain_frontend_conf(args.frontend_conf, out)}
-    config.pop("init", None)  # the weights are complete; nothing is to be initialised
+    config["init"] = None  # the weights are complete; nothing is to be initialised (stock ESPnet reads the key)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -25,7 +25,8 @@ def check_resume(args: argparse.Namespace) -> None:
     """InputError when the output folder holds a checkpoint of another configuration; nothing is overwritten then."""
     folder = Path(args.output_dir)
     saved_config = folder / "config.yaml"
-    if not args.resume or not (folder / "checkpoint.pth").exists() or not saved_config.exists():
+    begun = any((folder / name).exists() for name in ("checkpoint.pth", "checkpoint.previous.pth"))
+    if not args.resume or not begun or not saved_config.exists():
         return
     with saved_config.open(encoding="utf-8") as file:
         saved: dict[str, Any] = yaml.safe_load(file)

@@ -55,9 +55,24 @@ class _Hooks:
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
+        if args.init == "chainer" and args.frontend == "masked_upstream":
+            raise InputError(
+                "init is 'chainer', with which ESPnet overwrites a pretrained upstream and does not load it again. "
+                "Expected no init, or xavier_uniform, xavier_normal, kaiming_uniform or kaiming_normal"
+            )
+        if getattr(args, "distributed", False) and leaves_unused(args):
+            args.unused_parameters = True
         if not (args.dry_run or args.collect_stats):
             check_resume(args)
         super().main_worker(args)  # type: ignore[misc]
+
+
+def leaves_unused(args: argparse.Namespace) -> bool:
+    """Whether an update may give some trained tensor no gradient, which DDP must be told: layers above a chosen one or
+    dropped at random, and the last norm when the weights of a pre-norm encoder are finetuned."""
+    conf = getattr(args, "frontend_conf", None) or {}
+    finetunes = (conf.get("mask_conf") or {}).get("method") == "finetune"
+    return conf.get("layer", -1) != -1 or conf.get("layerdrop", 0.0) > 0 or finetunes
 
 
 def parameter_groups(model: nn.Module, options: dict[str, Any]) -> list[dict[str, Any]]:

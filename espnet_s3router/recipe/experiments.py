@@ -13,7 +13,7 @@ from typing import Any
 from espnet_s3router.errors import InputError
 from espnet_s3router.recipe.point import build_parser, data_options, run_module
 from espnet_s3router.recipe.pool import Job, mark, run_jobs
-from espnet_s3router.recipe.spec import Spec, expand, merge, parse_assignment, read_yaml, store
+from espnet_s3router.recipe.spec import Spec, expand, merge, parse_assignment, read_yaml, set_path, store
 
 POINT_OPTIONS = (
     "stage", "stop_stage", "recipe", "dump", "stats_dir", "train_set", "valid_set", "test_sets", "token_type", "token_list",
@@ -27,10 +27,11 @@ def specs_of(args: argparse.Namespace) -> list[Spec]:
     base: dict[str, Any] = {}
     for path in args.asr_config:
         base = merge(base, read_yaml(path))
-    for text in args.asr_args:
-        base = merge(base, parse_assignment(text))
+    assignments = [parse_assignment(text) for text in args.asr_args]
+    for key, value in assignments:
+        set_path(base, key, value)
     if args.upstream_path and not args.upstream:
-        raise InputError(f"--upstream_path is {args.upstream_path}, expected --upstream with it: the s3prl entry that loads the file")
+        raise InputError(f"--upstream_path is {args.upstream_path}, expected --upstream with it: s3prl's entry")
     if args.upstream:
         source = {"upstream": args.upstream} | ({"path_or_url": args.upstream_path} if args.upstream_path else {})
         base = merge(base, {"frontend_conf": {"frontend_conf": source}})
@@ -42,7 +43,7 @@ def specs_of(args: argparse.Namespace) -> list[Spec]:
         methods = {label or base["frontend_conf"]["mask_conf"]["method"]: {}}
     prefix = f"asr_{args.asr_tag}" if args.asr_tag else "asr"
     grid = {"sparsities": args.sparsities, "lrs": args.lrs, "seeds": args.seeds}
-    return expand(base, methods, args.methods or list(methods), prefix=prefix, **grid)
+    return expand(base, methods, args.methods or list(methods), prefix=prefix, assignments=assignments, **grid)
 
 
 def collect_stats(args: argparse.Namespace, specs: list[Spec]) -> None:
@@ -94,11 +95,11 @@ def finished(folder: Path, args: argparse.Namespace) -> bool:
     return trained and decoded and scored
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the grid; returns 1 when a point failed (the others are done then)."""
+def grid_parser() -> argparse.ArgumentParser:
+    """The options of a point, and what makes a grid of points."""
     parser = build_parser()
     parser.add_argument("--asr_config", nargs="+", required=True, help="YAML files, later ones on top")
-    parser.add_argument("--asr_args", nargs="*", action="extend", default=[], help="KEY=VALUE on top of the files, dotted keys")
+    parser.add_argument("--asr_args", nargs="*", action="extend", default=[], help="KEY=VALUE, wins over the files")
     parser.add_argument("--methods_config", default="", help="YAML: method -> its lines")
     parser.add_argument("--methods", nargs="*", default=[])
     parser.add_argument("--sparsities", nargs="*", type=float, default=[])
@@ -109,7 +110,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--asr_tag", default="")
     parser.add_argument("--expdir", default="exp")
     parser.add_argument("--parallel", type=int, default=2, help="points at a time")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the grid; returns 1 when a point failed (the others are done then)."""
+    args = grid_parser().parse_args(argv)
     try:
         specs = specs_of(args)
         if args.stage <= 10 <= args.stop_stage:

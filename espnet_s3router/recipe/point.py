@@ -31,8 +31,8 @@ def train(folder: Path, args: argparse.Namespace) -> None:
     if args.num_nodes > 1 or args.ngpu > 1:
         launch = ["--cmd", args.train_cmd, "--log", str(folder / "train.log"), "--ngpu", str(args.ngpu)]
         launch += ["--num_nodes", str(args.num_nodes), "--init_file_prefix", str(folder / ".dist_init_")]
-        module = "espnet_s3router.bin.asr_train"
-        run_module("espnet2.bin.launch", [*launch, "--multiprocessing_distributed", "true", "--", sys.executable, "-m", module, *command])
+        launch += ["--multiprocessing_distributed", "true", "--", sys.executable, "-m", "espnet_s3router.bin.asr_train"]
+        run_module("espnet2.bin.launch", [*launch, *command])
     else:
         from espnet_s3router.bin.asr_train import main
 
@@ -44,8 +44,8 @@ def train(folder: Path, args: argparse.Namespace) -> None:
 
 def train_options(folder: Path, args: argparse.Namespace) -> list[str]:
     """The command line of ``asr_train``."""
-    options = ["--config", str(folder / "train.yaml"), "--output_dir", str(folder), "--resume", "true", "--ngpu", str(args.ngpu)]
-    options += data_options(args)
+    options = ["--config", str(folder / "train.yaml"), "--output_dir", str(folder), "--resume", "true"]
+    options += ["--ngpu", str(args.ngpu), *data_options(args)]
     for part, name in (("train", "train"), ("valid", "valid")):
         for shape in ("speech_shape", f"text_shape.{args.token_type}"):
             options += [f"--{part}_shape_file", str(Path(args.stats_dir) / name / shape)]

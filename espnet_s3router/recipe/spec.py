@@ -62,24 +62,27 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def parse_assignment(text: str) -> dict[str, Any]:
-    """``frontend_conf.mask_conf.sparsity=0.1`` as a nested mapping; the value is read as YAML."""
+def parse_assignment(text: str) -> tuple[list[str], Any]:
+    """``frontend_conf.mask_conf.sparsity=0.1`` as (path of keys, value); the value is read as YAML."""
     path, sign, value = text.partition("=")
     if not sign or not path:
         raise InputError(f"--asr_args: {text!r} is not KEY=VALUE, for example optim_conf.lr=0.001")
-    nested: Any = yaml.safe_load(value)
-    if isinstance(nested, str):  # YAML 1.1 reads 1e-3, without a point, as text
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"--asr_args: the value of {text!r} is not YAML; give KEY=VALUE") from error
+    if isinstance(parsed, str):  # YAML 1.1 reads 1e-3, without a point, as text
         with suppress(ValueError):
-            nested = float(nested)
-    for key in reversed(path.lstrip("-").split(".")):
-        nested = {key: nested}
-    return nested
+            parsed = float(parsed)
+    return path.lstrip("-").split("."), parsed
 
 
 def set_path(config: dict[str, Any], path: Sequence[str], value: Any) -> None:
     """Set one nested value, in place."""
     for key in path[:-1]:
-        config = config.setdefault(key, {})
+        if not isinstance(config.get(key), dict):
+            config[key] = {}
+        config = config[key]
     config[path[-1]] = value
 
 
@@ -92,8 +95,10 @@ def expand(
     lrs: Sequence[float] = (),
     seeds: Sequence[int] = (0,),
     prefix: str = "asr",
+    assignments: Sequence[tuple[Sequence[str], Any]] = (),
 ) -> list[Spec]:
     """The points of a grid, methods outermost. Sparsities apply to methods that mask; empty means the file's own value.
+    ``assignments`` (see ``parse_assignment``) win over what the methods say.
 
     InputError for a method that ``methods`` does not hold, or a value that a method refuses.
     """
@@ -104,8 +109,9 @@ def expand(
         if label not in methods:
             raise InputError(f"--methods: {label!r} is not in the methods file, which has {', '.join(methods)}")
         config = merge(base, methods[label])
-        mask_conf = config["frontend_conf"]["mask_conf"]
-        masks = METHODS[resolve({"sparsity": 0.1} | mask_conf if "sparsity" in mask_conf else mask_conf)[0]].masks
+        for path, value in assignments:
+            set_path(config, path, value)
+        masks = METHODS[resolve(config["frontend_conf"]["mask_conf"])[0]].masks
         for sparsity in sparsities if masks and sparsities else (None,):
             for lr in lrs or (None,):
                 for seed in seeds:
@@ -145,8 +151,9 @@ def store(spec: Spec, expdir: str | Path) -> Path:
     folder = Path(expdir) / spec.name
     path = folder / "train.yaml"
     text = yaml.safe_dump(dict(spec.config), sort_keys=False)
-    begun = any((folder / name).exists() for name in ("checkpoint.pth", ".trained"))  # else nothing is lost: it failed at once
-    if begun and path.exists() and path.read_text(encoding="utf-8") != text:
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return folder
+    if path.exists() and any((folder / name).exists() for name in ("checkpoint.pth", ".trained")):  # else it failed at once
         raise InputError(
             f"{folder} holds another configuration of {spec.name} (train.yaml). Remove the folder to train anew, or keep "
             "both with --asr_tag"

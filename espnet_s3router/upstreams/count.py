@@ -21,8 +21,9 @@ def macs_per_second(expert: "nn.Module", family: Family, seconds: float = 10.0) 
     for module in expert.get_submodule(family.encoder).modules():
         if type(module).__name__.endswith("Conv1d"):
             total += frames * _weight_numel(module)
-    for layer in expert.get_submodule(family.layers):  # type: ignore[union-attr]
-        dim = layer.get_submodule(family.feed_forward[0]).in_features
+    for layer in expert.get_submodule(family.layers).children():
+        first: Any = layer.get_submodule(family.feed_forward[0])
+        dim = first.weight.shape[1]
         names = (*family.feed_forward, *family.attention)
         total += frames * sum(_weight_numel(layer.get_submodule(name)) for name in names)
         total += 2 * frames * frames * dim  # q k^T and the weighted sum of v, all heads together

@@ -4,6 +4,9 @@ import copy
 
 import pytest
 import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
 from espnet_s3router.masks import (
     NM,
     GlobalRanking,
@@ -21,8 +24,6 @@ from espnet_s3router.masks import (
     topk_mask,
     use,
 )
-from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 
 class Net(nn.Module):
@@ -146,7 +147,10 @@ def test_use_restores(x):
 def test_use_refuses_before_it_changes_anything(x):
     net, masks = masked_net()
     before = net(x)
-    with pytest.raises(KeyError, match=r"linear\.bias"), use(net, {"bare": torch.zeros(4, 5), "linear.bias": torch.ones(10)}):
+    with (
+        pytest.raises(KeyError, match=r"linear\.bias"),
+        use(net, {"bare": torch.zeros(4, 5), "linear.bias": torch.ones(10)}),
+    ):
         pass
     with pytest.raises(ValueError, match=r"shape \(2,\), expected \(4, 5\)"), use(net, {"bare": torch.zeros(2)}):
         pass
@@ -268,7 +272,10 @@ def test_pattern_without_a_hit_lists_near_names():
 def test_sites_are_labelled():
     """Groups and layers decide which sparsity a site gets."""
     sites = find_sites(Net(), ["*.weight"], groups={"feed_forward": ["linear.*"]}, layer_of={"linear.weight": 3})
-    assert [(s.name, s.group, s.layer) for s in sites] == [("linear.weight", "feed_forward", 3), ("conv.weight", "other", None)]
+    assert [(s.name, s.group, s.layer) for s in sites] == [
+        ("linear.weight", "feed_forward", 3),
+        ("conv.weight", "other", None),
+    ]
 
 
 def test_non_contiguous_scores_are_made_contiguous():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from espnet_s3router.masks import init_scores, topk_mask
 from espnet_s3router.masks.scores import INITS
 
@@ -100,7 +101,9 @@ def test_xavier_normal_is_normal():
     assert standard.abs().max() > 3.5
 
 
-@pytest.mark.parametrize(("init", "bound"), [("kaiming_uniform", 1 / math.sqrt(300)), ("xavier_uniform", math.sqrt(6 / 500))])
+@pytest.mark.parametrize(
+    ("init", "bound"), [("kaiming_uniform", 1 / math.sqrt(300)), ("xavier_uniform", math.sqrt(6 / 500))]
+)
 def test_uniform_bounds(init, bound):
     scores = scores_of(torch.randn(200, 300), init)
     assert scores.abs().max() <= bound and scores.abs().max() > 0.99 * bound

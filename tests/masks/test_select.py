@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
-from espnet_s3router.masks import global_masks, nm_mask, topk_mask, unit_mask, zero_count
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from espnet_s3router.masks import global_masks, nm_mask, topk_mask, unit_mask, zero_count
 
 SHAPES = st.lists(st.integers(1, 12), min_size=1, max_size=3)
 SPARSITIES = st.floats(0.0, 0.999, allow_nan=False)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from espnet_s3router.masks.straight_through import StraightThrough
 
 

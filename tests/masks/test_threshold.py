@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from espnet_s3router.masks import threshold as module
 from espnet_s3router.masks.select import exact_threshold
 from espnet_s3router.masks.threshold import ThresholdSearch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def walk(kind, steps, generator):

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from toys import toy_expert
+
 from espnet_s3router.errors import InputError
 from espnet_s3router.methods import attach, resolve
-from toys import toy_expert
 
 ROUTING = {"method": "routing", "sparsity": 0.1}
 
@@ -51,7 +52,10 @@ REFUSED_ON_A_MODEL = {
     "one of two without a hit": ({**ROUTING, "targets": ["*.fc1.weight", "x.y"]}, "'x.y' matches no maskable tensor"),
     "lora without a hit": ({"method": "lora", "targets": "*.bias"}, "matches no maskable tensor"),
     "nothing left to train": ({**ROUTING, "freeze_below": 3}, "freeze_below is 3, and no masked layer is left"),
-    "layer that is not there": ({**ROUTING, "layer_sparsity": {3: 0.1}}, r"layer 3, but the masked layers are \[0, 1, 2\]"),
+    "layer that is not there": (
+        {**ROUTING, "layer_sparsity": {3: 0.1}},
+        r"layer 3, but the masked layers are \[0, 1, 2\]",
+    ),
     "group that is not masked": ({**ROUTING, "attention_sparsity": 0.1}, "mask no attention matrix"),
     "3:5 of 16 inputs": ({**ROUTING, "sparsity": 0.4, "ranking": "3:5"}, "has 16 inputs per output"),
 }

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from toys import ToyExpert, toy_expert
+
 from espnet_s3router.masks import topk_mask
 from espnet_s3router.methods import attach
 from espnet_s3router.methods.flips import HEADER, FlipLog
-from toys import ToyExpert, toy_expert
 
 WAVE = torch.randn(2, 320 * 7, generator=torch.Generator().manual_seed(9))
 
@@ -90,9 +91,7 @@ def test_random_masks_come_from_the_seed():
     _, first = attached_toy(method="random", sparsity=0.5)
     _, other = attached_toy(method="random", sparsity=0.5, seed=1)
     _, magnitude = attached_toy(method="magnitude", sparsity=0.5)
-    bits, others, reference = (
-        torch.cat([m.mask.flatten() for m in a.masks.values()]) for a in (first, other, magnitude)
-    )
+    bits, others, reference = (torch.cat([m.mask.flatten() for m in a.masks.values()]) for a in (first, other, magnitude))
     for second in (others, reference, bits.roll(512)):
         assert (bits == second).float().mean().item() == pytest.approx(0.5, abs=0.05)
 

@@ -4,9 +4,10 @@ from fnmatch import fnmatchcase
 
 import pytest
 import torch
+from toys import toy_expert
+
 from espnet_s3router.masks import bake, masked_tensors, zero_count
 from espnet_s3router.methods import METHODS, attach, resolve
-from toys import toy_expert
 
 LAYERS = "model.encoder.layers."
 FEED_FORWARD = [f"{LAYERS}?.fc?.parametrizations.weight.0.scores"]

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from toys import DIM, TOYS, speech
+
 from espnet_s3router.masks import remove
 from espnet_s3router.plugin.bake import bake_upstream
-from toys import DIM, TOYS, speech
 
 FAMILIES = list(TOYS)
 BATCH = speech(8000, 5000, seed=1)
@@ -89,8 +90,8 @@ def test_removed_masks_leave_the_pretrained_model(family, frontend, toy_upstream
     ids=str,
 )  # fmt: skip
 def test_other_methods_train_on_every_family(family, frontend, mask_conf):
-    """They start at the pretrained model, and every tensor they train gets a gradient (else DDP would stall). Adapters that
-    begin at zero are moved first."""
+    """They start at the pretrained model, and every tensor they train gets a gradient (else DDP would stall).
+    Adapters that begin at zero are moved first."""
     model, head_only = frontend(family, mask_conf), frontend(family, {"method": "head_only"})
     torch.testing.assert_close(features(model), features(head_only), rtol=1e-5, atol=1e-5)
     with torch.no_grad():
@@ -128,8 +129,8 @@ def test_dropout_of_the_upstream_can_be_kept(family, frontend):
 
 
 def test_nothing_of_the_upstream_drops_layers_or_masks(family, frontend):
-    """Hazard 2: layerdrop (.5 in every toy) breaks s3prl's count of layers, SpecAugment (.5 in HF's) hides frames. With all
-    dropouts at zero, a training upstream must say what it says in evaluation."""
+    """Hazard 2: layerdrop (.5 in every toy) breaks s3prl's count of layers, SpecAugment (.5 in HF's) hides frames.
+    With all dropouts at zero, a training upstream must say what it says in evaluation."""
     model = frontend(family, dropout="upstream", multilayer_feature=True)
     for module in model.modules():
         if "dropout" in type(module).__name__.lower():
@@ -223,8 +224,8 @@ def test_no_deep_copy(family, frontend):
 
 @pytest.mark.parametrize("family_cached", [name for name in FAMILIES if name != "espnet_hubert"])
 def test_cache_equals_computing_alone(family_cached, frontend):
-    """The cached convolutional features are those of the utterance by itself; in wav2vec2-base the group norm over time would
-    otherwise see the padding of the batch."""
+    """The cached convolutional features are those of the utterance by itself; in wav2vec2-base the group norm over time
+    would otherwise see the padding of the batch."""
     model, plain = frontend(family_cached, cache_frozen=8), frontend(family_cached)
     calls = []
     extractor = model.expert.get_submodule(model.family.extractor)
@@ -234,7 +235,9 @@ def test_cache_equals_computing_alone(family_cached, frontend):
     for index in range(2):
         alone = BATCH.alone(index)
         found = []
-        hook = plain.expert.get_submodule(plain.family.extractor).register_forward_hook(lambda m, i, o: found.append(o))
+        hook = plain.expert.get_submodule(plain.family.extractor).register_forward_hook(
+            lambda module, inputs, output, found=found: found.append(output)
+        )
         single = features(plain, alone)
         hook.remove()
         frames = found[0].shape[2]

@@ -41,7 +41,7 @@ decoder: transformer
 decoder_conf: {{attention_heads: 2, linear_units: 32, num_blocks: 1}}
 model_conf: {{ctc_weight: 0.3, lsm_weight: 0.1, extract_feats_in_collect_stats: false}}
 specaug: specaug
-specaug_conf: {{apply_time_warp: false, apply_freq_mask: true, freq_mask_width_range: [0, 4], num_freq_mask: 1}}
+specaug_conf: {{apply_time_warp: false, apply_time_mask: false, freq_mask_width_range: [0, 4], num_freq_mask: 1}}
 normalize: utterance_mvn
 optim: adam
 optim_conf: {{lr: 0.001}}
@@ -134,10 +134,12 @@ def test_one_word_of_a_users_own_yaml(trained):
         data += [f"--{part}_data_path_and_name_and_type", f"dump/raw/{name}/wav.scp,speech,sound"]
         data += [f"--{part}_data_path_and_name_and_type", f"dump/raw/{name}/text,text,text"]
         data += [f"--{part}_shape_file", f"dump/raw/{name}/utt2num_samples"]
-    recipes.run(
-        *(sys.executable, "-m", "espnet_s3router.bin.asr_train", "--config", "own.yaml", "--output_dir", "own", *data),
-        *("--use_preprocessor", "true", "--token_type", "char", "--token_list", "data/toy_token_list/char/tokens.txt"),
-    )
+    command = [sys.executable, "-m", "espnet_s3router.bin.asr_train", "--config", "own.yaml", "--output_dir", "own", *data]
+    command += ["--use_preprocessor", "true", "--token_type", "char", "--token_list", "data/toy_token_list/char/tokens.txt"]
+    recipes.run(*command)
+    recipes.run(*command, "--max_epoch", "2", "--resume", "true")  # a checkpoint that this version of ESPnet reads again
+    epochs = (recipes.here / "own/progress.tsv").read_text("utf-8").splitlines()[1:]
+    assert [line.split("\t")[0] for line in epochs] == ["1", "2"]
     state = torch.load(recipes.here / "own/valid.acc.ave_1best.pth", weights_only=True)
     scores = {key: value for key, value in state.items() if key.endswith(".scores")}
     assert scores and all("fc" in key or "dense" in key for key in scores)  # feed-forward matrices

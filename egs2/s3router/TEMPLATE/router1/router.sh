@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The stages of every recipe. A recipe's run.sh holds choices only and calls this from its own directory.
+# shellcheck disable=SC2034  # most options are read by name
 set -euo pipefail
 
 # Stages and what to skip
@@ -173,9 +174,10 @@ if [ "${first}" -le "${last}" ]; then
     ${python} -m espnet_s3router.recipe.experiments ${options}
 fi
 if runs 13 && ! "${skip_eval}"; then
+    held_out=
+    for name in ${test_sets}; do [ "${name}" = "${valid_set}" ] || held_out+=" ${name}"; done
     ${python} -m espnet_s3router.recipe.table --expdir "${expdir}" --inference_tag "${inference_tag}" \
-        --dev "${valid_set}" --test $(printf '%s\n' ${test_sets} | grep -vx "${valid_set}") \
-        ${unseen:+--unseen "${unseen}"} --results_tsv "${expdir}/results.tsv" --plot "${expdir}/cer_against_sparsity.png" \
+        --dev "${valid_set}" --test ${held_out:-${valid_set}} ${unseen:+--unseen "${unseen}"} --results_tsv "${expdir}/results.tsv" --plot "${expdir}/cer_against_sparsity.png" \
         ${results_md:+--results_md "${results_md}"} --command "./run.sh ${run_args}"
 fi
 }

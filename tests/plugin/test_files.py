@@ -1,0 +1,118 @@
+"""Checkpoints appear whole or not at all (hazard 15), whatever ends the process while they are written."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from espnet_s3router.plugin.progress import write_rows
+from espnet_s3router.plugin.trainer import CHECKPOINT, PREVIOUS, whole_files
+
+
+class Bomb:
+    """Raises while it is pickled: the file is half written then."""
+
+    def __reduce__(self):
+        raise KeyboardInterrupt
+
+
+def epoch(folder, number, fail=None):
+    """What ESPnet saves at the end of an epoch; ``fail`` names the file whose writing is interrupted."""
+    filler = torch.full((1000,), float(number))
+    for name in (CHECKPOINT, f"{number}epoch.pth"):
+        torch.save({"a": filler, "b": Bomb() if name == fail else number}, folder / name)
+
+
+def numbers(folder):
+    """Which epoch each file holds."""
+    return {path.name: torch.load(path)["b"] for path in folder.iterdir()}
+
+
+def test_files_of_two_epochs(tmp_path):
+    with whole_files():
+        epoch(tmp_path, 1)
+        assert numbers(tmp_path) == {CHECKPOINT: 1, "1epoch.pth": 1}
+        epoch(tmp_path, 2)
+    assert numbers(tmp_path) == {CHECKPOINT: 2, PREVIOUS: 1, "1epoch.pth": 1, "2epoch.pth": 2}
+
+
+@pytest.mark.parametrize("fail", [CHECKPOINT, "2epoch.pth"])
+def test_interruption_leaves_the_last_epoch(fail, tmp_path):
+    """Neither a half file nor a checkpoint that is ahead of its model file."""
+    with pytest.raises(KeyboardInterrupt), whole_files():
+        epoch(tmp_path, 1)
+        epoch(tmp_path, 2, fail)
+    left = {name: number for name, number in numbers(tmp_path).items() if not name.startswith(".")}
+    assert left == {CHECKPOINT: 1, "1epoch.pth": 1}
+
+
+def test_save_is_restored_and_other_targets_pass(tmp_path):
+    import io
+
+    plain = torch.save
+    with pytest.raises(RuntimeError), whole_files():
+        assert torch.save is not plain
+        buffer = io.BytesIO()
+        torch.save({"a": 1}, buffer)
+        assert buffer.getvalue()
+        raise RuntimeError
+    assert torch.save is plain
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+sys.modules["espnet2"] = type(sys)("espnet2")  # the trainer's base class is not needed here
+sys.modules["espnet2.train"] = type(sys)("espnet2.train")
+sys.modules["espnet2.train.trainer"] = type(sys)("espnet2.train.trainer")
+sys.modules["espnet2.train.trainer"].Trainer = object
+import espnet_s3router
+plugin = type(sys)("espnet_s3router.plugin")
+plugin.__path__ = [str(Path(espnet_s3router.__file__).parent / "plugin")]
+sys.modules["espnet_s3router.plugin"] = plugin
+from espnet_s3router.plugin.trainer import whole_files
+
+class Killer:
+    def __reduce__(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+folder, victim = Path(sys.argv[1]), sys.argv[2]
+with whole_files():
+    for number in (1, 2):
+        for name in ("checkpoint.pth", f"{number}epoch.pth"):
+            state = {"a": torch.full((100000,), float(number)), "b": number}
+            if number == 2 and name == victim:
+                state["c"] = Killer()
+            torch.save(state, folder / name)
+"""
+
+
+@pytest.mark.parametrize("victim", [CHECKPOINT, "2epoch.pth"])
+def test_kill_leaves_the_last_epoch(victim, tmp_path):
+    """SIGKILL in the middle of torch.save, in a process of its own."""
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED, encoding="utf-8")
+    folder = tmp_path / "exp"
+    folder.mkdir()
+    ended = subprocess.run([sys.executable, script, folder, victim], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == -9, ended.stderr
+    for name in (CHECKPOINT, "1epoch.pth"):
+        state = torch.load(folder / name)
+        assert state["b"] == 1 and (state["a"] == 1.0).all()
+    assert not (folder / "2epoch.pth").exists()
+    # what is left over is invisible to ESPnet, and the next save replaces it
+    assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {CHECKPOINT, "1epoch.pth"}
+    with whole_files():
+        epoch(folder, 2)
+    assert {path.name for path in folder.iterdir()} == {CHECKPOINT, PREVIOUS, "1epoch.pth", "2epoch.pth"}
+
+
+def test_rows_of_a_repeated_epoch_are_replaced(tmp_path):
+    """A resumed run repeats an epoch that had been logged."""
+    path = Path(tmp_path) / "masks.tsv"
+    for epoch_number, value in ((1, 0.1), (2, 0.2), (3, 0.3), (2, 0.25)):
+        write_rows(path, ("epoch", "value"), epoch_number, [(epoch_number, value)])
+    assert path.read_text().splitlines() == ["epoch\tvalue", "1\t0.100000", "2\t0.250000"]

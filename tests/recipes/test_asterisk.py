@@ -1,0 +1,90 @@
+"""The main recipe on recorded speech, two updates of it: ``run.sh`` as a user calls it, twice."""
+
+import csv
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+OPTIONS = (
+    *("--methods", "head_only routing", "--sparsities", "0.1", "--inference_args", "--beam_size 1"),
+    *("--asr_args", "max_epoch=1 num_iters_per_epoch=2 scheduler_conf.max_steps=2"),
+)
+POINTS = {"head_only": "asr_head_only_seed0", "routing": "asr_routing_s0.1_seed0"}
+SETS = ("train_10min_en", "dev_en", "test_en")
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory, copying):
+    """(recipes, what the first call printed); the recordings come from ASTERISK, or through apt."""
+    recipes = copying(tmp_path_factory.mktemp("asterisk"))
+    if "ASTERISK" not in os.environ and not shutil.which("apt-get"):
+        pytest.skip("no apt-get to download the recordings with: set ASTERISK to the folder of the unpacked packages")
+    if "ASTERISK" in os.environ:
+        recipes.env["ASTERISK"] = str(Path(os.environ["ASTERISK"]).resolve())
+    done = recipes.run("./run.sh", *OPTIONS, check=False)
+    if "none of the two sources worked" in done.stderr:
+        pytest.skip(f"the recordings cannot be downloaded here (set ASTERISK to their folder): {done.stderr[-500:]}")
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return recipes, done.stdout
+
+
+def keys(path):
+    return {line.split()[0] for line in path.read_text("utf-8").splitlines()}
+
+
+def page(printed):
+    """The table and the comparisons."""
+    return printed[printed.index("asterisk/asr1 ·") :]
+
+
+def test_prints_a_table_and_leaves_numbers_and_plot(first):
+    recipes, printed = first
+    assert "2 points, 0 finished before" in printed
+    found = page(printed)
+    for word in ("CER dev %", "CER test %", "WER dev %", "WER test %", "params trained", "bytes added", "train time", "["):
+        assert word in found
+    rows = [line.split()[:3] for line in found.splitlines() if line.startswith("*")]
+    assert ["*", "head_only", "–"] in rows and ["*", "routing", "0.1"] in rows
+    assert "plot: exp/cer_against_sparsity.png" in found
+    assert (recipes.here / "exp/cer_against_sparsity.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rows_of_results(first):
+    recipes, _ = first
+    with (recipes.here / "exp/results.tsv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["metric"] == "cer"]
+    assert {(row["method"], row["set"]) for row in rows} == {
+        (method, name) for method in POINTS for name in ("dev_en", "test_en", "test_en_unseen")
+    }
+    for row in rows:
+        assert row["recipe"] == "asterisk/asr1" and row["upstream"] == "s3router_hubert_mini"
+        assert row["updates"] == "2" and float(row["value"]) > 0
+    size = {row["method"]: int(row["bytes_added"]) for row in rows}
+    trained = {row["method"]: int(row["params_trained"]) for row in rows}
+    masks = size["routing"] - size["head_only"]
+    assert 0 < masks == -(-(trained["routing"] - trained["head_only"]) // 8)  # one bit a score beside the same head
+
+
+def test_nothing_of_dev_or_test_is_trained_on(first):
+    recipes, _ = first
+    data = {name: keys(recipes.here / "data" / name / "text") for name in SETS}
+    assert all(data.values())
+    assert not data["train_10min_en"] & (data["dev_en"] | data["test_en"]) and not data["dev_en"] & data["test_en"]
+    seen = keys(recipes.here / "exp/asr_stats_raw_en_char/train/speech_shape")  # what ESPnet makes its batches from
+    assert seen <= data["train_10min_en"]
+    assert keys(recipes.here / "exp/asr_stats_raw_en_char/valid/speech_shape") <= data["dev_en"]
+    for name in POINTS.values():
+        config = (recipes.here / "exp" / name / "config.yaml").read_text("utf-8")
+        assert "dump/raw/train_10min_en/wav.scp" in config and "dump/raw/test_en" not in config
+
+
+def test_the_second_call_has_nothing_to_do(first):
+    recipes, printed = first
+    files = [path for path in (recipes.here / "exp").rglob("*") if path.is_file()]
+    before = {path: path.stat().st_mtime_ns for path in files if path.suffix in (".pth", ".yaml", ".json", ".log")}
+    again = recipes.run("./run.sh", *OPTIONS).stdout
+    assert "2 points, 2 finished before" in again
+    assert page(again) == page(printed)
+    assert {path: path.stat().st_mtime_ns for path in before} == before

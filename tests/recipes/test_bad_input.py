@@ -1,0 +1,311 @@
+"""What a user may get wrong: one paragraph with what was got, what was expected and how to mend it, an exit code, and
+nothing left behind that looks like a result."""
+
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from espnet_s3router.recipe import experiments, point
+from espnet_s3router.recipe.pool import Job, run_jobs
+
+ROOT = Path(__file__).resolve().parents[2]
+LONGEST = 1200  # characters of a message
+NAME = "asr_routing_s0.1_seed0"
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # ESPnet and s3prl, in this process
+
+
+def assert_told(stderr, *words):
+    """The last paragraph on stderr is a message with these words."""
+    paragraph = stderr.strip().split("\n\n")[-1]
+    assert "Traceback" not in stderr
+    assert len(paragraph) < LONGEST
+    for word in words:
+        assert word in paragraph, paragraph
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_symlink()}
+
+
+# --- the shell: run.sh, router.sh, run_all.sh, install.sh
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--spasity", "0.1"], ["unknown option --spasity", "--help"]),
+        (["--stage"], ["--stage needs a value"]),
+        (["routing"], ["unexpected argument routing", "options begin with --"]),
+        (["--stage", "train"], ["--stage is 'train'", "expected a number"]),
+        (["--stage", "6"], ["stage 6 (language models)", "Use --stage 10"]),
+        (["--stage", "1", "--stop-stage", "14"], ["14 (pack)", "not built yet", "--stop_stage 13"]),
+        (["--stage", "16", "--stop_stage", "18"], ["16 (prune)", "not built yet", "--stop_stage 13"]),
+        (["--skip_packing", "false"], ["--skip_packing false", "not built yet"]),
+        (["--token_type", "phoneme"], ["'phoneme'", "expected char or bpe"]),
+        (["--train_set", ""], ["--train_set, --valid_set and --test_sets are needed"]),
+    ],
+)
+def test_options_of_a_recipe(recipes, options, words):
+    before = files(recipes.root)
+    done = recipes.run("./run.sh", *options, check=False)
+    assert done.returncode == 2
+    assert_told(done.stderr, "error: ", *words)
+    assert files(recipes.root) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--split", "5min"], ["no conf/split/5min.yaml", "10min.yaml"]),
+        (["--model", "wav2vec3"], ["no conf/upstream/wav2vec3.yaml", "hubert_base.yaml"]),
+        (["--split"], ["--split needs a value"]),
+        ([], ["LIBRISPEECH", "LIBRILIGHT_LIMITED", "README.md"]),
+    ],
+)
+def test_options_of_librilight(recipes, options, words):
+    recipes.recipe = "librilight/asr1"
+    before = files(recipes.root)
+    done = recipes.run("./run.sh", *options, check=False, LIBRISPEECH="", LIBRILIGHT_LIMITED="")
+    assert done.returncode == 2
+    assert_told(done.stderr, "error: ", *words)
+    assert files(recipes.root) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--only", "asterisk/tts1"], ["no recipe 'asterisk/tts1'", "expected one of", "librilight/asr1"]),
+        (["--only"], ["--only needs a recipe"]),
+        (["librilight"], ["unexpected argument 'librilight'", "--help"]),
+    ],
+)
+def test_run_all(options, words):
+    done = subprocess.run([ROOT / "run_all.sh", *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert_told(done.stderr, *words)
+    assert done.stdout == ""
+
+
+def script(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+@pytest.fixture
+def install(tmp_path, recipes):
+    """install(python, df) -> what install.sh of a fresh clone says; ``df``: kilobytes free."""
+    clone = tmp_path / "clone"
+    shutil.copytree(ROOT / "constraints", clone / "constraints")
+    for name in ("install.sh", "setup.py"):
+        shutil.copy(ROOT / name, clone / name)
+
+    def call(python, free=100_000_000):
+        df = f"echo 'Filesystem 1024-blocks Used Available Capacity Mounted'\necho 'disk 200000000 1 {free} 1% /'"
+        tools = script(tmp_path / "tools/df", df).parent
+        path = f"{tools}:{recipes.environment()['PATH']}"
+        return recipes.run("bash", clone / "install.sh", check=False, PYTHON=str(python), PATH=path), clone
+
+    return call
+
+
+@pytest.mark.parametrize("version", ["3.9", "3.10", "3.14"])
+def test_another_python(install, tmp_path, version):
+    done, clone = install(script(tmp_path / "python", f"echo {version}"))
+    assert done.returncode == 1
+    assert_told(done.stderr, f"is Python {version}", "expected 3.11, 3.12 or 3.13", "PYTHON=")
+    assert not (clone / ".venv").exists()
+
+
+def test_no_such_python(install):
+    done, _ = install("python3.99")
+    assert done.returncode == 1
+    assert_told(done.stderr, "PYTHON is 'python3.99'", "no such interpreter")
+
+
+def test_a_disk_that_is_too_small(install, tmp_path):
+    done, clone = install(script(tmp_path / "python", "echo 3.12"), free=3_500_000)
+    assert done.returncode == 1
+    assert_told(done.stderr, "3 GB free", "expected 10 GB")
+    assert not (clone / ".venv").exists()
+
+
+def test_an_installation_that_fails(install, tmp_path):
+    """The interpreter makes an environment whose pip says no; the next call must try again."""
+    pip = script(tmp_path / "pip", "echo no matching distribution; exit 1")
+    venv = f'mkdir -p "$3/bin"; cp {pip} "$3/bin/python"'
+    done, clone = install(script(tmp_path / "python", f'[ "$2" = venv ] || {{ echo 3.12; exit; }}\n{venv}'))
+    assert done.returncode == 1
+    assert_told(done.stderr, "no matching distribution", "pip failed", "install.log", "run the same command again")
+    assert not (clone / ".venv/.installed").exists()
+
+
+# --- data directories
+
+
+def test_transcripts_or_recordings_that_are_missing(recipes, corpus):
+    data = recipes.here / "data"
+    shutil.copytree(corpus, data)
+    (data / "train/text").write_text("\n".join((data / "train/text").read_text("utf-8").splitlines()[1:]) + "\n")
+    lines = (data / "train/wav.scp").read_text("utf-8").splitlines()
+    lines[2] = f"train-02 {data}/train/wav/lost.wav"
+    (data / "train/wav.scp").write_text("\n".join(lines) + "\n")
+    sets = ("--train_set", "train", "--valid_set", "dev", "--test_sets", "dev test")
+    done = recipes.run("./run.sh", "--local_data", "", "--stage", "2", *sets, check=False)
+    assert done.returncode == 1
+    words = ("data/train: 2 problem(s)", "text: nothing for 'train-00'", "audio of 'train-02' is missing", "Mend")
+    assert_told(done.stderr, *words)
+    assert not (recipes.here / "exp").exists() and not list(recipes.here.glob("dump/raw/*/*"))
+    (data / "train/text").unlink()
+    done = recipes.run("./run.sh", "--local_data", "", "--stage", "2", *sets, check=False)
+    assert done.returncode == 1
+    assert_told(done.stderr, "text: the file is missing")
+
+
+def test_a_corpus_that_is_not_there(recipes):
+    done = recipes.run("./run.sh", check=False, ASTERISK="/nowhere")
+    assert done.returncode == 1
+    assert_told(done.stderr, "/nowhere", "expected")
+    assert not any((recipes.here / name).exists() for name in ("exp", "dump"))
+
+
+# --- the grid of experiments
+
+
+MASK = "frontend_conf.mask_conf"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"methods": "rooting"}, ["'rooting' is not in the methods file", "routing"]),
+        ({"asr_args": f"{MASK}.method=rooting"}, ["method is 'rooting'", "expected one of", "Did you mean routing?"]),
+        ({"asr_args": f"{MASK}.targets=feedforward"}, ["targets is 'feedforward'", "feed_forward", "patterns"]),
+        ({"asr_args": f"{MASK}.init=orig"}, ["init is 'orig'", "expected one of ori"]),
+        ({"asr_args": f"{MASK}.sparsty=0.1"}, ["'sparsty' is not an option of method routing", "Did you mean sparsity?"]),
+        ({"asr_args": f"{MASK}.train_biases=maybe"}, ["train_biases is 'maybe'", "expected true or false"]),
+        ({"sparsities": "1.0"}, ["sparsity is 1.0", "[0, 1)"]),
+        ({"sparsities": "-0.1"}, ["sparsity is -0.1", "[0, 1)"]),
+        ({"sparsities": "nan"}, ["sparsity is nan", "[0, 1)"]),
+        ({"sparsities": "0.1 0.2 0.1"}, ["routing_s0.1_seed0 twice", "once"]),
+        ({"seeds": "1 1"}, ["twice", "once"]),
+        ({"methods": "routing routing"}, ["twice", "once"]),
+        ({"asr_args": "optim_conf.lr"}, ["'optim_conf.lr' is not KEY=VALUE", "optim_conf.lr=0.001"]),
+        ({"asr_args": "frontend=s3prl"}, ["expected frontend: masked_upstream"]),
+        ({"asr_config": "conf/absent.yaml"}, ["conf/absent.yaml: cannot be read"]),
+        ({"methods_config": __file__}, ["test_bad_input.py", "is not YAML"]),
+        ({"upstream": None}, ["--upstream_path", "expected --upstream"]),
+    ],
+)
+@pytest.mark.parametrize("stage", [10, 11])
+def test_the_grid(prepared, tmp_path, capsys, stage, changes, words):
+    options = prepared.options(tmp_path / "exp", stage=stage, stats_dir=tmp_path / "stats", **changes)
+    assert experiments.main(options) == 1
+    assert_told(capsys.readouterr().err, "error: ", *words)
+    assert files(tmp_path) == set()
+
+
+def test_values_that_are_no_numbers(prepared, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        experiments.main(prepared.options(tmp_path / "exp", sparsities="much"))
+    assert stopped.value.code == 2
+    assert "--sparsities: invalid float value: 'much'" in capsys.readouterr().err
+
+
+def test_a_point_that_fails_does_not_stop_the_others(tmp_path, capsys):
+    bad, good = (
+        Job(name, [sys.executable, "-c", code], tmp_path / name / "run.log", tmp_path / "progress.tsv")
+        for name, code in (("bad", "import sys; sys.exit('error: sites are odd')"), ("good", "print(1)"))
+    )
+    assert run_jobs([bad, good], 1) == [bad]
+    told = capsys.readouterr()
+    assert "bad: FAILED with exit code 1" in told.err and "error: sites are odd" in told.err
+    assert "good: done" in told.out
+
+
+# --- training: what only the upstream can tell
+
+
+def run_point(prepared, expdir, **changes):
+    """The child of the one point of a grid, in this process; returns its exit code and folder."""
+    options = prepared.options(expdir, stop_stage=11, **changes)
+    args = experiments.grid_parser().parse_args(options)
+    (job,) = experiments.jobs_of(args, experiments.specs_of(args))
+    assert job.command[:3] == [sys.executable, "-m", point.__name__]
+    return point.main(job.command[3:]), job.log.parent
+
+
+FEW = "max_epoch=1 num_iters_per_epoch=1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"upstream": "wav2vec3", "upstream_path": None}, ["'wav2vec3'", "does not know", "near: "]),
+        ({"upstream": "hf_hubert_custom", "upstream_path": "/nowhere/hubert"}, ["'/nowhere/hubert'", "no such file"]),
+        ({"upstream": "wav2vec2_custom", "upstream_path": __file__}, ["could not be loaded", "Expected a checkpoint"]),
+        ({"upstream": "wav2vec2_custom", "upstream_path": None}, ["wav2vec2_custom needs path_or_url"]),
+        ({"asr_args": f"{MASK}.targets=*.fc7.weight"}, ["*.fc7.weight", "fc1"]),
+    ],
+    ids=["unknown", "absent", "no_upstream", "no_path", "no_hit"],
+)
+def test_an_upstream_that_does_not_fit(prepared, tmp_path, capsys, changes, words):
+    code, folder = run_point(prepared, tmp_path, **changes)
+    assert code == 1
+    assert_told(capsys.readouterr().err, "error: ", *words)
+    assert files(folder) == {"train.yaml"}
+
+
+def test_after_the_mistake_is_mended_the_same_point_trains(prepared, tmp_path, capsys):
+    assert run_point(prepared, tmp_path, asr_args=f"{MASK}.targets=*.fc7.weight {FEW}")[0] == 1
+    code, folder = run_point(prepared, tmp_path, asr_args=FEW)
+    assert code == 0, capsys.readouterr().err
+    assert (folder / ".trained").exists() and (folder / "point.json").exists()
+
+
+def test_a_disk_without_room_for_checkpoints(prepared, tmp_path, capsys, monkeypatch):
+    from espnet_s3router.plugin import preflight
+
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    code, folder = run_point(prepared, tmp_path, asr_args=FEW)
+    assert code == 1
+    assert_told(capsys.readouterr().err, "0 MiB free", "checkpoints need about", "Free some space")
+    assert files(folder) == {"train.yaml"}
+
+
+# --- commands
+
+
+def test_the_training_command_ends_with_a_paragraph(prepared, tmp_path, capsys, monkeypatch):
+    from espnet_s3router.bin import asr_train
+
+    options = prepared.options(tmp_path / "exp", upstream="wav2vec3", upstream_path=None)
+    args = experiments.grid_parser().parse_args(options)
+    (job,) = experiments.jobs_of(args, experiments.specs_of(args))
+    command = point.train_options(job.log.parent, point.build_parser().parse_known_args(job.command[5:])[0])
+    monkeypatch.setattr(sys, "argv", ["asr_train", *command])
+    with pytest.raises(SystemExit) as stopped:
+        asr_train.main()
+    assert stopped.value.code == 2
+    assert_told(capsys.readouterr().err.split("Error: ")[-1], "'wav2vec3'")
+    assert files(job.log.parent) == {"train.yaml"}
+
+
+def test_bake(tmp_path, capsys):
+    from espnet_s3router.cli.main import main
+
+    (tmp_path / "config.yaml").write_text("frontend: s3prl\n", encoding="utf-8")
+    given = [str(tmp_path / name) for name in ("config.yaml", "absent.pth", "baked")]
+    assert main(["bake", *given]) == 2
+    assert_told(capsys.readouterr().err, "absent.pth: there is no such file", "give the config.yaml and the .pth")
+    (tmp_path / "baked").mkdir()
+    assert main(["bake", *given]) == 2
+    assert_told(capsys.readouterr().err, "baked exists already", "remove it or choose another")
+    assert files(tmp_path) == {"config.yaml", "baked"}

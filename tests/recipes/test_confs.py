@@ -1,0 +1,151 @@
+"""Every configuration of every recipe resolves, and ESPnet builds it: as ESPnet's own CI does, with a dry run."""
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+
+from espnet_s3router.recipe import experiments
+from espnet_s3router.recipe.spec import read_yaml
+
+EGS = Path(__file__).resolve().parents[2] / "egs2/s3router"
+RECIPES = {path.parent.relative_to(EGS).as_posix(): path.parent / "conf" for path in sorted(EGS.glob("*/*/run.sh"))}
+LIBRILIGHT = RECIPES["librilight/asr1"]
+SPLITS = ("10min", "1h", "10h", "100h")
+TOY_OF = {
+    "wav2vec2_base": "wav2vec2",
+    "wav2vec2_large": "wav2vec2_large",
+    "hubert_base": "hubert",
+    "data2vec_base": "data2vec",
+}
+METHODS = {"head_only", "finetune", "routing", "random", "magnitude", "lora", "houlsby", "bitfit"}
+MAY_DIFFER = {("frontend_conf", "mask_conf"), ("optim_conf", "lr")}
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # ESPnet and s3prl, in this process
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory):
+    from toys import TOYS
+
+    return {name: TOYS[name](tmp_path_factory.mktemp(name)) for name in sorted({*TOY_OF.values(), "hf_hubert"})}
+
+
+def grid(*files, methods=None, source=None, conf=None):
+    """The points of configuration files, resolved as the stages do."""
+    options = ["--recipe", "any", "--stats_dir", "s", "--train_set", "t", "--valid_set", "v", "--test_sets", "v"]
+    options += ["--token_list", "l", "--asr_config", *map(str, files), "--methods_config", str(conf / "methods.yaml")]
+    options += ["--methods", *(methods or read_yaml(conf / "methods.yaml"))]
+    if source:
+        options += ["--upstream", source["upstream"], "--upstream_path", source["path_or_url"]]
+    return experiments.specs_of(experiments.grid_parser().parse_args(options))
+
+
+def dry_run(spec, folder, task="asr"):
+    """ESPnet builds the experiment and stops; its messages are errors of ours."""
+    from importlib import import_module
+
+    path = folder / "train.yaml"
+    path.write_text(yaml.safe_dump(dict(spec.config)), encoding="utf-8")
+    tokens = folder / "tokens.txt"
+    tokens.write_text("<blank>\n<unk>\na\nb\n<sos/eos>\n", encoding="utf-8")
+    options = ["--config", str(path), "--output_dir", str(folder / "out"), "--token_list", str(tokens), "--ngpu", "0"]
+    options += ["--dry_run", "true", "--iterator_type", "none", "--token_type", "char"]
+    import_module(f"espnet_s3router.bin.{task}_train").main(options)
+
+
+def test_recipes_are_there():
+    assert set(RECIPES) >= {"asterisk/asr1", "librilight/asr1"}
+    assert {path.stem for path in (LIBRILIGHT / "upstream").glob("*.yaml")} == set(TOY_OF)
+    assert {path.stem for path in (LIBRILIGHT / "split").glob("*.yaml")} == set(SPLITS)
+
+
+def plain(config):
+    """The configuration without what methods may change."""
+    nested = {key: value for key, value in config.items() if isinstance(value, dict)}
+    left = {key: {name: v for name, v in value.items() if (key, name) not in MAY_DIFFER} for key, value in nested.items()}
+    return {**config, **left}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_methods_differ_in_their_mask_conf_and_learning_rate_only(recipe):
+    conf = RECIPES[recipe]
+    specs = grid(conf / "train_asr.yaml", conf=conf)
+    assert {spec.mask_conf["method"] for spec in specs} >= METHODS
+    for spec in specs:
+        assert plain(spec.config) == plain(specs[0].config), spec.name
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_method_builds(recipe, toys, tmp_path):
+    conf = RECIPES[recipe]
+    for spec in grid(conf / "train_asr.yaml", conf=conf, source=toys["hf_hubert"]):
+        (folder := tmp_path / spec.name).mkdir()
+        dry_run(spec, folder)
+        assert not (folder / "out/checkpoint.pth").exists()
+
+
+def test_librilight_resolves_with_every_split_upstream_and_method():
+    for split, upstream in product(SPLITS, TOY_OF):
+        files = [LIBRILIGHT / name for name in ("train_asr.yaml", f"split/{split}.yaml", f"upstream/{upstream}.yaml")]
+        specs = grid(*files, conf=LIBRILIGHT)
+        schedule = specs[0].config["scheduler_conf"]["max_steps"]
+        for spec in specs:
+            config = spec.config
+            updates = config["max_epoch"] * config["num_iters_per_epoch"] // config["accum_grad"]
+            assert updates == schedule == {"10min": 13000, "1h": 15000, "10h": 20000, "100h": 80000}[split]
+            assert plain(config) == plain(specs[0].config)
+
+
+@pytest.mark.parametrize("upstream", TOY_OF)
+@pytest.mark.parametrize("split", SPLITS)
+def test_librilight_builds_with_every_split_and_upstream(split, upstream, toys, tmp_path):
+    files = [LIBRILIGHT / name for name in ("train_asr.yaml", f"split/{split}.yaml", f"upstream/{upstream}.yaml")]
+    (spec,) = grid(*files, methods=["routing"], source=toys[TOY_OF[upstream]], conf=LIBRILIGHT)
+    dry_run(spec, tmp_path)
+
+
+SLU = """
+frontend: masked_upstream
+frontend_conf:
+    mask_conf: {method: routing, sparsity: 0.2, targets: all}
+encoder: transformer
+encoder_conf: {output_size: 16, attention_heads: 2, linear_units: 32, num_blocks: 1, input_layer: linear}
+decoder: transformer
+decoder_conf: {attention_heads: 2, linear_units: 32, num_blocks: 1}
+model_conf: {ctc_weight: 0.3}
+specaug: null
+normalize: null
+optim: adam
+optim_conf: {lr: 0.01, head_lr: 0.001}
+"""
+
+
+def test_slu_builds_and_takes_a_step(toys, tmp_path):
+    import torch
+    from toys import speech
+
+    from espnet_s3router.plugin.tasks import S3RouterSLUTask
+    from espnet_s3router.recipe.spec import Spec, merge
+
+    config = merge(yaml.safe_load(SLU), {"frontend_conf": {"frontend_conf": toys["hf_hubert"]}})
+    dry_run(Spec("slu", config), tmp_path, "slu")
+    (path := tmp_path / "slu.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    options = ["--config", str(path), "--output_dir", str(tmp_path / "none"), "--dry_run", "true"]
+    options += ["--token_list", str(tmp_path / "tokens.txt"), "--token_type", "word"]
+    args = S3RouterSLUTask.get_parser().parse_args(options)
+    model = S3RouterSLUTask.build_model(args)
+    (optimizer,) = S3RouterSLUTask.build_optimizers(args, model)
+    frontend = model.frontend
+    weights = {name: p.clone() for name, p in frontend.upstream.named_parameters() if not p.requires_grad}
+    scores = {name: masked.scores.detach().clone() for name, masked in frontend.attached.masks.items()}
+    made, text = speech(12000, 8000), torch.tensor([[2, 3, 2], [3, 2, -1]])
+    loss, _, _ = model(made.waves, made.lengths, text, torch.tensor([3, 2]))
+    loss.backward()
+    optimizer.step()
+    assert torch.isfinite(loss) and scores and weights
+    after = dict(frontend.upstream.named_parameters())
+    assert all(torch.equal(after[name], before) for name, before in weights.items())
+    moved = [not torch.equal(masked.scores, scores[name]) for name, masked in frontend.attached.masks.items()]
+    assert all(moved)

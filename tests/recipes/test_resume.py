@@ -1,0 +1,127 @@
+"""A run that is killed goes on to the same result, and one that is another run is refused."""
+
+import os
+import shutil
+import signal
+import sys
+import time
+
+import pytest
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.recipe import experiments, point
+from espnet_s3router.recipe.points import collect
+from espnet_s3router.recipe.progress import read_progress
+
+NAME = "asr_routing_s0.1_seed0"
+ARGS = "max_epoch=4 num_iters_per_epoch=20"
+EPOCHS, KILLED_AFTER = 4, 2
+UPDATES = 80
+LONGEST_S = 120
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # ESPnet and s3prl, in this process
+
+
+def command(prepared, expdir):
+    options = prepared.options(expdir, asr_args=ARGS, parallel=1)
+    return (sys.executable, "-m", "espnet_s3router.recipe.experiments", *options)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(prepared, tmp_path_factory):
+    """The finished experiments folder of a run that nobody disturbed."""
+    expdir = tmp_path_factory.mktemp("whole")
+    prepared.recipes.run(*command(prepared, expdir))
+    return expdir
+
+
+@pytest.fixture(scope="module")
+def killed(prepared, tmp_path_factory):
+    """The folder of the same run, killed with its children in its third epoch."""
+    expdir = tmp_path_factory.mktemp("killed")
+    process = prepared.recipes.start(*command(prepared, expdir))
+    progress = expdir / NAME / "progress.tsv"
+    limit = time.monotonic() + LONGEST_S
+    try:
+        while read_progress(progress).epoch < KILLED_AFTER:
+            assert process.poll() is None and time.monotonic() < limit, "the run ended or hung before it was killed"
+            time.sleep(0.005)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return expdir
+
+
+def point_options(prepared, expdir):
+    """What the child of a point gets."""
+    return point.build_parser().parse_known_args(prepared.options(expdir))[0]
+
+
+def content(folder):
+    """Path -> (bytes, time of the last change) of every file."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def results(expdir):
+    (found,) = collect(expdir)
+    unsteady = ("train_seconds", "commit")
+    return {key: value for key, value in found.info.items() if key not in unsteady}, found.counts
+
+
+def test_nothing_half_written_counts_as_finished(prepared, killed):
+    import torch
+
+    folder = killed / NAME
+    assert read_progress(folder / "progress.tsv").epoch < EPOCHS
+    assert not any((folder / name).exists() for name in (".trained", "point.json", "valid.cer_ctc.ave.pth"))
+    for path in folder.glob("*.pth"):
+        torch.load(path, weights_only=False)  # ESPnet's reporter puts numpy scalars into checkpoint.pth
+    args = point_options(prepared, killed)
+    assert not experiments.finished(folder, args)
+    with pytest.raises(InputError, match="not trained to the end"):
+        point.decode(folder, args)
+
+
+def test_a_changed_configuration_is_refused(prepared, killed, capsys):
+    """By the grid, which finds another train.yaml, and by the training command itself."""
+    from espnet_s3router.bin.asr_train import main
+
+    before = content(killed)
+    changed = prepared.options(killed, asr_args=f"{ARGS} grad_clip=1.0")
+    assert experiments.main(changed) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and "another configuration" in told and "--asr_tag" in told
+    folder = killed / NAME
+    command = point.train_options(folder, point_options(prepared, killed))
+    with pytest.raises(InputError, match=r"grad_clip was 5\.0, is 1\.0 now"):
+        main([*command, "--grad_clip", "1.0"])
+    assert content(killed) == before
+
+
+def test_resumed_and_uninterrupted_are_equal(prepared, killed, uninterrupted, tmp_path):
+    import torch
+
+    expdir = tmp_path / "resumed"
+    shutil.copytree(killed, expdir)
+    prepared.recipes.run(*command(prepared, expdir))
+    models = []
+    for folder in (expdir / NAME, uninterrupted / NAME):
+        models.append({path.name: torch.load(path, weights_only=True) for path in folder.glob("*.ave*.pth")})
+    assert models[0].keys() == models[1].keys() and len(models[0]) >= 1
+    for name, expected in models[1].items():
+        assert models[0][name].keys() == expected.keys()
+        assert all(torch.equal(models[0][name][key], tensor) for key, tensor in expected.items())
+    last = [torch.load(path / NAME / "checkpoint.pth", weights_only=False)["model"] for path in (expdir, uninterrupted)]
+    assert last[0].keys() == last[1].keys() and all(torch.equal(last[0][key], last[1][key]) for key in last[1])
+    assert results(expdir) == results(uninterrupted)
+    assert results(expdir)[0]["updates"] == UPDATES
+
+
+def test_a_finished_point_is_not_run_again(prepared, uninterrupted, capsys):
+    before = content(uninterrupted)
+    assert experiments.main(prepared.options(uninterrupted, asr_args=ARGS, parallel=1)) == 0
+    assert "1 points, 1 finished before" in capsys.readouterr().out
+    assert experiments.main(prepared.options(uninterrupted, asr_args=f"{ARGS} grad_clip=1.0")) == 1
+    assert "another configuration" in capsys.readouterr().err
+    assert content(uninterrupted) == before
