@@ -123,9 +123,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="steps per arm after two to warm up (at least 3)")
     parser.add_argument("--cache_frozen", action="store_true", help="also routing with the CNN's output cached")
     parser.add_argument("--memory", action="store_true", help="also peak memory at 4 x 10 s of audio")
-    parser.add_argument(
-        "--tiny", action="store_true", help="a toy upstream: the benchmark runs, its figures mean nothing"
-    )
+    parser.add_argument("--tiny", action="store_true", help="a toy upstream: the benchmark runs, its figures mean nothing")
     args = parser.parse_args()
     if args.rounds < 3:
         parser.error(f"--rounds is {args.rounds}, expected at least 3: the figures are medians")

@@ -74,9 +74,7 @@ def prepare(
     are of another version, or do not agree with the committed lists.
     """
     if lang not in VOICES or minutes <= 0:
-        raise InputError(
-            f"got lang {lang!r}, minutes {minutes}; expected one of {sorted(VOICES)} and more than 0."
-        )
+        raise InputError(f"got lang {lang!r}, minutes {minutes}; expected one of {sorted(VOICES)} and more than 0.")
     root = sounds_dir or download(lang, download_dir)
     source = find_source(root, lang)
     listed = read_texts(source.text_list, lang)
@@ -87,9 +85,7 @@ def prepare(
     audio = download_dir / f"{lang}_flac"
     copy_licences(source, audio / "LICENCES")
     seconds = {key: _decode(source, audio, key) / FS for key in sorted(texts)}
-    parts = {
-        f"{part}_{lang}": [key for key in part_keys if key in texts] for part, part_keys in lists.items()
-    }
+    parts = {f"{part}_{lang}": [key for key in part_keys if key in texts] for part, part_keys in lists.items()}
     train = {key: seconds[key] for key in parts[f"train_{lang}"]}
     short = f"train_{minutes:g}min_{lang}"
     parts[short] = first_minutes(lang, train, minutes)
@@ -104,9 +100,7 @@ def _decode(source: Source, audio: Path, key: str) -> int:
     return decode_g722(source.sounds / f"{key}.g722", audio / f"{key}.flac")
 
 
-def _write_set(
-    path: Path, lang: str, audio: Path, texts: Mapping[str, str], unseen: Sequence[str] | None
-) -> None:
+def _write_set(path: Path, lang: str, audio: Path, texts: Mapping[str, str], unseen: Sequence[str] | None) -> None:
     ids = {key: utterance_id(lang, key) for key in texts}
     wav = {ids[key]: str(audio / f"{key}.flac") for key in texts}
     extras = {} if unseen is None else {"utt_unseen": {ids[key]: "" for key in unseen}}

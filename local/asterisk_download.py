@@ -149,9 +149,7 @@ def read_ar(content: bytes) -> list[tuple[str, bytes]]:
     while position + 60 <= len(content):
         header = content[position : position + 60]  # name 16, times and owners 32, size 10, magic 2
         size = int(header[48:58])
-        members.append(
-            (header[:16].decode().strip().rstrip("/"), content[position + 60 : position + 60 + size])
-        )
+        members.append((header[:16].decode().strip().rstrip("/"), content[position + 60 : position + 60 + size]))
         position += 60 + size + size % 2
     return members
 

@@ -49,9 +49,7 @@ def read_texts(path: Path, lang: str) -> dict[str, str]:
     try:
         lines = raw.decode("utf-8").replace("\ufeff", "").split("\n")
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: not UTF-8 (byte {error.start}). Expected the list of version 1.6.1."
-        ) from error
+        raise InputError(f"{path}: not UTF-8 (byte {error.start}). Expected the list of version 1.6.1.") from error
     texts: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         line = line.strip()
@@ -59,12 +57,8 @@ def read_texts(path: Path, lang: str) -> dict[str, str]:
             continue
         key, colon, text = line.partition(":")
         if not colon or not key.strip():
-            raise InputError(
-                f"{path} line {number}: got {line[:60]!r}; expected `key: text`. Download it again."
-            )
+            raise InputError(f"{path} line {number}: got {line[:60]!r}; expected `key: text`. Download it again.")
         wrong, right = CORRECTIONS.get((lang, key.strip()), ("", ""))
         text = text.replace(wrong, right).strip() if wrong else text.strip()
         texts.setdefault(key.strip(), text)
-    return {
-        k: t for k, t in texts.items() if t and not k.startswith("silence/") and not BRACKETED.fullmatch(t)
-    }
+    return {k: t for k, t in texts.items() if t and not k.startswith("silence/") and not BRACKETED.fullmatch(t)}

@@ -57,9 +57,7 @@ def _need(root: Path | None, part: str, page: str, option: str) -> Path:
         return root / part
     got = "no folder was given" if root is None else f"there is no {root / part}"
     name = "LibriSpeech" if option == "--librispeech" else "librispeech_finetuning"
-    raise InputError(
-        f"{part}: {got}; expected the unpacked {name}. Get it from {page} and pass {option} .../{name}."
-    )
+    raise InputError(f"{part}: {got}; expected the unpacked {name}. Get it from {page} and pass {option} .../{name}.")
 
 
 def read_folders(folders: Sequence[Path]) -> DataDir:

@@ -21,5 +21,7 @@ def run(args: argparse.Namespace) -> None:
     from espnet_s3router.plugin.bake import bake_experiment
 
     out = bake_experiment(args.train_config, args.model_file, args.out, task=args.task)
-    print(f"{out}: config.yaml and model.pth; python -m espnet2.bin.asr_inference --asr_train_config {out}/config.yaml "
-          f"--asr_model_file {out}/model.pth …")
+    print(
+        f"{out}: config.yaml and model.pth; python -m espnet2.bin.asr_inference --asr_train_config {out}/config.yaml "
+        f"--asr_model_file {out}/model.pth …"
+    )

@@ -6,7 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.masks import NM, GlobalRanking, MaskedTensor, Selector, Site, TopK, Units, find_sites, init_scores, inject
+from espnet_s3router.masks import (
+    NM,
+    GlobalRanking,
+    MaskedTensor,
+    Selector,
+    Site,
+    TopK,
+    Units,
+    find_sites,
+    init_scores,
+    inject,
+)
 from espnet_s3router.masks.sites import maskable
 from espnet_s3router.methods.attached import Attached
 from espnet_s3router.methods.config import FixedMaskConfig, RoutingConfig
@@ -100,9 +111,7 @@ def refuse_unused(sites: list[Site], config: FixedMaskConfig) -> None:
             raise InputError(f"mask_conf: layer_sparsity names layer {layer}, but the masked layers are {layers}")
     for group in ("feed_forward", "attention"):
         if getattr(config, f"{group}_sparsity") is not None and group not in {site.group for site in sites}:
-            raise InputError(
-                f"mask_conf: {group}_sparsity is given, but targets {config.targets!r} mask no {group} matrix"
-            )
+            raise InputError(f"mask_conf: {group}_sparsity is given, but targets {config.targets!r} mask no {group} matrix")
 
 
 def selector_of(site: Site, config: FixedMaskConfig, ranking: GlobalRanking | None) -> Selector:

@@ -47,9 +47,7 @@ def load_upstream(source: dict[str, Any]) -> nn.Module:
     name, path, extra = resolve_source(source)
     try:
         with complete_float32(name):
-            upstream = S3PRLUpstream(
-                name, path_or_url=path, normalize=source.get("normalize", False), extra_conf=extra
-            )
+            upstream = S3PRLUpstream(name, path_or_url=path, normalize=source.get("normalize", False), extra_conf=extra)
     except InputError:
         raise
     except Exception as error:  # whatever a foreign loader raises on a file that is no upstream
@@ -117,7 +115,8 @@ def quieten(expert: nn.Module) -> None:
         config = getattr(module, "config", None)
         for owner in (module, config):
             for name in ("layerdrop", "layer_drop"):
-                if isinstance(getattr(owner, name, None), float) and not isinstance(getattr(type(owner), name, None), property):
+                own = not isinstance(getattr(type(owner), name, None), property)
+                if own and isinstance(getattr(owner, name, None), float):
                     setattr(owner, name, 0.0)
         if getattr(config, "apply_spec_augment", False):
             config.apply_spec_augment = False  # type: ignore[union-attr]

@@ -72,10 +72,9 @@ class SlimState:
                 "Give frontend_conf the upstream and path_or_url that it was trained on"
             )
         for name in self._kept:
-            if given[name].shape != live[name].shape:
-                raise InputError(
-                    f"The checkpoint's {prefix}{name} has shape {tuple(given[name].shape)}, expected {tuple(live[name].shape)}"
-                )
+            got, expected = tuple(given[name].shape), tuple(live[name].shape)
+            if got != expected:
+                raise InputError(f"The checkpoint's {prefix}{name} has shape {got}, expected {expected}")
         for name, tensor in live.items():
             state.setdefault(prefix + name, tensor)
 

@@ -8,9 +8,9 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+from espnet2.asr.frontend.s3prl import S3prlFrontend
 from torch import Tensor, nn
 
-from espnet2.asr.frontend.s3prl import S3prlFrontend
 from espnet_s3router.errors import InputError
 from espnet_s3router.methods import Attached, attach, resolve
 from espnet_s3router.plugin.build import build_upstream, reload_upstream
@@ -133,7 +133,6 @@ class MaskedUpstream(S3prlFrontend):
         """Undo ESPnet's ``init:``, which re-initialises every parameter of the model, upstream and scores included."""
         reload_upstream(self)
         logging.info("The weights of the upstream and the initial scores are back")
-
 
 
 def computes_bfloat16() -> bool:

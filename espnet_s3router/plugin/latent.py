@@ -1,6 +1,6 @@
 """Time and channel masking of the latents, and layer drop, as the papers finetune with; alike on every family.
 
-Spans are drawn as in wav2vec 2.0 (arXiv 2006.11477 sec. 4.2 and app. A): about prob * size / length starts, spans may overlap.
+Spans are drawn as in wav2vec 2.0 (arXiv 2006.11477 sec. 4.2 and app. A): about prob * size / length starts, with overlaps.
 """
 
 from collections.abc import Callable

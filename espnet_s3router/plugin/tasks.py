@@ -8,12 +8,12 @@ import argparse
 from typing import Any
 
 import torch
-from torch import nn
-
-import espnet_s3router.plugin  # noqa: F401  registers the frontend, in spawned processes too
 from espnet2.tasks.abs_task import optim_classes
 from espnet2.tasks.asr import ASRTask
 from espnet2.tasks.slu import SLUTask
+from torch import nn
+
+import espnet_s3router.plugin  # noqa: F401  registers the frontend, in spawned processes too
 from espnet_s3router.errors import InputError
 from espnet_s3router.methods import Attached
 from espnet_s3router.plugin.frontend import MaskedUpstream
@@ -39,7 +39,7 @@ class _Hooks:
         check_trainable(frontend)
         if args.use_adapter and frontend.dropout == "off":
             raise InputError(
-                "use_adapter: ESPnet's adapters are merged away in evaluation mode, in which dropout: off keeps the upstream. "
+                "use_adapter: ESPnet's adapters rest in evaluation mode, in which dropout: off keeps the upstream. "
                 "Set dropout: upstream in frontend_conf, or use our methods lora and houlsby"
             )
         options = dict(args.optim_conf)

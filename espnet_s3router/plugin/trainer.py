@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from espnet2.train.trainer import Trainer
+
 from espnet_s3router.methods.flips import HEADER as FLIP_HEADER
 from espnet_s3router.methods.flips import FlipLog
 from espnet_s3router.plugin.progress import HEADER, write_rows

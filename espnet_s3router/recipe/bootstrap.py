@@ -114,9 +114,7 @@ def _checked(errors: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.nd
     return errors, lengths
 
 
-def _resampled_sums(
-    errors: np.ndarray, lengths: np.ndarray, replicates: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _resampled_sums(errors: np.ndarray, lengths: np.ndarray, replicates: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Sums over resampled utterances: errors (replicates, seeds) and reference tokens (replicates,)."""
     rng, utterances = np.random.default_rng([seed, 0]), len(lengths)
     data = np.concatenate([errors, lengths[None]]).T  # (utterances, seeds + 1)

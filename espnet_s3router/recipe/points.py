@@ -118,20 +118,14 @@ class System:
         if not keys:
             return None
         if any(table.keys() != tables[0].keys() for table in tables):
-            raise InputError(
-                f"{self.points[0].path} and its other seeds were scored on different utterances."
-            )
+            raise InputError(f"{self.points[0].path} and its other seeds were scored on different utterances.")
         counts = np.array([[table[k] for k in keys] for table in tables]).reshape(len(tables), len(keys), 4)
         lengths = counts[..., :3].sum(axis=2)
         if (lengths != lengths[0]).any():
-            raise InputError(
-                f"{self.points[0].path} and its other seeds were scored with different references."
-            )
+            raise InputError(f"{self.points[0].path} and its other seeds were scored with different references.")
         return counts[..., 1:].sum(axis=2), lengths[0]
 
-    def interval(
-        self, sets: Sequence[str], metric: str, subset: Collection[str] | None = None
-    ) -> Interval | None:
+    def interval(self, sets: Sequence[str], metric: str, subset: Collection[str] | None = None) -> Interval | None:
         """Error rate as a fraction with its 95 % bootstrap interval; None where not all was decoded."""
         data = self.errors(sets, metric, subset)
         return error_rate_interval(*data) if data else None

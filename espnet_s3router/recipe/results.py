@@ -88,9 +88,7 @@ def _check(name: str, value: Any, kind: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, types) or not math.isfinite(value):
         raise InputError(f"{name} is {value!r}; expected a finite {'integer' if types is int else 'number'}.")
     if not low <= value <= high:
-        raise InputError(
-            f"{name} is {value!r}; expected {'a value in [0, 1)' if name == 'sparsity' else '≥ 0'}."
-        )
+        raise InputError(f"{name} is {value!r}; expected {'a value in [0, 1)' if name == 'sparsity' else '≥ 0'}.")
 
 
 def read_rows(path: str | Path) -> list[ResultRow]:
@@ -100,9 +98,7 @@ def read_rows(path: str | Path) -> list[ResultRow]:
         return []
     header, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     if header != "\t".join(COLUMNS):
-        raise InputError(
-            f"{path}: the first line is {header[:80]!r}; expected the columns {' '.join(COLUMNS)}."
-        )
+        raise InputError(f"{path}: the first line is {header[:80]!r}; expected the columns {' '.join(COLUMNS)}.")
     rows: dict[Key, ResultRow] = {}
     for number, line in enumerate(lines, 2):
         try:
@@ -122,9 +118,7 @@ def _parse(line: str) -> ResultRow:
     readers: dict[Any, Any] = {str: str, int: int, float: float}
     readers |= {int | None: lambda cell: int(cell) if cell else None}
     readers |= {float | None: lambda cell: float(cell) if cell else None}
-    return ResultRow(
-        **{f.name: readers[f.type](cell) for f, cell in zip(fields(ResultRow), cells, strict=True)}
-    )
+    return ResultRow(**{f.name: readers[f.type](cell) for f, cell in zip(fields(ResultRow), cells, strict=True)})
 
 
 def put_rows(path: str | Path, rows: Iterable[ResultRow]) -> list[ResultRow]:
@@ -135,9 +129,7 @@ def put_rows(path: str | Path, rows: Iterable[ResultRow]) -> list[ResultRow]:
     path, given = Path(path), list(rows)
     new = {row.key: row for row in given}
     if len(new) < len(given):
-        raise InputError(
-            f"{len(given) - len(new)} of the rows for {path} have the key of another; give each once."
-        )
+        raise InputError(f"{len(given) - len(new)} of the rows for {path} have the key of another; give each once.")
     with _lock(path):
         merged = {row.key: row for row in read_rows(path)} | new
         ordered = [merged[key] for key in sorted(merged)]

@@ -65,9 +65,7 @@ def read_lines(path: str | Path) -> list[str]:
     try:
         lines = Path(path).read_bytes().decode("utf-8").split("\n")
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); a UTF-8 text file was expected."
-        ) from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); a UTF-8 text file was expected.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert it.") from error
     return lines[:-1] if not lines[-1] else lines
@@ -245,9 +243,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--outdir", required=True)
     parser.add_argument("--ref_token", help="reference tokens, key tokens…, for TER")
     parser.add_argument("--hyp_token", help="hypothesis tokens, key tokens…, for TER")
-    parser.add_argument(
-        "--token_list", help="cut the texts by this list for TER, where no token files are given"
-    )
+    parser.add_argument("--token_list", help="cut the texts by this list for TER, where no token files are given")
     parser.add_argument("--subset", help="score only the utterances in this file's first column")
     parser.add_argument("--nlsyms_txt", help="symbols to leave out, one a line")
     parser.add_argument("--cleaner", choices=CLEANERS, default="none")

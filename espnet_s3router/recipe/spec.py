@@ -69,8 +69,8 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
         raise InputError(f"--asr_args: {text!r} is not KEY=VALUE, for example optim_conf.lr=0.001")
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"--asr_args: the value of {text!r} is not YAML; give KEY=VALUE") from error
+    except yaml.YAMLError:  # a pattern such as *.fc1.weight
+        parsed = value
     if isinstance(parsed, str):  # YAML 1.1 reads 1e-3, without a point, as text
         with suppress(ValueError):
             parsed = float(parsed)

@@ -244,16 +244,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--expdir", type=Path, required=True)
     parser.add_argument("--dev", nargs="+", required=True, help="sets on which variants are chosen, pooled")
     parser.add_argument("--test", nargs="+", required=True, help="sets on which methods are compared, pooled")
-    parser.add_argument(
-        "--unseen", help="file whose first column lists test utterances with texts not trained on"
-    )
+    parser.add_argument("--unseen", help="file whose first column lists test utterances with texts not trained on")
     parser.add_argument("--results_md", help="RESULTS.md to write")
     parser.add_argument("--results_tsv", help="default: results.tsv in expdir")
     parser.add_argument("--plot", help="PNG of CER against sparsity to write")
     parser.add_argument("--inference_tag", help="which decoding, where a point has several")
-    parser.add_argument(
-        "--command", default=shlex.join(sys.argv), help="what RESULTS.md names as the command"
-    )
+    parser.add_argument("--command", default=shlex.join(sys.argv), help="what RESULTS.md names as the command")
     args = parser.parse_args(argv)
     try:
         unseen = read_text(args.unseen).keys() if args.unseen else None

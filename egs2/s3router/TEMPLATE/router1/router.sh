@@ -58,7 +58,7 @@ upstream_path=
 # Decoding
 inference_tag=
 inference_config=conf/decode_ctc.yaml
-inference_args=
+inference_args="--ctc_best_path true"   # empty: ESPnet's beam search, slow on long utterances
 inference_asr_model=valid.cer_ctc.ave.pth
 results_md=               # RESULTS.md to write
 check_corpus=false        # true: only say whether the corpus can be had, and stop
