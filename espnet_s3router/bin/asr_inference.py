@@ -15,8 +15,9 @@ OPTION = "--ctc_best_path"
 @report_input_errors
 def main(cmd: Sequence[str] | None = None) -> None:
     """Decode; InputError ends with one paragraph and exit code 2."""
-    import espnet_s3router.plugin  # noqa: F401  registers the frontend
     from espnet2.bin.asr_inference import main as espnet_main
+
+    import espnet_s3router.plugin  # noqa: F401  registers the frontend
     from espnet_s3router.errors import InputError
     from espnet_s3router.plugin.best_path import best_path_decoding
 

@@ -72,7 +72,7 @@ class MaskedTensor(nn.Module):
 
 
 def inject(site: Site, masked: MaskedTensor) -> None:
-    """Mask the tensor of ``site``, in place. Its state-dict keys become ``parametrizations.<tensor>.{original,0.scores}``."""
+    """Mask the tensor of ``site``, in place. Its state-dict keys are ``parametrizations.<tensor>.{original,0.scores}``."""
     weight = getattr(site.module, site.tensor)
     if weight.shape != masked.scores.shape:
         raise ValueError(f"{site.name}: scores have shape {tuple(masked.scores.shape)}, the tensor {tuple(weight.shape)}")

@@ -1,6 +1,6 @@
 """Best-path CTC decoding inside ESPnet's inference: what the papers' "no LM" figures are decoded with.
 
-The most probable token of each frame, repeats merged, blanks dropped (Graves et al. 2006, sec. 3.2). ESPnet's own prefix beam
+The most probable token of each frame, repeats merged, blanks dropped (Graves et al. 2006, sec. 3.2). ESPnet's prefix beam
 search finds the same or a slightly more probable text at hundreds of times the cost on long utterances.
 """
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from espnet2.bin import asr_inference
 from torch import Tensor
 
-from espnet2.bin import asr_inference
 from espnet_s3router.errors import InputError
 
 

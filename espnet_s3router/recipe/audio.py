@@ -175,9 +175,7 @@ def write_pcm16(path: Path, samples: np.ndarray, fs: int) -> int:
         soundfile.write(temporary, samples, fs, format=path.suffix[1:].upper(), subtype="PCM_16")
         temporary.rename(path)
     except soundfile.LibsndfileError as error:
-        raise InputError(
-            f"{path} cannot be written ({error}). Expected room on the disk: free some."
-        ) from error
+        raise InputError(f"{path} cannot be written ({error}). Expected room on the disk: free some.") from error
     finally:
         temporary.unlink(missing_ok=True)
     return clipped

@@ -61,9 +61,7 @@ def read_data_dir(path: Path | str, *, check_audio: bool = True, allow_empty_tex
     problems: list[str] = [f"{name}: not supported" for name in NOT_CARRIED if (path / name).exists()]
     wav, text, utt2spk = (read_table(path / name, problems) for name in ("wav.scp", "text", "utt2spk"))
     problems += _key_problems({"wav.scp": wav, "text": text, "utt2spk": utt2spk})
-    problems += (
-        [] if allow_empty_text else [f"text: empty transcript of {u!r}" for u in text if not text[u].strip()]
-    )
+    problems += [] if allow_empty_text else [f"text: empty transcript of {u!r}" for u in text if not text[u].strip()]
     problems += [f"utt2spk: no speaker for {u!r}" for u in utt2spk if not utt2spk[u]]
     problems += _wav_problems(wav, check_audio)
     if (path / "spk2utt").exists():
@@ -85,9 +83,7 @@ def read_data_dir(path: Path | str, *, check_audio: bool = True, allow_empty_tex
 def _key_problems(tables: Mapping[str, Table]) -> list[str]:
     everyone = sorted(set().union(*tables.values()))
     full = {name: table for name, table in tables.items() if table}  # an empty one is reported already
-    problems = [
-        f"{name}: nothing for {u!r}" for name, table in full.items() for u in everyone if u not in table
-    ]
+    problems = [f"{name}: nothing for {u!r}" for name, table in full.items() for u in everyone if u not in table]
     return problems + [f"utterance id {u!r} holds a slash" for u in everyone if "/" in u]
 
 

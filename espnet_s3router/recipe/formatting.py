@@ -140,9 +140,7 @@ def _make_all(jobs: list[Job], partial: Path, nj: int) -> list[Made]:
     files = {file.name for file in (partial / "audio").iterdir()}
     fresh = Made("", "")
     todo = [
-        job
-        for job in jobs
-        if known.get(job.utt, fresh).key != job.key() or f"{job.utt}.{job.audio_format}" not in files
+        job for job in jobs if known.get(job.utt, fresh).key != job.key() or f"{job.utt}.{job.audio_format}" not in files
     ]
     with ThreadPoolExecutor(max(1, nj)) as pool, journal.open("a", encoding="utf-8") as log:
         results = pool.map(lambda job: make(job, partial / "audio"), todo)
@@ -170,9 +168,7 @@ def _read_journal(path: Path) -> Iterator[Made]:
 def _write_result(data: DataDir, made: list[Made], partial: Path, dst: Path, audio_format: str) -> None:
     kept = [m for m in made if not m.rule]
     if not kept:
-        raise InputError(
-            f"{dst}: none of {len(made)} utterances is usable ({made[0].detail}). Check the corpus."
-        )
+        raise InputError(f"{dst}: none of {len(made)} utterances is usable ({made[0].detail}). Check the corpus.")
     wanted = {f"{m.utt}.{audio_format}" for m in kept}
     for file in (partial / "audio").iterdir():
         if file.name not in wanted:

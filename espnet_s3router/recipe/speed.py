@@ -13,9 +13,7 @@ from espnet_s3router.recipe.datadir import DataDir, read_data_dir, write_data_di
 from espnet_s3router.recipe.tables import Table
 
 
-def perturb_speed(
-    src_dir: Path | str, dst_dir: Path | str, *, factors: Sequence[float] = (0.9, 1.0, 1.1)
-) -> int:
+def perturb_speed(src_dir: Path | str, dst_dir: Path | str, *, factors: Sequence[float] = (0.9, 1.0, 1.1)) -> int:
     """Write ``dst_dir`` with a copy of every utterance at each factor; return how many utterances.
 
     At factor 1 ids are kept; at another, utterance and speaker are prefixed (``sp0.9-``), as

@@ -80,9 +80,7 @@ def make_token_list(
     return tokens
 
 
-def _espnet_list(
-    text: Path, path: Path, token_type: str, nlsyms: Path | str | None, cutoff: int
-) -> list[str]:
+def _espnet_list(text: Path, path: Path, token_type: str, nlsyms: Path | str | None, cutoff: int) -> list[str]:
     from espnet2.bin.tokenize_text import main
 
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -94,9 +92,7 @@ def _espnet_list(
     return path.read_text(encoding="utf-8").split("\n")[:-1]
 
 
-def _train_bpe(
-    texts: dict[str, str], folder: Path, nbpe: int, bpemode: str, nlsyms: Path | str | None
-) -> Path:
+def _train_bpe(texts: dict[str, str], folder: Path, nbpe: int, bpemode: str, nlsyms: Path | str | None) -> Path:
     import sentencepiece
 
     symbols = Path(nlsyms).read_text(encoding="utf-8").split() if nlsyms else []
@@ -137,9 +133,7 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
     temporary.rename(path)
 
 
-def outside(
-    tokens: Sequence[str], texts: dict[str, str], tokenize: Callable[[str], Sequence[str]]
-) -> Counter[str]:
+def outside(tokens: Sequence[str], texts: dict[str, str], tokenize: Callable[[str], Sequence[str]]) -> Counter[str]:
     """How often each token that is not in the list occurs in the transcripts."""
     known = set(tokens)
     return Counter(token for text in texts.values() for token in tokenize(text) if token not in known)

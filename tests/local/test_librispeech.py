@@ -57,9 +57,7 @@ def test_all_sets(corpora: dict[str, Path], tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("subset", range(6))
-def test_subset_chooses_one_of_six_and_names_it(
-    corpora: dict[str, Path], tmp_path: Path, subset: int
-) -> None:
+def test_subset_chooses_one_of_six_and_names_it(corpora: dict[str, Path], tmp_path: Path, subset: int) -> None:
     prepare(**corpora, data_dir=tmp_path / "data", splits=["10min"], subset=subset, evaluation=[])
     data = read_data_dir(tmp_path / "data" / train_set_name("10min", subset))
     assert set(data.utt2spk.values()) == {str(200 + subset), str(300 + subset)}

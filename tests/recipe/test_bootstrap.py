@@ -137,9 +137,7 @@ def test_verdicts_of_the_contract(low, high, verdict):
     assert Difference((low + high) / 2, low, high).verdict == verdict
 
 
-@pytest.mark.parametrize(
-    ("errors", "lengths"), [([1, 2], [1]), ([], []), ([1], [0]), ([-1], [1]), ([[[1]]], [1])]
-)
+@pytest.mark.parametrize(("errors", "lengths"), [([1, 2], [1]), ([], []), ([1], [0]), ([-1], [1]), ([[[1]]], [1])])
 def test_bad_shapes_and_values(errors, lengths):
     with pytest.raises(InputError):
         error_rate_interval(errors, lengths)

@@ -65,9 +65,7 @@ def test_written_directory_reads_back(corpus: Path) -> None:
 
 
 keys = st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=8)
-values = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=20).map(
-    lambda text: text.strip(" ")
-)
+values = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=20).map(lambda text: text.strip(" "))
 
 
 @settings(max_examples=50, deadline=None)

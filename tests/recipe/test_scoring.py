@@ -55,9 +55,7 @@ def test_result_text_holds_the_total_and_each_alignment(texts):
 
 
 def test_espnet_row():
-    assert scoring.espnet_row("test", scoring.Totals(3, 5, 1, 2, 1, 3)) == (
-        "|test|3|8|62.5|12.5|25.0|12.5|50.0|100.0|"
-    )
+    assert scoring.espnet_row("test", scoring.Totals(3, 5, 1, 2, 1, 3)) == ("|test|3|8|62.5|12.5|25.0|12.5|50.0|100.0|")
 
 
 @pytest.mark.parametrize(

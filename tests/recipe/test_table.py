@@ -157,9 +157,7 @@ def test_learning_rates_are_told_apart(expdir):
 def test_results_md(expdir):
     text = table.results_md(made(expdir), ABOUT)
     assert text == table.results_md(made(expdir), ABOUT)
-    assert text.startswith(
-        "# RESULTS\n## Environments\n- date: `today`\n- command: `./run.sh`\n\n## toy/asr1"
-    )
+    assert text.startswith("# RESULTS\n## Environments\n- date: `today`\n- command: `./run.sh`\n\n## toy/asr1")
     assert (
         "\n## finetune\n\n### WER\n\n|dataset|Snt|Wrd|Corr|Sub|Del|Ins|Err|S.Err|\n"
         "|---|---|---|---|---|---|---|---|---|\n"
