@@ -1,6 +1,5 @@
 """Recipes end to end: a copy of egs2/s3router to run in, a made-up corpus, and commands as a user calls them."""
 
-import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -203,8 +202,3 @@ def prepared(tmp_path_factory, corpus, toy_upstream):
     options = made.options(made.here / "exp", stage=10, stop_stage=10)
     recipes.run(sys.executable, "-m", "espnet_s3router.recipe.experiments", *options)
     return made
-
-
-@pytest.fixture(scope="session")
-def espnet_version():
-    return importlib.metadata.version("espnet")
