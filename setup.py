@@ -28,6 +28,7 @@ setup(
         "av",  # decodes G.722 and whatever soundfile does not
         "soxr",  # resampling
         "num2words",  # digits of the transcripts as words
+        "editdistance",  # ESPnet counts errors while training with it; an extra of its own since 202609
         "jiwer>=4",
         "matplotlib",
         "tensorboard",  # ESPnet's default configuration writes to it

@@ -57,4 +57,6 @@ def return_freed_memory() -> None:
     wav2vec2-base dimensions and 4 x 10 s, as much as recomputation saves. Other C libraries are left alone.
     """
     if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, 2**20)
+        libc.malloc_trim(0)  # what loading the upstream has left
