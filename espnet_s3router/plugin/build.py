@@ -52,13 +52,19 @@ def load_upstream(source: dict[str, Any]) -> nn.Module:
         raise
     except Exception as error:  # whatever a foreign loader raises on a file that is no upstream
         raise InputError(
-            f"frontend_conf: upstream {name!r} could not be loaded from {path!r}: {type(error).__name__}: {error}. "
+            f"frontend_conf: upstream {name!r} could not be loaded from {path!r}: {reason(error)}. "
             "Expected a checkpoint that s3prl loads under this name"
         ) from error
     if name in ("espnet_hubert_custom", "espnet_hubert_local"):
         check_espnet_hubert(upstream.upstream, str(path))
     quieten(upstream.upstream)
     return upstream.float().eval()
+
+
+def reason(error: Exception) -> str:
+    """The kind of a foreign error and the first line of its message: some go on for a page."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 @contextmanager
