@@ -58,7 +58,7 @@ def collect_stats(args: argparse.Namespace, specs: list[Spec]) -> None:
     options += ["--ngpu", "0", "--model_conf", "extract_feats_in_collect_stats=false", *data_options(args)]
     for part, name in (("train", args.train_set), ("valid", args.valid_set)):
         options += [f"--{part}_shape_file", f"{args.dump}/{name}/utt2num_samples"]
-    run_module("espnet_s3router.bin.asr_train", options)
+    run_module("espnet_s3router.bin.asr_train", options, log=stats / "collect.log")
     vocabulary = len(Path(args.token_list).read_text("utf-8").splitlines())
     for part in ("train", "valid"):
         lines = (stats / part / "text_shape").read_text("utf-8").splitlines()

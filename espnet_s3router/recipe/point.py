@@ -65,11 +65,18 @@ def data_options(args: argparse.Namespace) -> list[str]:
     return options
 
 
-def run_module(module: str, options: Sequence[str]) -> None:
-    """Run a module in a process of its own; InputError when it fails."""
-    code = subprocess.run([sys.executable, "-m", module, *options], check=False).returncode
+def run_module(module: str, options: Sequence[str], log: Path | None = None) -> None:
+    """Run a module in a process of its own, its output in ``log`` if given; InputError with the end of it when it fails."""
+    command = [sys.executable, "-m", module, *options]
+    if log is None:
+        code, said = subprocess.run(command, check=False).returncode, "its message stands above"
+    else:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as file:
+            code = subprocess.run(command, check=False, stdout=file, stderr=subprocess.STDOUT).returncode
+        said = "\n".join([f"the end of {log}:", *log.read_text("utf-8", errors="replace").splitlines()[-8:]])
     if code:
-        raise InputError(f"{module} failed with exit code {code}; its message stands above")
+        raise InputError(f"{module} failed with exit code {code}; {said}")
 
 
 def describe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:

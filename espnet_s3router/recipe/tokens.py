@@ -9,7 +9,9 @@ text (a space is ``<space>``), ``<sos/eos>``. With bpe, sentencepiece's model li
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 from espnet_s3router.errors import InputError
@@ -30,7 +32,8 @@ def tokenizer(
         return lambda text: ["<space>" if c == " " else c for c in text]
     if token_type == "word" and nlsyms is None:
         return str.split
-    from espnet2.text.build_tokenizer import build_tokenizer
+    with _quiet():
+        from espnet2.text.build_tokenizer import build_tokenizer
 
     return build_tokenizer(
         token_type, bpemodel=None if bpemodel is None else str(bpemodel), non_linguistic_symbols=nlsyms
@@ -80,14 +83,22 @@ def make_token_list(
     return tokens
 
 
-def _espnet_list(text: Path, path: Path, token_type: str, nlsyms: Path | str | None, cutoff: int) -> list[str]:
-    from espnet2.bin.tokenize_text import main
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Swallow what ESPnet's import says: it tries a download, harmless when it fails, with lines of error messages."""
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        yield
 
+
+def _espnet_list(text: Path, path: Path, token_type: str, nlsyms: Path | str | None, cutoff: int) -> list[str]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     options = ["--token_type", token_type, "--input", str(text), "--output", str(temporary), "--field", "2-"]
     options += ["--write_vocabulary", "true", "--cutoff", str(cutoff), "--log_level", "WARNING"]
     options += ["--add_symbol", f"{BLANK}:0", "--add_symbol", f"{UNKNOWN}:1", "--add_symbol", f"{SOS_EOS}:-1"]
-    main(options + (["--non_linguistic_symbols", str(nlsyms)] if nlsyms else []))
+    with _quiet():
+        from espnet2.bin.tokenize_text import main
+
+        main(options + (["--non_linguistic_symbols", str(nlsyms)] if nlsyms else []))
     temporary.rename(path)
     return path.read_text(encoding="utf-8").split("\n")[:-1]
 
