@@ -62,9 +62,9 @@ def load_upstream(source: dict[str, Any]) -> nn.Module:
 
 
 def reason(error: Exception) -> str:
-    """The kind of a foreign error and the first line of its message: some go on for a page."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    """The kind of a foreign error and the beginning of its message: some go on for a page."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}{'…' if len(text) > 300 else ''}"
 
 
 @contextmanager
