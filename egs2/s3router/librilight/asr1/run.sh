@@ -27,7 +27,7 @@ for file in "conf/split/${split}.yaml" "conf/upstream/${model}.yaml"; do
     [ -f "${file}" ] || { echo "error: no ${file}; there are $(cd "$(dirname "${file}")" && echo ./*.yaml)" >&2; exit 2; }
 done
 if [ -z "${LIBRISPEECH}" ] || { [ "${split}" != 100h ] && [ -z "${LIBRILIGHT_LIMITED}" ]; }; then
-    echo "error: set LIBRISPEECH and LIBRILIGHT_LIMITED in TEMPLATE/router1/db.sh or in the environment: README.md says how to get them" >&2
+    echo "error: set LIBRISPEECH and LIBRILIGHT_LIMITED in egs2/s3router/TEMPLATE/router1/db.sh or in the environment; egs2/s3router/librilight/asr1/README.md says how to get them" >&2
     exit 2
 fi
 train=train_${split}
