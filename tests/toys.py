@@ -109,6 +109,31 @@ def hf_wav2vec2(folder):
     return _huggingface(folder, "hf_wav2vec2_custom", _seeded(Wav2Vec2Model, 5, config), normalize=True)
 
 
+def hf_whisper(folder, *, part="all", half=False):
+    """Windows of a second instead of thirty. ``part``: all (the decoder too), encoder, or generation (and its head)."""
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+
+    mels, seconds = 8, 1
+    config = WhisperConfig(
+        **{"d_model": DIM, "encoder_ffn_dim": INNER, "encoder_layers": LAYERS, "encoder_attention_heads": HEADS},
+        **{"decoder_ffn_dim": INNER, "decoder_layers": LAYERS, "decoder_attention_heads": HEADS, "init_std": 0.2},
+        **{"num_mel_bins": mels, "max_source_positions": 50 * seconds, "max_target_positions": 12, "vocab_size": 24},
+        **{"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "decoder_start_token_id": 1, "suppress_tokens": None},
+        **{"begin_suppress_tokens": None, "dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.1},
+        encoder_layerdrop=0.5,
+    )
+    model = _seeded(WhisperForConditionalGeneration, 7, config)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():  # transformers begins with zeros
+        torch.manual_seed(8)
+        for name, parameter in model.named_parameters():
+            if name.endswith(".bias"):
+                parameter.normal_(std=0.1)
+    model = {"all": model.model, "encoder": model.model.encoder, "generation": model}[part]
+    (model.half() if half else model).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=mels, chunk_length=seconds).save_pretrained(folder)
+    return {"upstream": "hf_whisper_custom", "path_or_url": str(folder)}
+
+
 def espnet_hubert(folder):
     """torchaudio style: a checkpoint of ESPnet's HuBERT pretraining and the config.yaml beside it."""
     from argparse import Namespace
@@ -159,6 +184,7 @@ TOYS = {
     "hf_hubert": hf_hubert,
     "hf_wav2vec2": hf_wav2vec2,
     "espnet_hubert": espnet_hubert,
+    "hf_whisper": hf_whisper,
 }
 """Family name -> function(folder) that writes the files and returns the ``frontend_conf`` of the upstream."""
 

@@ -13,6 +13,7 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.masks import masked_tensors
 from espnet_s3router.methods.adapters import Bottleneck, LowRank
 from espnet_s3router.plugin.build import resolve_source
+from espnet_s3router.plugin.register import S3PRL_ENTRIES
 from espnet_s3router.plugin.tasks import S3RouterASRTask, S3RouterSLUTask
 from espnet_s3router.upstreams import EMBEDDED
 
@@ -23,8 +24,8 @@ _PLAIN = ("fs", "frontend_conf", "download_dir", "multilayer_feature", "layer")
 def bake_experiment(train_config: str | Path, model_file: str | Path, out: str | Path, *, task: str = "asr") -> Path:
     """Write ``out``/{config.yaml,model.pth} (and a shipped upstream's folder) for stock ESPnet; returns ``out``.
 
-    The outputs of both models are equal bit for bit in float32. InputError when ``out`` exists, or when the method added
-    modules that a plain upstream does not have.
+    The outputs of both models are equal bit for bit in float32. InputError when ``out`` exists, when stock ESPnet does not
+    know the upstream, or when the method added modules that a plain upstream does not have.
     """
     out = Path(out)
     if out.exists():
@@ -35,13 +36,19 @@ def bake_experiment(train_config: str | Path, model_file: str | Path, out: str |
     model, args = TASKS[task].build_model_from_file(str(train_config), str(model_file), "cpu")
     if args.frontend != "masked_upstream":
         raise InputError(f"{train_config}: frontend is {args.frontend}, expected masked_upstream")
+    name = args.frontend_conf["frontend_conf"].get("upstream")
+    if name in S3PRL_ENTRIES:
+        raise InputError(
+            f"{train_config}: its upstream {name} comes with this package and is unknown to ESPnet and s3prl, so a baked "
+            f"model would need this package too: nothing was baked. Decode {model_file} as it is, with "
+            f"python -m espnet_s3router.bin.{task}_inference"
+        )
     bake_upstream(model.frontend.expert)
     config = vars(args) | {"frontend": "s3prl", "frontend_conf": plain_frontend_conf(args.frontend_conf, out)}
     config["init"] = None  # the weights are complete; nothing is to be initialised (stock ESPnet reads the key)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    name = args.frontend_conf["frontend_conf"].get("upstream")
     if name in EMBEDDED:
         shutil.copytree(EMBEDDED[name][1], partial / name)
     (partial / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")

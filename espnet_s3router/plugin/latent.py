@@ -67,7 +67,7 @@ class LatentMasking:
         self.time_prob, self.time_length = time_prob, time_length
         self.channel_prob, self.channel_length = channel_prob, channel_length
         self.active = active
-        self._embedding = dict(expert.named_parameters()).get(family.mask_embedding)
+        self._embedding = dict(expert.named_parameters()).get(family.mask_embedding or "")
         if time_prob or channel_prob:
             expert.get_submodule(family.latent).register_forward_hook(self._hook)
 

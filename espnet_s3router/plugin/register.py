@@ -1,8 +1,11 @@
-"""Registration with ESPnet. ``ClassChoices.classes`` is a plain dict and no version reads entry points, so we add to it."""
+"""Registration with ESPnet and s3prl: ``ClassChoices.classes`` is a plain dict and s3prl's hub a module, neither reads entry
+points, so we add to them."""
 
 import importlib
 
 NAME = "masked_upstream"
+S3PRL_ENTRIES = ("hf_whisper_custom",)
+"""Upstreams that are ours: s3prl's hub finds them once this package is imported."""
 _CHOICES = (
     ("espnet2.tasks.asr", True),
     ("espnet2.tasks.slu", True),
@@ -11,7 +14,11 @@ _CHOICES = (
 
 
 def register() -> None:
-    """Add ``masked_upstream`` to the frontend choices of ASR and SLU (and of espnet3 where it is installed); idempotent."""
+    """Add ``masked_upstream`` to the frontend choices of ASR and SLU (and of espnet3 where it is installed) and our
+    upstreams to s3prl's hub; idempotent."""
+    from s3prl import hub
+
+    from espnet_s3router.plugin import whisper
     from espnet_s3router.plugin.frontend import MaskedUpstream
 
     for module_name, required in _CHOICES:
@@ -22,3 +29,5 @@ def register() -> None:
                 raise
             continue
         module.frontend_choices.classes[NAME] = MaskedUpstream
+    for entry in S3PRL_ENTRIES:
+        setattr(hub, entry, getattr(whisper, entry))

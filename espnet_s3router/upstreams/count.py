@@ -12,10 +12,10 @@ SAMPLE_RATE = 16000
 
 def macs_per_second(expert: "nn.Module", family: Family, seconds: float = 10.0) -> int:
     """MACs per second of audio for an utterance of ``seconds`` (attention grows with its length): convolutional frontend,
-    projection, positional convolution, and the matrices and attention products of every layer; norms and activations not
-    counted. Masked weights count in full: zeros scattered over a matrix save no time on dense hardware."""
-    samples = int(seconds * SAMPLE_RATE)
-    total, frames = _extractor(expert.get_submodule(family.extractor), samples)
+    projection, positional convolution, and the matrices and attention products of every layer; norms, activations and
+    spectra not counted. Masked weights count in full: zeros scattered over a matrix save no time on dense hardware."""
+    inputs = int(seconds * SAMPLE_RATE) // family.hop
+    total, frames = _extractor(expert.get_submodule(family.extractor), inputs)
     for path in family.projection:
         total += frames * sum(p.numel() for p in _matrices(expert.get_submodule(path)))
     for module in expert.get_submodule(family.encoder).modules():
@@ -30,13 +30,13 @@ def macs_per_second(expert: "nn.Module", family: Family, seconds: float = 10.0) 
     return round(total / seconds)
 
 
-def _extractor(extractor: "nn.Module", samples: int) -> tuple[int, int]:
-    """(MACs, frames) of a stack of convolutions over ``samples``."""
-    total, length = 0, samples
+def _extractor(extractor: "nn.Module", inputs: int) -> tuple[int, int]:
+    """(MACs, frames) of a stack of convolutions over so many ``inputs``."""
+    total, length = 0, inputs
     for module in extractor.modules():
         if type(module).__name__.endswith("Conv1d"):
             conv: Any = module
-            length = (length - conv.kernel_size[0]) // conv.stride[0] + 1
+            length = (length + 2 * conv.padding[0] - conv.kernel_size[0]) // conv.stride[0] + 1
             total += length * _weight_numel(conv)
     return total, length
 

@@ -37,8 +37,10 @@ class Family:
     """Modules between frontend and Transformer."""
     latent: str
     """Module whose output (batch, frames, dim) is what time and channel masking act on."""
-    mask_embedding: str
-    """Parameter (dim,) that stands for a masked frame."""
+    mask_embedding: str | None
+    """Parameter (dim,) that stands for a masked frame; None: zeros."""
+    hop: int = 1
+    """Samples from one input of the frontend's first convolution to the next: 1 for waveforms."""
 
     def patterns(self, target: str) -> list[str]:
         """fnmatch patterns of ``feed_forward``, ``attention``, ``all`` (both) or ``conv``."""
@@ -97,6 +99,21 @@ FAMILIES = (
         projection=("model.wav2vec2.encoder.feature_projection",),
         latent="model.wav2vec2.encoder.feature_projection",
         mask_embedding="model.mask_generator.mask_embedding",
+    ),
+    Family(
+        name="whisper",
+        upstreams=("hf_whisper_custom",),
+        encoder="model.encoder",
+        layers="model.encoder.layers",
+        feed_forward=("fc1", "fc2"),
+        attention=_FAIRSEQ_ATTENTION,
+        attention_module="self_attn",
+        extractor="model.extractor",
+        conv="model.extractor.conv?.weight",
+        projection=(),
+        latent="model.latent",
+        mask_embedding=None,
+        hop=160,
     ),
 )
 
