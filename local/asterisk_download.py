@@ -6,21 +6,19 @@ download site. Licences: en, es, fr CC-BY-SA-3.0; it, ru CC-BY-3.0 (texts kept b
 """
 
 import io
-import os
-import shutil
 import subprocess
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.recipe.tables import replacing_dir
+from local import debian
+from local.debian import DONE
 
 SITE = "https://downloads.asterisk.org/pub/telephony/sounds"  # the project's own, for other systems
-DONE = ".done"
 VOICES = {
     "en": "en_US_f_Allison",
     "es": "es_MX_f_Allison",
@@ -30,7 +28,6 @@ VOICES = {
 }
 G722_BYTES_PER_S = 8000  # 64 kbit/s
 TIMEOUT_S = 60
-APT_TIMEOUT_S = 900
 
 
 @dataclass(frozen=True)
@@ -78,80 +75,16 @@ def download(lang: str, download_dir: Path) -> Path:
                 (temporary / DONE).write_text(fetch.__name__ + "\n")
             return target
         except (OSError, subprocess.SubprocessError, tarfile.TarError, InputError) as error:
-            tried.append(f"{fetch.__name__}: {_reason(error)}")
+            tried.append(f"{fetch.__name__}: {debian.reason(error)}")
     raise InputError(
         f"Asterisk sounds ({lang}): none of the two sources worked\n  " + "\n  ".join(tried) + "\nExpected a "
         "network connection. Or fetch asterisk-core-sounds-LANG and -LANG-g722 by hand and pass --sounds_dir."
     )
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, subprocess.CalledProcessError):
-        return f"{' '.join(error.cmd[:2])} failed: {(error.stderr or '').strip()[-300:]}"
-    return f"{type(error).__name__}: {error}"
-
-
 def fetch_packages(lang: str, folder: Path) -> None:
-    """Download both Debian packages with apt-get and unpack them into ``folder``.
-
-    First with the system's package lists; if those are stale or absent, with fresh ones kept in a
-    folder of our own, which needs no rights and changes nothing on the system.
-    """
-    if shutil.which("apt-get") is None:
-        raise InputError("apt-get not found: no Debian system")
-    packages = [f"asterisk-core-sounds-{lang}", f"asterisk-core-sounds-{lang}-g722"]
-    debs = folder / "packages"
-    debs.mkdir()
-    try:
-        _apt(["download", *packages], debs, [])
-    except subprocess.CalledProcessError:
-        own = _own_apt_folders(folder / "apt")
-        _apt(["update"], debs, own)
-        _apt(["download", *packages], debs, own)
-    for deb in sorted(debs.glob("*.deb")):
-        unpack_deb(deb, folder)
-    shutil.rmtree(debs)
-    shutil.rmtree(folder / "apt", ignore_errors=True)
-
-
-def _own_apt_folders(folder: Path) -> list[str]:
-    for sub in ("lists/partial", "cache/archives/partial"):
-        (folder / sub).mkdir(parents=True)
-    absolute = folder.resolve()
-    return ["-o", f"Dir::State::lists={absolute}/lists", "-o", f"Dir::Cache={absolute}/cache"]
-
-
-def _apt(command: Sequence[str], cwd: Path, options: Sequence[str]) -> None:
-    # apt's sandbox user may not write into our folder; root keeps its own rights for the download.
-    own_rights = ["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
-    whole = ["apt-get", "-q", "-o", "Acquire::Retries=3", *own_rights, *options, *command]
-    subprocess.run(whole, cwd=cwd, check=True, capture_output=True, text=True, timeout=APT_TIMEOUT_S)
-
-
-def unpack_deb(deb: Path, folder: Path) -> None:
-    """Unpack a Debian package with dpkg-deb, or without it where Python can read its compression."""
-    if shutil.which("dpkg-deb"):
-        subprocess.run(["dpkg-deb", "-x", str(deb), str(folder)], check=True, capture_output=True, text=True)
-        return
-    for name, content in read_ar(deb.read_bytes()):
-        if name.startswith("data.tar"):
-            with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-                archive.extractall(folder, filter="data")
-            return
-    raise InputError(f"{deb} holds no data.tar. Install dpkg or download the package again.")
-
-
-def read_ar(content: bytes) -> list[tuple[str, bytes]]:
-    """(name, content) of the members of a Unix ar archive, the outer form of a Debian package."""
-    if not content.startswith(b"!<arch>\n"):
-        raise InputError("got a file that is no Debian package. Download it again.")
-    members, position = [], 8
-    while position + 60 <= len(content):
-        header = content[position : position + 60]  # name 16, times and owners 32, size 10, magic 2
-        size = int(header[48:58])
-        members.append((header[:16].decode().strip().rstrip("/"), content[position + 60 : position + 60 + size]))
-        position += 60 + size + size % 2
-    return members
+    """Download both Debian packages and unpack them into ``folder``."""
+    debian.fetch_into([f"asterisk-core-sounds-{lang}", f"asterisk-core-sounds-{lang}-g722"], folder)
 
 
 def fetch_tarball(lang: str, folder: Path) -> None:

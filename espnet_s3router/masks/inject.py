@@ -13,7 +13,8 @@ from torch.nn.utils import parametrize
 
 from espnet_s3router.masks.selectors import GlobalRanking, Selector
 from espnet_s3router.masks.sites import Site
-from espnet_s3router.masks.straight_through import StraightThrough
+from espnet_s3router.masks.straight_through import StraightThrough, as_factor
+from espnet_s3router.masks.unsaved import remember
 
 
 class MaskedTensor(nn.Module):
@@ -65,7 +66,10 @@ class MaskedTensor(nn.Module):
         """Shape and dtype of ``weight``; the weight itself while masks are switched off."""
         if not self.enabled:
             return weight
-        return StraightThrough.apply(weight, self.scores, self.mask, self.dense_gradient)
+        mask = self.mask
+        product = StraightThrough.apply(weight, self.scores, mask, self.dense_gradient)
+        remember(product, weight, as_factor(mask))
+        return product
 
     def extra_repr(self) -> str:
         return f"shape={tuple(self.scores.shape)}, sparsity={self.selector.sparsity}"

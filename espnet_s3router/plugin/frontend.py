@@ -12,6 +12,7 @@ from espnet2.asr.frontend.s3prl import S3prlFrontend
 from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.masks.unsaved import not_saved
 from espnet_s3router.methods import Attached, attach, resolve
 from espnet_s3router.plugin.build import build_upstream, reload_upstream
 from espnet_s3router.plugin.cache import ExtractorCache
@@ -118,7 +119,7 @@ class MaskedUpstream(S3prlFrontend):
             self.cache.lengths = input_lengths
         mixed = torch.autocast(input.device.type, torch.bfloat16) if self.autocast and self.training else nullcontext()
         trains = self.training and any(parameter.requires_grad for parameter in self.parameters())
-        with mixed, nullcontext() if trains else torch.no_grad():
+        with mixed, not_saved() if trains else torch.no_grad():
             feats, lengths = super().forward(input, input_lengths)
         return feats.float(), lengths
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.recipe.datadir import read_data_dir
-from local import asterisk, asterisk_download
-from local.asterisk_download import VOICES, download, find_source, read_ar, unpack_deb
+from local import asterisk, asterisk_download, debian
+from local.asterisk_download import VOICES, download, find_source
+from local.debian import read_ar, unpack_deb
 from local.asterisk_split import PARTS, checked_lists, first_minutes, key_hash, part_of, read_lists
 from local.asterisk_texts import read_texts
 from local.text import NORMALISERS
@@ -259,8 +260,8 @@ def test_apt_falls_back_to_lists_of_our_own(tmp_path: Path, monkeypatch: pytest.
         if len(calls) == 1:
             raise subprocess.CalledProcessError(100, command, stderr="Unable to locate package")
 
-    monkeypatch.setattr(asterisk_download.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(asterisk_download.subprocess, "run", apt)
+    monkeypatch.setattr(debian.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(debian.subprocess, "run", apt)
     asterisk_download.fetch_packages("en", tmp_path)
     assert [next(word for word in ("update", "download") if word in c) for c in calls] == [
         "download",
@@ -277,7 +278,7 @@ def ar_member(name: str, content: bytes) -> bytes:
 
 
 def test_unpack_deb_without_dpkg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asterisk_download.shutil, "which", lambda name: None)
+    monkeypatch.setattr(debian.shutil, "which", lambda name: None)
     (tmp_path / "file").write_text("hello")
     with tarfile.open(tmp_path / "data.tar.xz", "w:xz") as archive:
         archive.add(tmp_path / "file", "./usr/file")
