@@ -90,7 +90,7 @@ def describe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     progress = read_progress(folder / "progress.tsv")
     return {
         "recipe": args.recipe,
-        "upstream": config["frontend_conf"]["frontend_conf"]["upstream"],
+        "upstream": spec.upstream,
         "split": args.train_set,
         "method": f"espnet_{config['adapter']}" if config.get("use_adapter") else mask_conf["method"],
         "variant": spec.variant,

@@ -33,6 +33,13 @@ class Spec:
         return dict(self.config["frontend_conf"]["mask_conf"])
 
     @property
+    def upstream(self) -> str:
+        """What it is built on: s3prl's name, and of one that takes a path what lies there (``entry/folder``)."""
+        source = self.config["frontend_conf"]["frontend_conf"]
+        path = source.get("path_or_url")
+        return f"{source['upstream']}/{Path(path).name}" if path else source["upstream"]
+
+    @property
     def variant(self) -> str:
         """Hash of the configuration without its seed: points that differ in nothing else share it."""
         plain = deepcopy(dict(self.config))

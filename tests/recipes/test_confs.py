@@ -30,7 +30,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # ESPnet and s3prl, in this p
 def toys(tmp_path_factory):
     from toys import TOYS
 
-    return {name: TOYS[name](tmp_path_factory.mktemp(name)) for name in sorted({*TOY_OF.values(), "hf_hubert"})}
+    names = sorted({*TOY_OF.values(), "hf_hubert", "hf_whisper"})
+    return {name: TOYS[name](tmp_path_factory.mktemp(name)) for name in names}
 
 
 def grid(*files, methods=None, source=None, conf=None):
@@ -109,6 +110,29 @@ def test_librilight_builds_with_every_split_and_upstream(split, upstream, toys, 
     files = [LIBRILIGHT / name for name in ("train_asr.yaml", f"split/{split}.yaml", f"upstream/{upstream}.yaml")]
     (spec,) = grid(*files, methods=["routing"], source=toys[TOY_OF[upstream]], conf=LIBRILIGHT)
     dry_run(spec, tmp_path)
+
+
+def test_asterisk_with_another_upstream(toys, tmp_path):
+    """--model of its run.sh: the default says what conf/train_asr.yaml says; Whisper differs in the upstream alone, and it
+    builds with every method but ESPnet's own adapter, whose targets are named after HuBERT's."""
+    conf = RECIPES["asterisk/asr1"]
+    files = {name: conf / f"upstream/{name}.yaml" for name in ("hubert_mini", "whisper_tiny_en")}
+    assert set(files.values()) == set((conf / "upstream").glob("*.yaml"))
+    (plain_spec,) = grid(conf / "train_asr.yaml", methods=["routing"], conf=conf)
+    (default,) = grid(conf / "train_asr.yaml", files["hubert_mini"], methods=["routing"], conf=conf)
+    assert default.variant == plain_spec.variant and default.upstream == "s3router_hubert_mini"
+    (whisper,) = grid(conf / "train_asr.yaml", files["whisper_tiny_en"], methods=["routing"], conf=conf)
+    assert whisper.upstream == "hf_whisper_custom/whisper_tiny_en"
+    assert whisper.config["frontend_conf"].pop("frontend_conf") == {
+        "upstream": "hf_whisper_custom", "path_or_url": "downloads/whisper_tiny_en", "normalize": False
+    }  # fmt: skip
+    del default.config["frontend_conf"]["frontend_conf"]
+    assert whisper.config == default.config
+    for spec in grid(
+        conf / "train_asr.yaml", files["whisper_tiny_en"], methods=sorted(METHODS), source=toys["hf_whisper"], conf=conf
+    ):
+        (folder := tmp_path / spec.name).mkdir()
+        dry_run(spec, folder)
 
 
 SLU = """

@@ -26,6 +26,7 @@ expdir=exp
 recipe=                   # name in the results, such as asterisk/asr1
 local_data=               # python module of local/ that prepares the corpus, with its options
 local_data_opts=          # further options of it
+local_upstream=           # python module of local/ that fetches the upstream, with its options
 speed_perturb_factors=    # such as "0.9 1.0 1.1"
 audio_format=flac
 fs=16000
@@ -115,6 +116,10 @@ if ! "${skip_data_prep}"; then
     if runs 1 && [ -n "${local_data}" ]; then
         log "Stage 1: data preparation"
         ${python} -m ${local_data} ${local_data_opts}
+    fi
+    if runs 1 && [ -n "${local_upstream}" ]; then
+        log "Stage 1: upstream"
+        ${python} -m ${local_upstream}
     fi
     if runs 2 && [ -n "${speed_perturb_factors}" ]; then
         log "Stage 2: speed perturbation ${speed_perturb_factors}"
