@@ -37,6 +37,24 @@ def check_targets(targets: object) -> None:
         check(isinstance(target, str) and (target in TARGETS or "." in target), "targets", target, allowed)
 
 
+def n_of_m(ranking: object) -> tuple[int, int] | None:
+    """(N, M) of a ranking such as 2:4, else None."""
+    match = re.fullmatch(r"(\d+):(\d+)", str(ranking))
+    if match is None or not 0 < int(match[1]) <= int(match[2]):
+        return None
+    return int(match[1]), int(match[2])
+
+
+def check_pattern(ranking: object, sparsity: float, named: tuple[str, ...]) -> None:
+    """One of ``named``, or N:M with the sparsity that it implies."""
+    pattern = n_of_m(ranking)
+    allowed = f"one of {', '.join(named)}, or N:M with 0 < N <= M such as 2:4"
+    check(ranking in named or pattern is not None, "ranking", ranking, allowed)
+    if pattern is not None:
+        implied = 1.0 - pattern[0] / pattern[1]
+        check(abs(sparsity - implied) < 1e-9, "sparsity", sparsity, f"{implied} with ranking {ranking}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
     """Weights of the Transformer and the projection are trained."""
@@ -87,18 +105,9 @@ class FixedMaskConfig:
             check_sparsity(f"layer_sparsity[{layer}]", value)
         check_targets(self.targets)
         check(self.rounding in ROUNDINGS, "rounding", self.rounding, f"one of {', '.join(ROUNDINGS)}")
-        pattern = self.n_of_m
-        check(
-            self.ranking in RANKINGS or pattern is not None,
-            "ranking",
-            self.ranking,
-            f"one of {', '.join(RANKINGS)}, or N:M with 0 < N <= M such as 2:4",
-        )
-        if pattern is not None:
-            implied = 1.0 - pattern[0] / pattern[1]
-            check(abs(self.sparsity - implied) < 1e-9, "sparsity", self.sparsity, f"{implied} with ranking {self.ranking}")
+        check_pattern(self.ranking, self.sparsity, RANKINGS)
         overrides = self.layer_sparsity or self.feed_forward_sparsity is not None or self.attention_sparsity is not None
-        if overrides and (self.ranking == "global" or pattern is not None):
+        if overrides and (self.ranking == "global" or self.n_of_m is not None):
             raise InputError(
                 f"mask_conf: ranking {self.ranking!r} with sparsities per layer or group is a contradiction: "
                 "one ranking has one sparsity. Remove the overrides or use ranking: matrix"
@@ -107,10 +116,7 @@ class FixedMaskConfig:
     @property
     def n_of_m(self) -> tuple[int, int] | None:
         """(N, M) of an N:M ranking, else None."""
-        match = re.fullmatch(r"(\d+):(\d+)", str(self.ranking))
-        if match is None or not 0 < int(match[1]) <= int(match[2]):
-            return None
-        return int(match[1]), int(match[2])
+        return n_of_m(self.ranking)
 
     def sparsity_of(self, group: str, layer: int | None) -> float:
         """Sparsity of a site: per layer, else per group, else the common one."""

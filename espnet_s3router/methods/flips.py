@@ -1,10 +1,10 @@
 """How much the masks move: the share of bits that flipped, which tells whether anything is being learned."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-
-from espnet_s3router.masks import MaskedTensor
+from torch import Tensor
 
 HEADER = ("epoch", "site", "sparsity", "flipped_since_last", "flipped_since_start")
 
@@ -13,7 +13,8 @@ HEADER = ("epoch", "site", "sparsity", "flipped_since_last", "flipped_since_star
 class FlipLog:
     """Compares the masks of an upstream with those at the last call and at the start; bits are kept packed."""
 
-    masks: dict[str, MaskedTensor]
+    masks: Callable[[], Mapping[str, Tensor]]
+    """Gives the present masks by path (``Attached.kept``)."""
     _start: dict[str, np.ndarray] = field(default_factory=dict)
     _last: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -24,15 +25,15 @@ class FlipLog:
 
     def mark(self) -> None:
         """Remember the present masks as the last ones seen, after a resume."""
-        self._last = {name: _pack(masked) for name, masked in self.masks.items()}
+        self._last = {name: _pack(mask) for name, mask in self.masks().items()}
 
     def rows(self, epoch: int) -> list[tuple[int, str, float, float, float]]:
         """One row per site (see HEADER, shares in [0, 1]) and a last one named ``all``; remembers the present masks."""
         rows: list[tuple[int, str, float, float, float]] = []
         totals = np.zeros(4)  # entries, zeros, flips since last, flips since start
-        for name, masked in self.masks.items():
-            now = _pack(masked)
-            numel = masked.scores.numel()
+        for name, mask in self.masks().items():
+            now = _pack(mask)
+            numel = mask.numel()
             zeros = numel - _ones(now)
             since_last, since_start = _ones(now ^ self._last[name]), _ones(now ^ self._start[name])
             rows.append((epoch, name, zeros / numel, since_last / numel, since_start / numel))
@@ -44,8 +45,8 @@ class FlipLog:
         return rows
 
 
-def _pack(masked: MaskedTensor) -> np.ndarray:
-    return np.packbits(masked.mask.flatten().cpu().numpy())
+def _pack(mask: Tensor) -> np.ndarray:
+    return np.packbits(mask.flatten().cpu().numpy())
 
 
 def _ones(packed: np.ndarray) -> int:

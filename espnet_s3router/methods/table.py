@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.methods import adapters, config, masking, weights
+from espnet_s3router.methods import adapters, config, masking, parp, prune_finetune, pruning_config, routing_prune, weights
 from espnet_s3router.methods.attached import Attached
 
 
@@ -34,6 +34,18 @@ METHODS: dict[str, Method] = {
     "routing": Method(config=config.RoutingConfig, attach=masking.routing, masks=True, source="arXiv 2211.01522"),
     "random": Method(config=config.FixedMaskConfig, attach=masking.random, masks=True, source="control"),
     "magnitude": Method(config=config.FixedMaskConfig, attach=masking.magnitude, masks=True, source="control"),
+    "routing_prune": Method(
+        config=pruning_config.RoutingPruneConfig,
+        attach=routing_prune.routing_prune,
+        masks=True,
+        source="S3-Router-P, arXiv 2211.01522",
+    ),
+    "parp": Method(config=pruning_config.ParpConfig, attach=parp.parp, masks=True, source="arXiv 2106.05933"),
+    "parp_p": Method(config=pruning_config.ParpPConfig, attach=parp.parp, masks=True, source="arXiv 2106.05933"),
+    "omp": Method(config=pruning_config.OmpConfig, attach=prune_finetune.omp, masks=True, source="arXiv 2106.05933"),
+    "imp": Method(config=pruning_config.ImpConfig, attach=prune_finetune.imp, masks=True, source="arXiv 1803.03635"),
+    "mpi": Method(config=pruning_config.MpiConfig, attach=prune_finetune.mpi, masks=True, source="arXiv 2106.05933"),
+    "rp": Method(config=pruning_config.RpConfig, attach=prune_finetune.rp, masks=True, source="arXiv 2106.05933"),
     "lora": Method(config=config.LoraConfig, attach=adapters.lora, masks=False, source="arXiv 2106.09685"),
     "houlsby": Method(config=config.HoulsbyConfig, attach=adapters.houlsby, masks=False, source="arXiv 1902.00751"),
     "bitfit": Method(config=config.BitfitConfig, attach=weights.bitfit, masks=False, source="arXiv 2106.10199"),

@@ -11,11 +11,14 @@ from espnet_s3router.upstreams import Family, family_of
 
 def finetune(upstream: nn.Module, config: FinetuneConfig) -> Attached:
     """Train Transformer and projection; the convolutional frontend only if asked."""
+    return Attached(upstream=upstream, trained=finetuned(upstream, config.train_cnn))
+
+
+def finetuned(upstream: nn.Module, train_cnn: bool) -> dict[str, nn.Parameter]:
+    """What finetuning changes, by path; the convolutional frontend only with ``train_cnn``."""
     family = family_of(upstream)
-    prefixes = [family.encoder, *family.projection]
-    if config.train_cnn:
-        prefixes.append(family.extractor)
-    return Attached(upstream=upstream, trained=parameters_below(upstream, prefixes))
+    prefixes = [family.encoder, *family.projection, *([family.extractor] if train_cnn else [])]
+    return parameters_below(upstream, prefixes)
 
 
 def head_only(upstream: nn.Module, config: HeadOnlyConfig) -> Attached:

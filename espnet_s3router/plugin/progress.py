@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from espnet_s3router.methods.report import sparsity_report
+
 HEADER = ("epoch", "max_epoch", "updates", "train_seconds")
 
 
@@ -39,10 +41,13 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def write_model_description(model: nn.Module, folder: str | Path) -> None:
-    """Write ``model.json`` into ``folder``."""
+def write_model_description(model: nn.Module, folder: str | Path, *, trained: bool = False) -> None:
+    """Write ``model.json`` into ``folder``; once the model is ``trained``, with what ``sparsity_report`` counts in it."""
+    description = describe_model(model)
+    if trained:
+        description["sparsity"] = sparsity_report(model, model.frontend.attached)  # type: ignore[union-attr, arg-type]
     path = Path(folder) / "model.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(describe_model(model), indent=1) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
     os.replace(temporary, path)

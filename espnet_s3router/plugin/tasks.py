@@ -15,10 +15,13 @@ from torch import nn
 
 import espnet_s3router.plugin  # noqa: F401  registers the frontend, in spawned processes too
 from espnet_s3router.errors import InputError
-from espnet_s3router.methods import Attached
+from espnet_s3router.methods import METHODS, Attached
+from espnet_s3router.methods.config import FinetuneConfig
+from espnet_s3router.methods.pruning_config import PruneConfig
 from espnet_s3router.plugin.frontend import MaskedUpstream
 from espnet_s3router.plugin.preflight import check_resume, check_space
 from espnet_s3router.plugin.progress import write_model_description
+from espnet_s3router.plugin.start import begin_training
 from espnet_s3router.plugin.trainer import S3RouterTrainer
 
 
@@ -45,6 +48,8 @@ class _Hooks:
         options = dict(args.optim_conf)
         if args.optim not in optim_classes:
             raise InputError(f"optim is {args.optim!r}, expected one of {', '.join(sorted(optim_classes))}")
+        if not (args.dry_run or args.collect_stats):
+            begin_training(model, args.init_param)
         optimizer = optim_classes[args.optim](parameter_groups(model, options), **options)
         install_step(optimizer, frontend.attached)
         if getattr(args, "output_dir", None) and not args.dry_run:
@@ -71,7 +76,8 @@ def leaves_unused(args: argparse.Namespace) -> bool:
     """Whether an update may give some trained tensor no gradient, which DDP must be told: layers above a chosen one or
     dropped at random, and the last norm when the weights of a pre-norm encoder are finetuned."""
     conf = getattr(args, "frontend_conf", None) or {}
-    finetunes = (conf.get("mask_conf") or {}).get("method") == "finetune"
+    method = METHODS.get((conf.get("mask_conf") or {}).get("method"))
+    finetunes = method is not None and issubclass(method.config, FinetuneConfig | PruneConfig)
     return conf.get("layer", -1) != -1 or conf.get("layerdrop", 0.0) > 0 or finetunes
 
 
@@ -101,19 +107,27 @@ def check_trainable(frontend: MaskedUpstream) -> None:
 
 
 def install_step(optimizer: torch.optim.Optimizer, attached: Attached) -> None:
-    """Call ``attached.step`` after every real update. The number of the update is read from the optimiser's state, so it
-    goes on after a resume."""
-    count = {"updates": 0}
+    """Call ``attached.step`` after every real update. Its state and the number of updates travel in the state dict of the
+    optimiser, which is in ESPnet's ``checkpoint.pth`` and in no model file, so both go on after a resume."""
     masks = list(attached.masks.values())
 
     def after(opt: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        steps = [int(state["step"]) for state in list(opt.state.values())[:1] if "step" in state]
         for masked in masks:
             masked.touch()
-        count["updates"] = steps[0] if steps else count["updates"] + 1
-        attached.step(count["updates"])
+        attached.update += 1
+        attached.step(attached.update, opt)
+
+    def save(opt: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+        return state | {"method": {"update": attached.update, "state": attached.training_state()}}
+
+    def load(opt: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        if "method" in state:  # not in checkpoints of version 0.1
+            attached.update = state["method"]["update"]
+            attached.load_training_state(state["method"]["state"])
 
     optimizer.register_step_post_hook(after)
+    optimizer.register_state_dict_post_hook(save)
+    optimizer.register_load_state_dict_pre_hook(load)
 
 
 class S3RouterASRTask(_Hooks, ASRTask):

@@ -2,9 +2,10 @@
 
 import logging
 import os
+import re
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,33 +13,47 @@ from typing import Any
 import torch
 from espnet2.train.trainer import Trainer
 
+from espnet_s3router.methods import Attached
 from espnet_s3router.methods.flips import HEADER as FLIP_HEADER
 from espnet_s3router.methods.flips import FlipLog
-from espnet_s3router.plugin.progress import HEADER, write_rows
+from espnet_s3router.plugin.progress import HEADER, write_model_description, write_rows
+from espnet_s3router.plugin.start import UPSTREAM
 
 CHECKPOINT = "checkpoint.pth"
 PREVIOUS = "checkpoint.previous.pth"
+AVERAGE = re.compile(r"\.ave_\d+best\.")
 
 
 class S3RouterTrainer(Trainer):
-    """``Trainer`` whose files appear whole or not at all."""
+    """``Trainer`` whose files appear whole or not at all, and which lets a method act before and after each epoch."""
 
+    attached: Attached | None = None
     flips: FlipLog | None = None
 
     @classmethod
     def run(cls, model: Any, *args: Any, **kwargs: Any) -> None:
         """As in ESPnet; see ``whole_files`` for what differs."""
         options = kwargs["trainer_options"]
-        frontend = getattr(model, "frontend", None)
-        masks = frontend.attached.masks if hasattr(frontend, "attached") else {}
-        cls.flips = FlipLog(masks) if masks else None
+        cls.attached = getattr(getattr(model, "frontend", None), "attached", None)
+        cls.flips = FlipLog(cls.attached.kept) if cls.attached is not None else None
         if cls.flips is not None:
             cls.flips.start()
         folder = Path(options.output_dir)
         if options.resume and not (folder / CHECKPOINT).exists() and (folder / PREVIOUS).exists():
             os.link(folder / PREVIOUS, folder / CHECKPOINT)
-        with whole_files():
+        with whole_files(cls.finish_average):
             super().run(model, *args, **kwargs)
+        if cls.attached is not None and first_process(kwargs["distributed_option"]):
+            write_model_description(model, folder, trained=True)
+
+    @classmethod
+    def finish_average(cls, state: dict[str, Any]) -> dict[str, Any]:
+        """An average of model files as it is saved: exactly as sparse as each of them."""
+        if cls.attached is None:
+            return state
+        ours = {name: state[UPSTREAM + name] for name in cls.attached.trained if UPSTREAM + name in state}
+        cls.attached.finish_average(ours)
+        return state | {UPSTREAM + name: tensor for name, tensor in ours.items()}
 
     @classmethod
     def resume(cls, checkpoint: str | Path, *args: Any, **kwargs: Any) -> None:
@@ -54,6 +69,8 @@ class S3RouterTrainer(Trainer):
     @classmethod
     def train_one_epoch(cls, *args: Any, **kwargs: Any) -> bool:
         """One epoch, then a row of ``progress.tsv``, the rows of ``masks.tsv`` and a line on how the masks moved."""
+        if cls.attached is not None:
+            cls.attached.begin_epoch(kwargs["reporter"].epoch)
         began = time.perf_counter()
         updates = {"done": 0}
         hooks = [
@@ -65,8 +82,9 @@ class S3RouterTrainer(Trainer):
         finally:
             for hook in hooks:
                 hook.remove()
-        distributed = kwargs["distributed_option"]
-        if not distributed.distributed or distributed.dist_rank == 0:
+        if cls.attached is not None:
+            cls.attached.end_epoch()
+        if first_process(kwargs["distributed_option"]):
             epoch, options = kwargs["reporter"].epoch, kwargs["options"]
             row = (epoch, options.max_epoch, updates["done"], time.perf_counter() - began)
             write_rows(Path(options.output_dir) / "progress.tsv", HEADER, epoch, [row])
@@ -85,9 +103,15 @@ class S3RouterTrainer(Trainer):
             write_rows(folder / "masks.tsv", FLIP_HEADER, epoch, list(rows))
 
 
+def first_process(distributed: Any) -> bool:
+    """Whether this process writes the files of a run."""
+    return not distributed.distributed or distributed.dist_rank == 0
+
+
 @contextmanager
-def whole_files() -> Iterator[None]:
-    """Within the block ``torch.save`` to a path writes a temporary file, syncs it and renames it.
+def whole_files(finish_average: Callable[[Any], Any] = lambda state: state) -> Iterator[None]:
+    """Within the block ``torch.save`` to a path writes a temporary file, syncs it and renames it. An n-best average goes
+    through ``finish_average`` before.
 
     ESPnet saves ``checkpoint.pth`` before the model file of the epoch; a kill between the two would resume after an epoch
     whose model is gone. So the new checkpoint is published only once that file is there, and the old one is kept beside it.
@@ -100,6 +124,8 @@ def whole_files() -> Iterator[None]:
             plain_save(obj, f, *args, **kwargs)
             return
         path = Path(f)
+        if AVERAGE.search(path.name):
+            obj = finish_average(obj)
         temporary = path.with_name(f".{path.name}.tmp")
         try:
             with temporary.open("wb") as file:

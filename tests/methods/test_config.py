@@ -9,6 +9,12 @@ from espnet_s3router.methods import attach, resolve
 
 ROUTING = {"method": "routing", "sparsity": 0.1}
 
+MPI = {"method": "mpi", "sparsity": 0.5}
+PARP = {"method": "parp", "sparsity": 0.5}
+RAMP = {**MPI, "schedule": "linear", "updates": 100}
+IMP = {"method": "imp", "sparsity": 0.5, "start": "dense.pth", "updates": 100}
+ROUTED = {"method": "routing_prune", "sparsity": 0.5, "start": "dense.pth"}
+
 REFUSED = {
     "no method": ({}, "method is None, expected one of finetune, head_only, routing"),
     "unknown method": ({"method": "ruoting"}, "Did you mean routing"),
@@ -44,6 +50,42 @@ REFUSED = {
     "global and layers": ({**ROUTING, "ranking": "global", "layer_sparsity": {0: 0.1}}, "contradiction"),
     "2:4 and groups": ({**ROUTING, "sparsity": 0.5, "ranking": "2:4", "feed_forward_sparsity": 0.5}, "contradiction"),
     "2:4 at another sparsity": ({**ROUTING, "ranking": "2:4"}, "sparsity is 0.1, expected 0.5 with ranking 2:4"),
+    "routing_prune without start": ({"method": "routing_prune", "sparsity": 0.5}, "start is None, expected a model file"),
+    "omp without start": ({"method": "omp", "sparsity": 0.5}, "start is None, expected a model file.*finetune"),
+    "imp without start": ({**IMP, "start": None}, "start is None"),
+    "start 3": ({**MPI, "start": 3}, "start is 3, expected the path"),
+    "empty start": ({**ROUTED, "start": ""}, "start is '', expected the path"),
+    "empty mask": ({**PARP, "initial_mask": ""}, "initial_mask is '', expected the path"),
+    "units": ({**MPI, "ranking": "output_units"}, "'output_units', expected one of global, matrix, or N:M"),
+    "2:4 of a pruning": ({**MPI, "sparsity": 0.4, "ranking": "2:4"}, "sparsity is 0.4, expected 0.5 with ranking 2:4"),
+    "2:4 and biases": ({**MPI, "ranking": "2:4", "biases": True}, "biases with ranking 2:4 is a contradiction"),
+    "2:4 and a schedule": ({**RAMP, "ranking": "2:4"}, "ranking 2:4 with schedule: linear is a contradiction"),
+    "2:4 routed and a schedule": ({**ROUTED, "ranking": "2:4", "schedule": "cubic", "updates": 9}, "N:M is fixed"),
+    "2:4 and rounds": ({**IMP, "ranking": "2:4"}, "ranking 2:4 with 3 rounds is a contradiction"),
+    "unknown schedule": ({**MPI, "schedule": "quadratic"}, "'quadratic', expected one of constant, linear, cubic"),
+    "schedule without updates": ({**MPI, "schedule": "linear"}, "updates is None, expected the updates of the whole run"),
+    "updates 0": ({**RAMP, "updates": 0}, "updates is 0, expected a whole number from 1"),
+    "updates 1.5": ({**RAMP, "updates": 1.5}, "updates is 1.5, expected a whole number"),
+    "updates true": ({**RAMP, "updates": True}, "updates is True, expected a whole number"),
+    "interval 0": ({**PARP, "interval": 0}, "interval is 0, expected a whole number from 1"),
+    "idle interval": ({**MPI, "interval": 5}, "interval with schedule: constant is a contradiction"),
+    "idle interval of routing": ({**ROUTED, "interval": 5}, "interval with schedule: constant is a contradiction"),
+    "idle ramp": ({**PARP, "ramp_until": 5}, "ramp_until with schedule: constant is a contradiction"),
+    "idle initial sparsity": ({**PARP, "initial_sparsity": 0.1}, "initial_sparsity with schedule: constant"),
+    "ramp beyond the end": ({**RAMP, "ramp_until": 101}, r"ramp_until is 101, .*ramp_until <= updates \(100\)"),
+    "ramp that begins late": ({**RAMP, "ramp_from": 50}, r"ramp_until is 50, .*ramp_from \(50\) < ramp_until"),
+    "ramp downwards": ({**RAMP, "initial_sparsity": 0.6}, "initial_sparsity is 0.6, expected at most 0.5"),
+    "initial sparsity 1": ({**RAMP, "initial_sparsity": 1.0}, r"initial_sparsity is 1.0.*\[0, 1\)"),
+    "gradual omp": ({"method": "omp", "sparsity": 0.5, "start": "x", "schedule": "linear"}, "not an option of method omp"),
+    "rounds 0": ({**IMP, "rounds": 0}, "rounds is 0, expected a whole number from 1"),
+    "imp without updates": ({**IMP, "updates": None}, "updates is None, expected .*which the rounds share"),
+    "more rounds than updates": ({**IMP, "rounds": 101}, "updates is 100, expected a whole number from 101"),
+    "unknown form": ({**PARP, "form": "soft"}, "form is 'soft', expected one of hard_threshold, remask"),
+    "two intervals": ({**PARP, "interval": 5, "interval_epochs": 1}, "interval and interval_epochs exclude each other"),
+    "interval_epochs 0": ({**PARP, "interval_epochs": 0}, "interval_epochs is 0, expected a whole number from 1"),
+    "constant parp_p": ({"method": "parp_p", "sparsity": 0.5, "schedule": "constant"}, "constant is method parp"),
+    "parp_p without updates": ({"method": "parp_p", "sparsity": 0.5}, "updates is None"),
+    "seed of a magnitude": ({**MPI, "seed": 1}, "'seed' is not an option of method mpi"),
     "global and freeze_below": ({**ROUTING, "ranking": "global", "freeze_below": 1}, "contradiction"),
 }
 
@@ -57,6 +99,8 @@ REFUSED_ON_A_MODEL = {
         r"layer 3, but the masked layers are \[0, 1, 2\]",
     ),
     "group that is not masked": ({**ROUTING, "attention_sparsity": 0.1}, "mask no attention matrix"),
+    "frozen convolutions": ({**MPI, "targets": "conv"}, "targets hold .*conv_layers.*does not train. Set train_cnn: true"),
+    "3:5 of 16 inputs of a pruning": ({**MPI, "sparsity": 0.4, "ranking": "3:5"}, "has 16 inputs per output"),
     "3:5 of 16 inputs": ({**ROUTING, "sparsity": 0.4, "ranking": "3:5"}, "has 16 inputs per output"),
 }
 
@@ -85,6 +129,13 @@ def test_accepted_forms():
     _, config = resolve({**ROUTING, "targets": ["attention", "*.fc1.weight"], "scale": 2, "layer_sparsity": {0: 0}})
     assert config.targets == ("attention", "*.fc1.weight")
     assert config.sparsity_of("attention", 0) == 0 and config.sparsity_of("attention", 1) == 0.1
+
+
+def test_defaults_of_a_schedule():
+    """Half of the run to rise, then half to recover; every 50 updates."""
+    _, config = resolve({"method": "parp_p", "sparsity": 0.5, "updates": 1000})
+    ramp = config.ramp(0.5)
+    assert (ramp.kind, ramp.initial, ramp.begin, ramp.end, ramp.interval) == ("linear", 0.0, 0, 500, 50)
 
 
 def test_configuration_is_frozen():

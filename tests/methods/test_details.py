@@ -129,7 +129,7 @@ def test_a_frozen_upstream_stays_frozen():
 def test_flip_log():
     """Counts bits against the last call and against the start."""
     _, attached = attached_toy(method="routing", sparsity=0.25)
-    log = FlipLog(attached.masks)
+    log = FlipLog(attached.kept)
     log.start()
     name = "model.encoder.layers.0.fc1.weight"
     masked = attached.masks[name]
@@ -149,6 +149,6 @@ def test_flip_log():
 
 def test_flip_log_without_masks():
     _, attached = attached_toy(method="finetune")
-    log = FlipLog(attached.masks)
+    log = FlipLog(attached.kept)
     log.start()
     assert log.rows(1) == []

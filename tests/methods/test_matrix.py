@@ -6,8 +6,9 @@ import pytest
 import torch
 from toys import toy_expert
 
-from espnet_s3router.masks import bake, masked_tensors, zero_count
+from espnet_s3router.masks import bake, zero_count
 from espnet_s3router.methods import METHODS, attach, resolve
+from espnet_s3router.methods.pruning_config import PruneConfig
 
 LAYERS = "model.encoder.layers."
 FEED_FORWARD = [f"{LAYERS}?.fc?.parametrizations.weight.0.scores"]
@@ -61,6 +62,27 @@ CASES = {
     "random, biases": ({"sparsity": 0.2, "train_biases": True}, BIASES),
     "magnitude": ({"sparsity": 0.2}, []),
     "magnitude, global": ({"sparsity": 0.2, "ranking": "global", "train_norms": True}, NORMS),
+    "routing_prune": ({"sparsity": 0.4, "start": "x"}, BOTH),
+    "routing_prune, 2:4": ({"sparsity": 0.5, "ranking": "2:4", "start": "x"}, BOTH),
+    "routing_prune, layers": (
+        {"sparsity": 0.3, "layer_sparsity": {1: 0.5}, "schedule": "cubic", "updates": 3, "interval": 1, "start": "x"},
+        BOTH,
+    ),
+    "routing_prune, weights": (
+        {"sparsity": 0.4, "train_weights": True, "start": "x"},
+        [*BOTH, f"{LAYERS}?.*.parametrizations.weight.original"],
+    ),
+    "parp": ({"sparsity": 0.4, "interval": 2}, TRANSFORMER),
+    "parp, remask": ({"sparsity": 0.4, "interval": 2, "form": "remask", "ranking": "matrix"}, TRANSFORMER),
+    "parp, 4:8": ({"sparsity": 0.5, "ranking": "4:8", "interval_epochs": 1}, TRANSFORMER),
+    "parp_p": ({"sparsity": 0.4, "updates": 4, "interval": 1}, TRANSFORMER),
+    "omp": ({"sparsity": 0.4, "start": "x"}, TRANSFORMER),
+    "omp, no rewinding": ({"sparsity": 0.4, "rewind": False, "ranking": "matrix", "start": "x"}, TRANSFORMER),
+    "imp": ({"sparsity": 0.4, "rounds": 2, "updates": 3, "start": "x"}, TRANSFORMER),
+    "mpi": ({"sparsity": 0.4, "biases": True}, TRANSFORMER),
+    "mpi, cnn": ({"sparsity": 0.3, "targets": ["conv", "feed_forward"], "train_cnn": True, "ranking": "matrix"}, ["*"]),
+    "mpi, gradual": ({"sparsity": 0.4, "schedule": "linear", "updates": 3, "ramp_until": 3, "interval": 1}, TRANSFORMER),
+    "rp": ({"sparsity": 0.4, "rounding": "reference", "ranking": "matrix"}, TRANSFORMER),
     "lora": ({"rank": 2}, [f"{LAYERS}?.self_attn.*_proj.parametrizations.weight.0.[ab]"]),
     "lora, all": ({"rank": 3, "alpha": 6.0, "targets": "all"}, [f"{LAYERS}?.*.parametrizations.weight.0.[ab]"]),
     "lora, conv": (
@@ -71,7 +93,9 @@ CASES = {
     "bitfit": ({}, BIASES),
     "bitfit, norms": ({"train_norms": True}, [*BIASES, *NORMS]),
 }
-LEARNED_OR_FIXED = [name for name in CASES if METHODS[name.split(",")[0]].masks]
+SPARSE = [name for name in CASES if METHODS[name.split(",")[0]].masks]
+IN_PLACE = [name for name in SPARSE if issubclass(METHODS[name.split(",")[0]].config, PruneConfig)]
+MASKED = [name for name in SPARSE if name not in IN_PLACE]
 WAVE = torch.randn(2, 320 * 7, generator=torch.Generator().manual_seed(9))
 
 
@@ -79,23 +103,38 @@ def conf(case):
     return {"method": case.split(",")[0], **CASES[case][0]}
 
 
-def attached_toy(case, seed=0):
+def start_of(attached):
+    """The tensors of a finetuned model, for methods that begin with one."""
+    if "start" not in attached.config or attached.config["start"] is None:
+        return None
+    generator = torch.Generator().manual_seed(3)
+    return {name: p.detach() + 0.02 * torch.randn(p.shape, generator=generator) for name, p in attached.startable.items()}
+
+
+def attached_toy(case, seed=0, begun=True):
+    """An upstream as it is when training begins; ``begun=False``: as it is built for decoding."""
     expert = toy_expert(seed)
-    return expert, attach(expert, conf(case))
+    attached = attach(expert, conf(case))
+    if begun:
+        attached.begin(start_of(attached))
+    return expert, attached
 
 
 def train(expert, attached, steps=3):
-    """A few Adam steps on the trained parameters and a head; the head is returned."""
+    """An epoch of a few Adam steps on the trained parameters and a head; the head is returned."""
     head = torch.nn.Linear(16, 2)
     torch.nn.init.constant_(head.weight, 0.1)
     head.weight.data[1] *= -0.5
     torch.nn.init.constant_(head.bias, 0.3)
     optimizer = torch.optim.Adam([*attached.trained.values(), *head.parameters()], lr=0.02)
+    attached.begin_epoch(1)
     for update in range(1, steps + 1):
         optimizer.zero_grad()
         (head(expert(WAVE)) ** 2).sum().backward()
         optimizer.step()
-        attached.step(update)
+        attached.update = update
+        attached.step(update, optimizer)
+    attached.end_epoch()
     return head
 
 
@@ -144,7 +183,7 @@ def test_gradients_reach_exactly_what_trains(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_frozen_weights_stay_bit_for_bit(case):
-    """The base is shared: nothing but the trained tensors may move, and those must."""
+    """The base is shared: nothing but the trained tensors may move, and those must. What ``start`` replaced is saved."""
     before = dict(toy_expert().named_parameters())
     expert, attached = attached_toy(case)
     initial = {name: p.detach().clone() for name, p in expert.named_parameters()}
@@ -152,7 +191,7 @@ def test_frozen_weights_stay_bit_for_bit(case):
     for name, parameter in expert.named_parameters():
         if name in attached.trained:
             assert not torch.equal(parameter, initial[name]), name
-        elif plain_name(name) in before:
+        elif plain_name(name) in before and name not in attached.saved:
             assert torch.equal(parameter, before[plain_name(name)]), name
         else:
             assert torch.equal(parameter, initial[name]), name
@@ -163,35 +202,46 @@ def test_trained_and_saved_are_all_there_is(case):
     """The base and the listed tensors give the model back: nothing learned hides elsewhere."""
     expert, attached = attached_toy(case)
     train(expert, attached)
-    fresh, again = attached_toy(case)
+    fresh, again = attached_toy(case, begun=False)
     with torch.no_grad():
         for name, parameter in {**again.trained, **again.saved}.items():
             parameter.copy_({**attached.trained, **attached.saved}[name])
         assert torch.equal(fresh(WAVE), expert(WAVE))
 
 
-@pytest.mark.parametrize("case", LEARNED_OR_FIXED)
+@pytest.mark.parametrize("case", SPARSE)
 def test_sparsity_is_exact_after_training(case):
     expert, attached = attached_toy(case)
     train(expert, attached)
-    options = CASES[case][0]
-    masks = attached.masks
-    assert masks and all(m.mask.dtype == torch.bool for m in masks.values())
-    zeros = {name: int((~m.mask).sum()) for name, m in masks.items()}
-    sizes = {name: m.mask.numel() for name, m in masks.items()}
-    if options.get("ranking") == "global":
+    options = attached.config
+    masks = attached.kept()
+    assert masks and all(mask.dtype == torch.bool for mask in masks.values())
+    zeros = {name: int((~mask).sum()) for name, mask in masks.items()}
+    sizes = {name: mask.numel() for name, mask in masks.items()}
+    if options["ranking"] == "global":
         assert sum(zeros.values()) == zero_count(sum(sizes.values()), options["sparsity"])
         return
     for name in masks:
         sparsity = options["sparsity"]
         group = "attention" if "_proj" in name else "feed_forward"
-        sparsity = options.get(f"{group}_sparsity", sparsity)
+        if options.get(f"{group}_sparsity") is not None:
+            sparsity = options[f"{group}_sparsity"]
         layer = int(name.split(".")[3]) if name.startswith(LAYERS) else None
         sparsity = options.get("layer_sparsity", {}).get(layer, sparsity)
-        assert zeros[name] == zero_count(sizes[name], sparsity, options.get("rounding", "nearest")), name
+        assert zeros[name] == zero_count(sizes[name], sparsity, options["rounding"]), name
 
 
-@pytest.mark.parametrize("case", LEARNED_OR_FIXED)
+@pytest.mark.parametrize("case", IN_PLACE)
+def test_removed_weights_are_zeros_of_the_checkpoint(case):
+    """Nothing but the tensors says what is removed: a model file is sparse by itself."""
+    expert, attached = attached_toy(case)
+    train(expert, attached)
+    assert not attached.masks and set(attached.kept()) <= set(attached.trained)
+    plain = dict(expert.named_parameters())
+    assert all(torch.equal(mask, plain[name] != 0) for name, mask in attached.kept().items())
+
+
+@pytest.mark.parametrize("case", MASKED)
 def test_masks_act_on_every_site(case):
     """Hazard 1: flipping a mask must change the output, also where attention only reads the tensors."""
     expert, attached = attached_toy(case)
@@ -207,7 +257,7 @@ def test_masks_act_on_every_site(case):
             assert torch.equal(expert(WAVE), before), name
 
 
-@pytest.mark.parametrize("case", LEARNED_OR_FIXED)
+@pytest.mark.parametrize("case", SPARSE)
 def test_bake_agrees_bit_for_bit(case):
     expert, attached = attached_toy(case)
     train(expert, attached)
@@ -220,11 +270,15 @@ def test_bake_agrees_bit_for_bit(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_bytes_added(case):
-    """ceil(n / 8) for each mask and four bytes for every other number that is learned."""
+    """ceil(n / 8) for each mask and four bytes for every other number that is learned. Of a pruned model, whose weights
+    are its own, four bytes for each number that is left."""
     expert, attached = attached_toy(case)
-    bits = sum((m.mask.numel() + 7) // 8 for m in masked_tensors(expert).values())
-    numbers = sum(p.numel() for name, p in attached.trained.items() if not name.endswith(".scores"))
-    assert attached.bytes_added() == bits + 4 * numbers
+    before = attached.bytes_added()
+    train(expert, attached)
+    bits = sum((mask.numel() + 7) // 8 for mask in attached.kept().values())
+    numbers = {n: p for n, p in {**attached.trained, **attached.saved}.items() if not n.endswith(".scores")}
+    removed = sum(int((~mask).sum()) for mask in attached.kept().values()) if attached.startable else 0
+    assert before == attached.bytes_added() == bits + 4 * (sum(p.numel() for p in numbers.values()) - removed)
 
 
 def test_bytes_added_of_an_odd_tensor():

@@ -32,20 +32,24 @@ def train(model, batches, attached):
 
     scores = [masked.scores for masked in attached.masks.values()]
     others = [p for p in model.parameters() if p.requires_grad and not any(p is s for s in scores)]
-    optimizer = torch.optim.SGD([{"params": scores, "lr": 300.0}, {"params": others, "lr": 0.1}])
+    groups = [{"params": scores, "lr": 300.0}, {"params": others, "lr": 0.1 if scores else 1.0}]
+    attached.begin()
+    optimizer = torch.optim.SGD([group for group in groups if group["params"]])
     install_step(optimizer, attached)
     model.train()
+    attached.begin_epoch(1)
     for waves, lengths in batches:
         optimizer.zero_grad()
         model(waves, lengths).backward()
         optimizer.step()
+    attached.end_epoch()
 
 
 def result(model):
     """Masks and trained parameters by name."""
     frontend = model.frontend
     return {
-        "masks": {name: masked.mask for name, masked in frontend.attached.masks.items()},
+        "masks": frontend.attached.kept(),
         "trained": {name: p.detach() for name, p in model.named_parameters() if p.requires_grad},
         "selections": {masked.selections for masked in frontend.attached.masks.values()},
     }

@@ -17,6 +17,8 @@ METHODS = {
     "random": {"method": "random", "sparsity": 0.2},
     "head_only": {"method": "head_only"},
     "finetune": {"method": "finetune"},
+    "routing_prune": {"method": "routing_prune", "sparsity": 0.2, "start": "x"},
+    "parp": {"method": "parp", "sparsity": 0.2},
     "lora": {"method": "lora"},
     "houlsby": {"method": "houlsby"},
     "bitfit": {"method": "bitfit"},

@@ -123,7 +123,8 @@ def test_step_hook_counts_real_updates(asr_model):
     """From 1, and on from where a resumed optimiser is."""
     model, args = asr_model()
     seen = []
-    model.frontend.attached.step = seen.append
+    attached = model.frontend.attached
+    attached.step = lambda update, optimizer: seen.append((update, optimizer))
 
     def update(optimizer):
         optimizer.zero_grad()
@@ -134,10 +135,11 @@ def test_step_hook_counts_real_updates(asr_model):
     update(first)
     update(first)
     state = first.state_dict()
+    attached.update = 0  # as in another process
     (second,) = S3RouterASRTask.build_optimizers(args, model)
     second.load_state_dict(state)
     update(second)
-    assert seen == [1, 2, 3]
+    assert seen == [(1, first), (2, first), (3, second)]
 
 
 @pytest.mark.parametrize(
@@ -146,6 +148,7 @@ def test_step_hook_counts_real_updates(asr_model):
         ({"mask_conf": {"method": "routing", "sparsity": 0.1}}, False),
         ({}, False),
         ({"mask_conf": {"method": "finetune"}}, True),
+        ({"mask_conf": {"method": "parp", "sparsity": 0.5}}, True),
         ({"layerdrop": 0.1}, True),
         ({"layer": 1}, True),
     ],
