@@ -135,6 +135,21 @@ def test_asterisk_with_another_upstream(toys, tmp_path):
         dry_run(spec, folder)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--model", "whisper"], ["no conf/upstream/whisper.yaml", "whisper_tiny_en.yaml"]),
+        (["--model"], ["--model needs a value"]),
+        (["--full", "--spasity", "0.1"], ["unknown option --spasity"]),
+        (["--spasity", "0.1", "--full"], ["unknown option --spasity"]),
+    ],
+)
+def test_options_of_asterisk(recipes, options, words):
+    done = recipes.run("./run.sh", *options, check=False)
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in words)
+
+
 SLU = """
 frontend: masked_upstream
 frontend_conf:
