@@ -1,4 +1,4 @@
-"""The arms that ``step_time.py`` compares: each a model with its optimiser, on an upstream of random weights.
+"""The arms of ``step_time.py`` and ``reprune.py``: each a model with its optimiser, on an upstream of random weights.
 
 The upstream has the dimensions of wav2vec2 base and is written as an s3prl checkpoint into a temporary folder, so nothing is
 downloaded and the step runs through the same ``MaskedUpstream`` that training uses.
@@ -18,6 +18,7 @@ from espnet_s3router.masks import MaskedTensor, zero_count
 from espnet_s3router.plugin.frontend import MaskedUpstream
 
 ROUTING = {"method": "routing", "sparsity": 0.1, "targets": "feed_forward"}
+PARP = {"method": "parp", "sparsity": 0.5, "interval": 50}
 ARMS: dict[str, dict[str, Any]] = {
     "finetune": {"mask_conf": {"method": "finetune"}},
     "finetune_cnn": {"mask_conf": {"method": "finetune", "train_cnn": True}},
@@ -27,6 +28,10 @@ ARMS: dict[str, dict[str, Any]] = {
     "reference": {"mask_conf": {**ROUTING, "rounding": "reference"}},
     "routing_cached": {"mask_conf": ROUTING, "cache_frozen": 256},
     "routing_checkpointed": {"mask_conf": ROUTING, "recompute": True},
+    "parp": {"mask_conf": PARP},
+    "parp_matrix": {"mask_conf": {**PARP, "ranking": "matrix"}},
+    "parp_remask": {"mask_conf": {**PARP, "form": "remask"}},
+    "mpi": {"mask_conf": {"method": "mpi", "sparsity": 0.5}},
 }
 """Options of ``MaskedUpstream`` by arm."""
 
@@ -98,6 +103,9 @@ class Arm:
         source = {"upstream": "wav2vec2_custom", "path_or_url": str(checkpoint)}
         self.frontend = MaskedUpstream(frontend_conf=source, **ARMS[name]).to(device).train()
         self.head = nn.Linear(self.frontend.output_size(), VOCABULARY, device=device)
+        self.attached = self.frontend.attached
+        self.attached.begin()
+        self.attached.begin_epoch(1)
         if name == "reference":
             self._use_authors()
         trained = [p for module in (self.frontend, self.head) for p in module.parameters() if p.requires_grad]
@@ -120,19 +128,19 @@ class Arm:
 
     def step(self) -> float:
         """Seconds of one update: mask selection, forward, backward, Adam."""
-        start = self._now()
+        start = self.now()
         for masked in self._masked:
             masked.mask  # noqa: B018  selected here so that it can be timed; the forward finds it cached
-        self.selection_seconds = self._now() - start
+        self.selection_seconds = self.now() - start
         features, lengths = self.frontend(self.audio, self.lengths)
         scores = functional.log_softmax(self.head(features), dim=-1).transpose(0, 1)
         text_lengths = torch.full_like(lengths, self.text.shape[1])
         functional.ctc_loss(scores, self.text, lengths, text_lengths, zero_infinity=True).backward()
         self.adam.step()
         self.adam.zero_grad()
-        return self._now() - start
+        return self.now() - start
 
-    def _now(self) -> float:
+    def now(self) -> float:
         if self.device != "cpu":
             torch.cuda.synchronize()
         return time.perf_counter()

@@ -133,19 +133,3 @@ def unit_mask(scores: Tensor, sparsity: float, dim: int = 0, rounding: str = "ne
     shape = [1] * scores.dim()
     shape[dim] = -1
     return kept.view(shape).expand(scores.shape).contiguous()
-
-
-def global_masks(
-    scores: dict[str, Tensor], sparsity: float, rounding: str = "nearest", search: Search = exact_threshold
-) -> dict[str, Tensor]:
-    """One ranking over all sites: the ``zero_count`` smallest magnitudes of the concatenation (in the order of the
-    mapping) are removed, wherever they are."""
-    if not scores:
-        return {}
-    for tensor in scores.values():
-        require_finite(tensor)
-    flat = torch.cat([tensor.detach().abs().flatten() for tensor in scores.values()])
-    zeros = zero_count(flat.numel(), sparsity, rounding)
-    mask = mask_from_threshold(flat, search(flat, zeros), zeros)
-    pieces = mask.split([tensor.numel() for tensor in scores.values()])
-    return {name: piece.view(tensor.shape) for (name, tensor), piece in zip(scores.items(), pieces)}

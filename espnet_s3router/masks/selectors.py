@@ -9,7 +9,8 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from espnet_s3router.masks.select import global_masks, nm_mask, topk_mask, unit_mask, zero_count
+from espnet_s3router.masks.global_ranking import global_masks
+from espnet_s3router.masks.select import nm_mask, topk_mask, unit_mask, zero_count
 from espnet_s3router.masks.threshold import ThresholdSearch
 
 
@@ -81,7 +82,6 @@ class GlobalRanking:
         self._members: list[nn.Parameter] = []
         self._masks: dict[str, Tensor] = {}
         self._key: Hashable = None
-        self._search = ThresholdSearch()
 
     def join(self, scores: nn.Parameter) -> None:
         """Let ``scores`` take part; all must join before the first selection."""
@@ -93,7 +93,7 @@ class GlobalRanking:
     def select(self, scores: Tensor) -> Tensor:
         if (key := self.key(scores)) != self._key:
             named = {str(index): member.detach() for index, member in enumerate(self._members)}
-            self._masks = global_masks(named, self.sparsity, self.rounding, self._search)
+            self._masks = global_masks(named, self.sparsity, self.rounding)
             self._key = key
         index = next(i for i, member in enumerate(self._members) if member.data_ptr() == scores.data_ptr())
         return self._masks[str(index)]

@@ -11,7 +11,7 @@ from espnet_s3router.methods.config import n_of_m
 
 
 class Ranking:
-    """Exact masks from saliency scores, of which the magnitude counts; searches start from the last thresholds."""
+    """Exact masks from saliency scores, of which the magnitude counts."""
 
     def __init__(self, kind: str, rounding: str = "nearest") -> None:
         self.kind = kind
@@ -25,7 +25,7 @@ class Ranking:
         if (pattern := n_of_m(self.kind)) is not None:
             return {name: nm_mask(scores, *pattern) for name, scores in saliency.items()}
         if self.kind == "global":
-            return global_masks(dict(saliency), sparsity, self.rounding, self._searches[""])
+            return global_masks(saliency, sparsity, self.rounding)
         return {name: topk_mask(scores, sparsity, self.rounding, self._searches[name]) for name, scores in saliency.items()}
 
     def zeros(self, sizes: Mapping[str, int], sparsity: float) -> int:
