@@ -29,6 +29,8 @@ class Attached:
     """What a finetuned model (option ``start``) replaces, by its path in a plain upstream."""
     update: int = 0
     """Optimiser updates so far; kept by whoever calls ``step``."""
+    settled: int = 0
+    """The update from which the sparsity stays what it is."""
 
     def __post_init__(self) -> None:
         for parameter in self.trained.values():

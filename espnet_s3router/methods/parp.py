@@ -79,7 +79,7 @@ class Remask(HardThreshold):
 
     def load_training_state(self, state: Mapping[str, Tensor]) -> None:
         super().load_training_state(state)
-        self._hidden = {name: state[f"hidden.{name}"] for name in self.sites}
+        self._hidden = {name: state[f"hidden.{name}"].to(parameter.device) for name, parameter in self.sites.items()}
 
 
 def parp(upstream: nn.Module, config: ParpConfig) -> HardThreshold:

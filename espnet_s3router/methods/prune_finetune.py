@@ -59,6 +59,7 @@ def prunable(
         sites=sites,
         ranking=Ranking(config.ranking, config.rounding),
         schedule=schedule,
+        settled=schedule.last,
         seed=seed,
         rewind=rewind,
     )

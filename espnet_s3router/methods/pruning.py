@@ -79,7 +79,11 @@ class Pruned(Attached):
         return {f"removed.{name}": taken for name, taken in self._removed.items()}
 
     def load_training_state(self, state: Mapping[str, Tensor]) -> None:
-        self._removed = {name: state[f"removed.{name}"] for name in self.sites if f"removed.{name}" in state}
+        self._removed = {
+            name: state[f"removed.{name}"].to(parameter.device)
+            for name, parameter in self.sites.items()
+            if f"removed.{name}" in state
+        }
 
     @torch.no_grad()
     def finish_average(self, tensors: dict[str, Tensor]) -> None:

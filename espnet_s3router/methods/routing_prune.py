@@ -67,12 +67,14 @@ def routing_prune(upstream: nn.Module, config: RoutingPruneConfig) -> RoutedPrun
     dense = finetuned(upstream, config.train_cnn)  # by their plain names, which masking changes
     routed = routing(upstream, config)
     frozen = {name: p for name, p in finetuned(upstream, config.train_cnn).items() if name not in routed.trained}
+    ramp = config.ramp(config.sparsity)
     return RoutedPruning(
         upstream=upstream,
         trained=routed.trained,
         saved=routed.saved | frozen,
         startable=dense,
         options=config,
-        ramp=config.ramp(config.sparsity),
+        ramp=ramp,
+        settled=ramp.last,
         targets={masked.selector: masked.selector.sparsity for masked in routed.masks.values()},
     )

@@ -17,6 +17,7 @@ from espnet_s3router.methods import Attached, attach, resolve
 from espnet_s3router.plugin.build import build_upstream, reload_upstream
 from espnet_s3router.plugin.cache import ExtractorCache
 from espnet_s3router.plugin.checkpoint import SlimState
+from espnet_s3router.plugin.distill import distill_config
 from espnet_s3router.plugin.latent import LatentMasking, add_layerdrop
 from espnet_s3router.plugin.recompute import checkpoint_layers
 from espnet_s3router.upstreams import family_of
@@ -41,6 +42,7 @@ class MaskedUpstream(S3prlFrontend):
         recompute: activation checkpointing of the Transformer layers: less memory, about a third more time.
         autocast: ``bfloat16`` runs the upstream's matrix products in that type while training; scores stay float32, and
             evaluation is in float32. ``auto`` does so where the processor computes in bfloat16 by itself.
+        distill: learn from a dense model too, while training (see ``DistillConfig``), None for none.
 
     Raises:
         InputError: an option or an upstream that cannot be used, before any training.
@@ -60,6 +62,7 @@ class MaskedUpstream(S3prlFrontend):
         cache_frozen: int = 0,
         recompute: bool = False,
         autocast: str | None = None,
+        distill: dict[str, Any] | None = None,
     ) -> None:
         if dropout not in DROPOUT:
             raise InputError(f"frontend_conf: dropout is {dropout!r}, expected one of {', '.join(DROPOUT)}")
@@ -67,8 +70,10 @@ class MaskedUpstream(S3prlFrontend):
             raise InputError(f"frontend_conf: autocast is {autocast!r}, expected bfloat16, auto or nothing")
         mask_conf = dict(mask_conf or DEFAULT)
         resolve(mask_conf)  # refuses bad options before a large upstream is loaded
+        distilled = distill_config(distill)
         nn.Module.__init__(self)  # not S3prlFrontend's: it would keep a deep copy of all weights
 
+        self.distill = distilled
         self.source = dict(frontend_conf or {})
         self.upstream, self.featurizer = build_upstream(
             self.source, fs=fs, download_dir=download_dir, layer=layer, multilayer_feature=multilayer_feature

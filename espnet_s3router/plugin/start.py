@@ -42,13 +42,9 @@ def begin_training(model: nn.Module, init_param: Sequence[str] = ()) -> None:
 
 def read_model(path: str, option: str, model: nn.Module) -> dict[str, Tensor]:
     """The tensors of a model file of ours, on the CPU; InputError unless it is a finished run's on the same upstream."""
-    file = Path(path)
-    if not file.is_file():
-        raise InputError(f"mask_conf: {option} is {path!r}, and there is no such file. Expected a model file (.pth)")
-    if (file.parent / "train.yaml").exists() and not (file.parent / ".trained").exists():
-        raise InputError(f"mask_conf: {option}: the run in {file.parent} is not finished. Train it to the end first")
+    refuse_unusable(path, f"mask_conf: {option}")
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch raises on a file that is none of its own
         raise InputError(f"mask_conf: {option}: {path} is no model file: {type(error).__name__}") from error
     expected = getattr(model.frontend, FINGERPRINT).cpu()  # type: ignore[union-attr]
@@ -61,6 +57,15 @@ def read_model(path: str, option: str, model: nn.Module) -> dict[str, Tensor]:
     if not torch.equal(found, expected):
         raise InputError(f"mask_conf: {option}: {path} was trained on another upstream than this run's")
     return state
+
+
+def refuse_unusable(path: str, option: str) -> None:
+    """InputError when ``path`` is no file, or lies in a recipe's folder whose run is not finished."""
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"{option} is {path!r}, and there is no such file. Expected a model file (.pth)")
+    if (file.parent / "train.yaml").exists() and not (file.parent / ".trained").exists():
+        raise InputError(f"{option}: the run in {file.parent} is not finished. Train it to the end first")
 
 
 def refuse_other_method(path: Path) -> None:

@@ -18,6 +18,7 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.methods import METHODS, Attached
 from espnet_s3router.methods.config import FinetuneConfig
 from espnet_s3router.methods.pruning_config import PruneConfig
+from espnet_s3router.plugin.distill import install_distillation
 from espnet_s3router.plugin.frontend import MaskedUpstream
 from espnet_s3router.plugin.preflight import check_resume, check_space
 from espnet_s3router.plugin.progress import write_model_description
@@ -50,6 +51,7 @@ class _Hooks:
             raise InputError(f"optim is {args.optim!r}, expected one of {', '.join(sorted(optim_classes))}")
         if not (args.dry_run or args.collect_stats):
             begin_training(model, args.init_param)
+            install_distillation(cls, model)
         optimizer = optim_classes[args.optim](parameter_groups(model, options), **options)
         install_step(optimizer, frontend.attached)
         if getattr(args, "output_dir", None) and not args.dry_run:

@@ -44,6 +44,11 @@ class S3RouterTrainer(Trainer):
         with whole_files(cls.finish_average):
             super().run(model, *args, **kwargs)
         if cls.attached is not None and first_process(kwargs["distributed_option"]):
+            if cls.attached.update < cls.attached.settled:
+                logging.warning(
+                    f"The run ended after {cls.attached.update} updates, but the sparsity was to rise until update "
+                    f"{cls.attached.settled}: its files are as sparse as they should be, its weights had no time to adapt"
+                )
             write_model_description(model, folder, trained=True)
 
     @classmethod

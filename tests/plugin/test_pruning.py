@@ -99,6 +99,15 @@ def test_what_is_scored_is_what_is_saved(experiment, dense, tmp_path, monkeypatc
     assert len(seen) == 2
 
 
+def test_run_that_ends_before_its_ramp(experiment, dense, tmp_path, caplog):
+    """`updates` that do not fit the epochs: said, because the figures would say it only as a bad model."""
+    for name, updates, warned in (("short", 40, True), ("long", 4, False)):
+        caplog.clear()
+        mask_conf = {**PARP_P, "updates": updates, "start": dense}
+        S3RouterASRTask.main(cmd=experiment(out=tmp_path / name, max_epoch=1, mask_conf=mask_conf))
+        assert ("the sparsity was to rise until update 20" in caplog.text) == warned
+
+
 def test_decoding_without_the_start_file(experiment, dense, tmp_path):
     """config.yaml names it still; the checkpoint is complete."""
     out = tmp_path / "exp"
