@@ -32,6 +32,8 @@ setup(
         "jiwer>=4",
         "matplotlib",
         "tensorboard",  # ESPnet's default configuration writes to it
+        "dask[distributed]",  # runs the points of a grid side by side, here or on a cluster
+        "dask-jobqueue",  # … of SLURM
         "numpy>=2",
         "pyyaml",
         "tqdm",

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.recipe.cluster import add_options, check_options, connect
+from espnet_s3router.recipe.jobs import Job
 from espnet_s3router.recipe.point import build_parser, data_options, run_module
-from espnet_s3router.recipe.pool import Job, mark, run_jobs
+from espnet_s3router.recipe.pool import run_jobs
+from espnet_s3router.recipe.results import mark
 from espnet_s3router.recipe.spec import Spec, expand, merge, parse_assignment, read_yaml, set_path, store
 
 POINT_OPTIONS = (
@@ -20,15 +23,20 @@ POINT_OPTIONS = (
     "bpemodel", "inference_config", "inference_args", "inference_tag", "inference_asr_model", "inference_nj",
     "gpu_inference", "ngpu", "num_nodes", "train_cmd", "init_param",
 )  # fmt: skip
+INTERRUPTED = "error: interrupted; the same command goes on where it was"
 
 
-def specs_of(args: argparse.Namespace) -> list[Spec]:
-    """The points that the options ask for; InputError before anything runs."""
+def assignments_of(args: argparse.Namespace) -> list[tuple[list[str], Any]]:
+    """What ``--asr_args`` sets."""
+    return [parse_assignment(text) for text in args.asr_args]
+
+
+def base_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The configuration that all methods share."""
     base: dict[str, Any] = {}
     for path in args.asr_config:
         base = merge(base, read_yaml(path))
-    assignments = [parse_assignment(text) for text in args.asr_args]
-    for key, value in assignments:
+    for key, value in assignments_of(args):
         set_path(base, key, value)
     if args.upstream_path and not args.upstream:
         raise InputError(f"--upstream_path is {args.upstream_path}, expected --upstream with it: s3prl's entry")
@@ -37,13 +45,31 @@ def specs_of(args: argparse.Namespace) -> list[Spec]:
         base = merge(base, {"frontend_conf": {"frontend_conf": source}})
     if base.get("frontend") != "masked_upstream" or "mask_conf" not in base.get("frontend_conf", {}):
         raise InputError(f"{args.asr_config[0]}: expected frontend: masked_upstream with a mask_conf in frontend_conf")
-    methods = read_yaml(args.methods_config) if args.methods_config else {}
+    return base
+
+
+def methods_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The rows of the methods files, later ones on top."""
+    methods: dict[str, Any] = {}
+    for path in args.methods_config:
+        methods = merge(methods, read_yaml(path))
+    return methods
+
+
+def prefix_of(args: argparse.Namespace) -> str:
+    """How the folders of points begin."""
+    return f"asr_{args.asr_tag}" if args.asr_tag else "asr"
+
+
+def specs_of(args: argparse.Namespace) -> list[Spec]:
+    """The points that the options ask for; InputError before anything runs."""
+    base, methods = base_of(args), methods_of(args)
     if not args.methods:  # the file itself is the experiment
         label = Path(args.asr_config[0]).stem.removeprefix("train_asr").removeprefix("train_").strip("_")
         methods = {label or base["frontend_conf"]["mask_conf"]["method"]: {}}
-    prefix = f"asr_{args.asr_tag}" if args.asr_tag else "asr"
     grid = {"sparsities": args.sparsities, "lrs": args.lrs, "seeds": args.seeds}
-    return expand(base, methods, args.methods or list(methods), prefix=prefix, assignments=assignments, **grid)
+    grid |= {"prefix": prefix_of(args), "assignments": assignments_of(args)}
+    return expand(base, methods, args.methods or list(methods), **grid)
 
 
 def collect_stats(args: argparse.Namespace, specs: list[Spec]) -> None:
@@ -67,23 +93,34 @@ def collect_stats(args: argparse.Namespace, specs: list[Spec]) -> None:
     mark(done)
 
 
+def job_of(args: argparse.Namespace, folder: Path, *, after: str = "", **changes: Any) -> Job:
+    """The job of the point in a folder; ``changes`` of the options that are handed on to it."""
+    options: list[str] = []
+    for name in POINT_OPTIONS:
+        value = changes.get(name, getattr(args, name))
+        if value is True:
+            options.append(f"--{name}")
+        elif isinstance(value, list):
+            options += [f"--{name}={item}" for item in value]  # an item may begin with --
+        elif value not in (False, ""):
+            options += [f"--{name}", str(value)]
+    command = (sys.executable, "-m", "espnet_s3router.recipe.point", "--folder", str(folder), *options, "--end_with_parent")
+    return Job(folder.name, command, folder / "run.log", folder / "progress.tsv", after)
+
+
 def jobs_of(args: argparse.Namespace, specs: list[Spec]) -> list[Job]:
     """One job a point; all folders are checked before the first starts."""
-    shared: list[str] = []
-    for name in POINT_OPTIONS:
-        value = getattr(args, name)
-        if value is True:
-            shared.append(f"--{name}")
-        elif isinstance(value, list):
-            shared += [f"--{name}={item}" for item in value]  # an item may begin with --
-        elif value not in (False, ""):
-            shared += [f"--{name}", str(value)]
-    jobs = []
-    for spec in specs:
-        folder = store(spec, args.expdir)
-        command = [sys.executable, "-m", "espnet_s3router.recipe.point", "--folder", str(folder), *shared]
-        jobs.append(Job(spec.name, command, folder / "run.log", folder / "progress.tsv"))
-    return jobs
+    return [job_of(args, store(spec, args.expdir)) for spec in specs]
+
+
+def run_unfinished(args: argparse.Namespace, jobs: list[Job]) -> dict[str, str]:
+    """Run the jobs with something left to do; name -> why of those that failed. InputError if there are no workers."""
+    left = [job for job in jobs if not finished(job.log.parent, args)]
+    print(f"{len(jobs)} points, {len(jobs) - len(left)} finished before", flush=True)
+    if not left:
+        return {}
+    with connect(args, len(left)) as workers:
+        return run_jobs(left, workers)
 
 
 def finished(folder: Path, args: argparse.Namespace) -> bool:
@@ -95,13 +132,13 @@ def finished(folder: Path, args: argparse.Namespace) -> bool:
     return trained and decoded and scored
 
 
-def grid_parser() -> argparse.ArgumentParser:
-    """The options of a point, and what makes a grid of points."""
+def grid_parser(methods: str = "--methods") -> argparse.ArgumentParser:
+    """The options of a point, and what makes a grid of points; ``methods``: how the option that lists methods is called."""
     parser = build_parser()
     parser.add_argument("--asr_config", nargs="+", required=True, help="YAML files, later ones on top")
     parser.add_argument("--asr_args", nargs="*", action="extend", default=[], help="KEY=VALUE, wins over the files")
-    parser.add_argument("--methods_config", default="", help="YAML: method -> its lines")
-    parser.add_argument("--methods", nargs="*", default=[])
+    parser.add_argument("--methods_config", nargs="*", default=[], help="YAML files: method -> its lines, later ones on top")
+    parser.add_argument(methods, dest="methods", nargs="*", default=[])
     parser.add_argument("--sparsities", nargs="*", type=float, default=[])
     parser.add_argument("--lrs", nargs="*", type=float, default=[])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
@@ -109,7 +146,7 @@ def grid_parser() -> argparse.ArgumentParser:
     parser.add_argument("--upstream_path", default="")
     parser.add_argument("--asr_tag", default="")
     parser.add_argument("--expdir", default="exp")
-    parser.add_argument("--parallel", type=int, default=2, help="points at a time")
+    add_options(parser)
     return parser
 
 
@@ -117,21 +154,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the grid; returns 1 when a point failed (the others are done then)."""
     args = grid_parser().parse_args(argv)
     try:
+        check_options(args)
         specs = specs_of(args)
         if args.stage <= 10 <= args.stop_stage:
             collect_stats(args, specs)
         if args.stop_stage < 11:
             return 0
-        jobs = jobs_of(args, specs)
+        broken = run_unfinished(args, jobs_of(args, specs))
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    left = [job for job in jobs if not finished(job.log.parent, args)]
-    print(f"{len(jobs)} points, {len(jobs) - len(left)} finished before", flush=True)
-    failed = run_jobs(left, args.parallel)
-    for job in failed:
-        print(f"error: {job.name} failed, see {job.log}", file=sys.stderr)
-    return 1 if failed else 0
+    except KeyboardInterrupt:
+        print(INTERRUPTED, file=sys.stderr)
+        return 130
+    for name, reason in broken.items():
+        print(f"error: {name} failed: {reason}", file=sys.stderr)
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ import numpy as np
 
 from espnet_s3router.recipe.bootstrap import Interval
 
-# Okabe and Ito's colours, told apart with every common colour blindness; yellow is left out, pale on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-MARKERS = "osD^vPX"
-DASHES = ("--", "-.", ":", (0, (8, 3)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (5, 5)))
+# Okabe and Ito's colours, told apart with every common colour blindness, with grey for yellow, which is pale on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
+MARKERS = "osD^vPX*"
+DASHES = ("--", "-.", ":", (0, (8, 3)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (5, 5)), (0, (2, 2)))
 
 
 def plot_error_rate(
@@ -20,8 +20,10 @@ def plot_error_rate(
     *,
     title: str,
     metric: str,
+    bars: str = "95 % bootstrap interval",
 ) -> None:
-    """Draw ``curves`` (label -> [(sparsity or None, rate as a fraction)]) into a PNG, written whole or not.
+    """Draw ``curves`` (label -> [(sparsity or None, rate as a fraction)]) into a PNG, written whole or not. ``bars``: what
+    the intervals are.
 
     With a sparsity: a line with interval error bars. Without: a horizontal line with a band.
     """
@@ -39,7 +41,7 @@ def plot_error_rate(
         place = masked.index(label) - (len(masked) - 1) / 2 if label in masked else 0
         _draw(axes, index, label, points, shift=step * place)
     axes.set_xlabel("Sparsity (% of each masked weight matrix set to zero)")
-    axes.set_ylabel(f"{metric.upper()} (%), with 95 % bootstrap interval")
+    axes.set_ylabel(f"{metric.upper()} (%), {bars}")
     axes.set_title(title, loc="left", fontsize="medium", wrap=True)
     if len(set(sparsities)) <= 7:  # the sparsities themselves, where their labels have room; none without any
         axes.set_xticks(sorted({100 * sparsity for sparsity in sparsities}))

@@ -4,18 +4,20 @@ Every stage leaves a marker when it is done and is skipped when its marker is th
 """
 
 import argparse
+import fcntl
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.recipe.pool import mark
+from espnet_s3router.recipe.jobs import end_with_parent
 from espnet_s3router.recipe.progress import read_progress
-from espnet_s3router.recipe.results import git_commit, write_atomic
+from espnet_s3router.recipe.results import git_commit, mark, write_atomic
 from espnet_s3router.recipe.spec import read_yaml
 
 MODEL = "valid.cer_ctc.ave.pth"
@@ -38,6 +40,11 @@ def train(folder: Path, args: argparse.Namespace) -> None:
 
         main(command)
     progress = read_progress(folder / "progress.tsv")
+    if not progress.last_updates:  # ESPnet leaves out updates whose gradients are not finite, and stops after such an epoch
+        raise InputError(
+            f"{folder}: epoch {progress.epoch} of {progress.max_epoch} made no update: the loss or its gradients were not "
+            "finite (NaN or infinite). Remove the folder and train with a lower learning rate"
+        )
     write_atomic(folder / "point.json", json.dumps(describe(folder, args), indent=1) + "\n")
     mark(done, f"{progress.updates} updates\n")
 
@@ -167,6 +174,19 @@ def score(folder: Path, args: argparse.Namespace) -> None:
         score_dir(Path(args.dump) / name / "text", decoded / "text", decoded, token_list=tokens)
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Within the block no other process works on the folder; InputError if one does."""
+    with (folder / "train.yaml").open("r+b") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released on close, also when the process is killed
+        except BlockingIOError as error:
+            raise InputError(
+                f"{folder}: another process works on this point. Wait for it, or choose another --expdir"
+            ) from error
+        yield
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Options shared by the parent (``experiments``) and the child (this module)."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -198,11 +218,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the stages of one point; returns the exit status."""
     parser = build_parser()
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--end_with_parent", action="store_true", help="end when standard input does")
     args = parser.parse_args(argv)
     try:
-        for number, stage in ((11, train), (12, decode), (13, score)):
-            if args.stage <= number <= args.stop_stage:
-                stage(args.folder, args)
+        if args.end_with_parent:
+            end_with_parent()
+        with alone(args.folder):
+            for number, stage in ((11, train), (12, decode), (13, score)):
+                if args.stage <= number <= args.stop_stage:
+                    stage(args.folder, args)
     except (InputError, OSError) as error:  # OSError: a full disk
         print(f"error: {error}", file=sys.stderr)
         return 1

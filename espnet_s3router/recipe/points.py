@@ -51,13 +51,14 @@ def collect(expdir: str | Path, inference_tag: str | None = None) -> list[Point]
 
     Raises InputError for a file that is not what its folder promises, naming it.
     """
-    points = [_read_point(file, inference_tag or "*") for file in sorted(Path(expdir).glob("*/point.json"))]
+    points = [read_point(file, inference_tag) for file in sorted(Path(expdir).glob("*/point.json"))]
     if not points:
         raise InputError(f"{expdir}: no folder with a point.json; train first (stage 11).")
     return points
 
 
-def _read_point(file: Path, inference_tag: str) -> Point:
+def read_point(file: Path, inference_tag: str | None = None) -> Point:
+    """The point of a ``point.json``; InputError as in ``collect``."""
     info = _read_json(file)
     if missing := [key for key in POINT_KEYS if key not in info]:
         raise InputError(f"{file}: lacks {', '.join(missing)}; train the point again or complete the file.")
@@ -70,7 +71,7 @@ def _read_point(file: Path, inference_tag: str) -> Point:
         raise InputError(f"{file}: {error}") from error
     counts: dict[str, Any] = {}
     tags: dict[str, str] = {}
-    for scored in sorted(file.parent.glob(f"{inference_tag}/*/counts.json")):
+    for scored in sorted(file.parent.glob(f"{inference_tag or '*'}/*/counts.json")):
         tag, name = scored.parts[-3:-1]
         if name in counts:
             both = f"{tags[name]} and {tag}"

@@ -1,84 +1,84 @@
-"""Running points side by side, each in a process of its own, with progress for whoever waits."""
+"""Running points side by side on the workers of a cluster, with progress and an estimate for whoever waits."""
 
-import os
-import subprocess
+import statistics
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from espnet_s3router.recipe.results import write_atomic
+from espnet_s3router.recipe.cluster import Workers
+from espnet_s3router.recipe.jobs import Job, Outcome, explain, run_job, tail
+from espnet_s3router.recipe.progress import read_progress
+
+if TYPE_CHECKING:
+    from distributed import Future
 
 
 @dataclass
-class Job:
-    """One command; its output goes to ``log``."""
+class Grid:
+    """Which jobs wait, run and have ended. ``broken``: name -> why."""
 
-    name: str
-    command: Sequence[str]
-    log: Path
-    progress: Path
-    """The run's ``progress.tsv``."""
-    process: subprocess.Popen[bytes] | None = None
-    began: float = 0.0
-    code: int | None = field(default=None)
+    waiting: list[Job]
+    running: dict[Job, tuple["Future", float]] = field(default_factory=dict)
+    """With the time at which each was handed to a worker."""
+    seconds: list[float] = field(default_factory=list)
+    """Of the jobs that are done."""
+    broken: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def ready(self) -> list[Job]:
+        """Waiting jobs with nothing left to wait for. What a job comes after and is not among the jobs was done before."""
+        unfinished = {job.name for job in (*self.waiting, *self.running)}
+        return [job for job in self.waiting if job.after not in unfinished]
 
-def run_jobs(jobs: Sequence[Job], parallel: int, *, every: float = 20.0) -> list[Job]:
-    """Run all jobs, ``parallel`` at a time, and print a line about each every ``every`` seconds. Returns those that failed;
-    one that fails does not stop the others. The cores are shared out evenly; an interrupt ends the children too."""
-    cores = os.cpu_count() or 1
-    threads = str(max(1, cores // max(1, parallel)))
-    environment = os.environ | {"OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"}
-    waiting, running, told = list(jobs), [], time.monotonic()
-    done = 0
-    try:
-        while waiting or running:
-            while waiting and len(running) < parallel:
-                running.append(_start(waiting.pop(0), environment))
-            time.sleep(0.2)
-            for job in [job for job in running if job.process is not None and job.process.poll() is not None]:
-                running.remove(job)
-                done += 1
-                _ended(job, f"{done}/{len(jobs)}")
-            if time.monotonic() - told >= every and running:
-                told = time.monotonic()
-                print("  " + "; ".join(_state(job) for job in running), flush=True)
-    finally:
-        for job in running:
-            if job.process is not None and job.process.poll() is None:
-                job.process.terminate()
-                job.process.wait()
-    return [job for job in jobs if job.code != 0]
+    @property
+    def ended(self) -> int:
+        """Number of jobs that are done or broken."""
+        return len(self.seconds) + len(self.broken)
 
 
-def _start(job: Job, environment: dict[str, str]) -> Job:
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("ab") as log:
-        job.process = subprocess.Popen(job.command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-    job.began = time.monotonic()
-    print(f"  {job.name}: started, log in {job.log}", flush=True)
-    return job
+def run_jobs(jobs: Sequence[Job], workers: Workers, *, every: float = 20.0) -> dict[str, str]:
+    """Run all jobs and print how far they are every ``every`` seconds. Returns why each of those that failed did; one that
+    fails stops only those that come after it."""
+    grid, told = Grid(list(jobs)), time.monotonic()
+    while grid.waiting or grid.running:
+        for job in grid.ready[: workers.count - len(grid.running)]:
+            grid.waiting.remove(job)
+            future = workers.client.submit(run_job, job, Path.cwd(), workers.threads, pure=False)
+            grid.running[job] = future, time.monotonic()
+            print(f"  {job.name}: started, log in {job.log}", flush=True)
+        time.sleep(0.1)
+        for job in [job for job, (future, _) in grid.running.items() if future.done()]:
+            future, _ = grid.running.pop(job)
+            _ended(grid, job, future, len(jobs))
+        if time.monotonic() - told >= every and grid.running:
+            told = time.monotonic()
+            print("  " + "; ".join(_state(job, told - began) for job, (_, began) in grid.running.items()))
+            print(f"  {summary(grid, workers.count)}", flush=True)
+    return grid.broken
 
 
-def _ended(job: Job, count: str) -> None:
-    assert job.process is not None
-    job.code = job.process.returncode
-    seconds = time.monotonic() - job.began
-    if job.code == 0:
-        print(f"  [{count}] {job.name}: done in {clock(seconds)}", flush=True)
+def _ended(grid: Grid, job: Job, future: "Future", total: int) -> None:
+    """Note how a job ended; what comes after a broken one is broken too."""
+    failure = future.exception()  # of Dask: a worker that was lost several times
+    outcome = future.result() if failure is None else Outcome(1, 0.0)
+    if failure is None and outcome.code == 0:
+        grid.seconds.append(outcome.seconds)
+        print(f"  [{grid.ended}/{total}] {job.name}: done in {clock(outcome.seconds)}", flush=True)
         return
-    print(f"  [{count}] {job.name}: FAILED with exit code {job.code}; the end of {job.log}:", file=sys.stderr)
-    tail = job.log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:]
-    print("\n".join(f"    {line[:300]}" for line in tail), file=sys.stderr, flush=True)
+    reason = explain(outcome.code, job.log) if failure is None else f"its worker was lost: {failure}"
+    grid.broken[job.name] = reason
+    print(f"  [{grid.ended}/{total}] {job.name}: FAILED, {reason}; the end of {job.log}:", file=sys.stderr)
+    print("\n".join(f"    {line[:300]}" for line in tail(job.log, 12)), file=sys.stderr, flush=True)
+    for other in [other for other in grid.waiting if other.after == job.name]:
+        grid.waiting.remove(other)
+        grid.broken[other.name] = f"not started, because {job.name} failed"
 
 
-def _state(job: Job) -> str:
-    from espnet_s3router.recipe.progress import read_progress
-
+def _state(job: Job, elapsed: float) -> str:
     now = read_progress(job.progress)
-    elapsed = time.monotonic() - job.began
     if not now.epoch:
         return f"{job.name}: starting, {clock(elapsed)}"
     if now.epoch >= now.max_epoch:
@@ -87,12 +87,28 @@ def _state(job: Job) -> str:
     return f"{job.name}: epoch {now.epoch}/{now.max_epoch}, about {clock(left)} of training left"
 
 
+def summary(grid: Grid, workers: int) -> str:
+    """For example: 3 of 20 points ended, 2 run, 15 wait; median 2m10s a point on 2 workers: about 18m25s left."""
+    counts = f"{len(grid.running)} run, {len(grid.waiting)} wait"
+    total = grid.ended + len(grid.running) + len(grid.waiting)
+    told = f"{grid.ended} of {total} points ended, {counts}"
+    if not grid.seconds:
+        return told
+    now = time.monotonic()
+    left = time_left(grid.seconds, [now - began for _, began in grid.running.values()], len(grid.waiting), workers)
+    typical = clock(statistics.median(grid.seconds))
+    return f"{told}; median {typical} a point on {workers} worker{'s' * (workers > 1)}: about {clock(left)} left"
+
+
+def time_left(seconds: Sequence[float], elapsed: Sequence[float], waiting: int, workers: int) -> float:
+    """Seconds until all is done, if every job takes the median of those that are done (``seconds``). ``elapsed``: of those
+    that run."""
+    typical = statistics.median(seconds)
+    rest = [max(0.0, typical - past) for past in elapsed]
+    return max((sum(rest) + typical * waiting) / workers, *rest, typical if waiting else 0.0)
+
+
 def clock(seconds: float) -> str:
     """75.2 -> ``1m15s``."""
     whole = int(seconds + 0.5)
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m" if whole >= 3600 else f"{whole // 60}m{whole % 60:02d}s"
-
-
-def mark(path: Path, text: str = "") -> None:
-    """Leave a done-marker."""
-    write_atomic(path, text or "done\n")

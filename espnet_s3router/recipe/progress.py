@@ -12,6 +12,8 @@ class Progress:
     max_epoch: int = 0
     updates: int = 0
     train_seconds: float = 0.0
+    last_updates: int = 0
+    """Updates of the last epoch alone."""
 
 
 def read_progress(path: Path) -> Progress:
@@ -22,4 +24,5 @@ def read_progress(path: Path) -> Progress:
     if not rows:
         return Progress()
     last = rows[-1]
-    return Progress(int(last[0]), int(last[1]), sum(int(row[2]) for row in rows), sum(float(row[3]) for row in rows))
+    updates, seconds = sum(int(row[2]) for row in rows), sum(float(row[3]) for row in rows)
+    return Progress(int(last[0]), int(last[1]), updates, seconds, int(last[2]))

@@ -161,6 +161,11 @@ def write_atomic(path: str | Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def mark(path: Path, text: str = "") -> None:
+    """Leave a done-marker."""
+    write_atomic(path, text or "done\n")
+
+
 def git_commit() -> str:
     """Short commit of this package's source, with ``+dirty`` where tracked files differ; else ``unknown``.
 

@@ -11,13 +11,14 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
 
 from espnet_s3router.errors import InputError
 
-SWEPT = ("sparsity", "lr", "seed")
+FROM_OTHERS = ("start", "initial_mask")  # options of a method that name a model of another point
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +42,23 @@ class Spec:
 
     @property
     def variant(self) -> str:
-        """Hash of the configuration without its seed: points that differ in nothing else share it."""
+        """Hash of the configuration without its seeds: points that differ in nothing else share it. A model of another
+        point that it starts from counts as that point's variant."""
         plain = deepcopy(dict(self.config))
         plain.pop("seed", None)
+        mask_conf = plain["frontend_conf"]["mask_conf"]
+        if "seed" in mask_conf:
+            mask_conf["seed"] = 0
+        for key in FROM_OTHERS:
+            if mask_conf.get(key):
+                mask_conf[key] = _origin(Path(mask_conf[key]))
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _origin(model: Path) -> str:
+    """The variant of the point whose model this is, else the path."""
+    config = model.parent / "train.yaml"
+    return Spec(model.parent.name, read_yaml(config)).variant if config.exists() else str(model)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -61,10 +75,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``over`` on top of ``base``, mapping by mapping. ``mask_conf`` is replaced whole: its keys depend on the method."""
+    """``over`` on top of ``base``, mapping by mapping. A ``mask_conf`` that names a method is replaced whole: its keys
+    depend on the method."""
     merged = deepcopy(dict(base))
     for key, value in over.items():
-        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and key != "mask_conf"
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        nested = nested and not (key == "mask_conf" and "method" in value)
         merged[key] = merge(merged[key], value) if nested else deepcopy(value)
     return merged
 
@@ -103,26 +119,26 @@ def expand(
     seeds: Sequence[int] = (0,),
     prefix: str = "asr",
     assignments: Sequence[tuple[Sequence[str], Any]] = (),
+    starts: Mapping[int, str] = MappingProxyType({}),
 ) -> list[Spec]:
     """The points of a grid, methods outermost. Sparsities apply to methods that mask; empty means the file's own value.
-    ``assignments`` (see ``parse_assignment``) win over what the methods say.
+    ``assignments`` (see ``parse_assignment``) win over what the methods say. ``starts``: seed -> model for the methods that
+    can ``start`` from one and do not say from which.
 
     InputError for a method that ``methods`` does not hold, or a value that a method refuses.
     """
-    from espnet_s3router.methods import METHODS, resolve
-
     specs = []
     for label in chosen:
         if label not in methods:
-            raise InputError(f"--methods: {label!r} is not in the methods file, which has {', '.join(methods)}")
+            raise InputError(f"method {label!r} is not in the methods file, which has {', '.join(methods)}")
         config = merge(base, methods[label])
         for path, value in assignments:
             set_path(config, path, value)
-        masks = METHODS[resolve(config["frontend_conf"]["mask_conf"])[0]].masks
+        masks = method_of(config).masks
         for sparsity in sparsities if masks and sparsities else (None,):
             for lr in lrs or (None,):
                 for seed in seeds:
-                    specs.append(_point(config, label, masks, sparsity, lr, seed, prefix))
+                    specs.append(_point(config, label, sparsity, lr, seed, prefix, starts.get(seed)))
     names = [spec.name for spec in specs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -130,25 +146,51 @@ def expand(
     return specs
 
 
-def _point(
-    config: Mapping[str, Any], label: str, masks: bool, sparsity: float | None, lr: float | None, seed: int, prefix: str
-) -> Spec:
+def method_of(config: Mapping[str, Any]) -> Any:
+    """The row of the table of methods that a configuration uses; InputError for a method that there is not."""
     from espnet_s3router.methods import METHODS, resolve
 
-    config = deepcopy(dict(config))
+    mask_conf = config["frontend_conf"]["mask_conf"]
+    return METHODS[mask_conf["method"] if mask_conf.get("method") in METHODS else resolve(mask_conf)[0]]
+
+
+def updates_of(config: Mapping[str, Any]) -> int | None:
+    """Optimiser updates of a run; None where the configuration leaves it to the data."""
+    if not config.get("max_epoch") or not config.get("num_iters_per_epoch"):
+        return None
+    return config["max_epoch"] * config["num_iters_per_epoch"] // config.get("accum_grad", 1)
+
+
+def _point(
+    config: Mapping[str, Any],
+    label: str,
+    sparsity: float | None,
+    lr: float | None,
+    seed: int,
+    prefix: str,
+    start: str | None,
+) -> Spec:
+    from espnet_s3router.methods import resolve
+
+    config, row = deepcopy(dict(config)), method_of(config)
+    options = row.config.__dataclass_fields__
     mask_conf = config["frontend_conf"]["mask_conf"]
     name = f"{prefix}_{label}"
     if sparsity is not None:
         mask_conf["sparsity"] = sparsity
-    if masks:
+    if row.masks:
         name += f"_s{mask_conf['sparsity']:g}"
     if lr is not None:
         config.setdefault("optim_conf", {})["lr"] = lr
         name += f"_lr{lr:g}"
     config["seed"] = seed
     # The seed of a run is also that of its score initialisation.
-    if "seed" in METHODS[mask_conf["method"]].config.__dataclass_fields__:
+    if "seed" in options:
         mask_conf["seed"] = seed
+    if "start" in options and start is not None:
+        mask_conf.setdefault("start", start)
+    if "updates" in options and updates_of(config):  # that ramps and rounds are laid out over
+        mask_conf.setdefault("updates", updates_of(config))
     resolve(mask_conf)
     return Spec(f"{name}_seed{seed}", config)
 

@@ -1,8 +1,7 @@
 """From experiment folders to table, comparisons, RESULTS.md, results.tsv and plot."""
 
-import json
-
 import pytest
+from toy_points import UTTERANCES, add_point
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.recipe import table
@@ -10,31 +9,7 @@ from espnet_s3router.recipe.bootstrap import Difference
 from espnet_s3router.recipe.points import choose, collect, compare, systems
 from espnet_s3router.recipe.results import read_rows
 
-UTTERANCES = [f"u{i:02d}" for i in range(20)]
 ABOUT = {"date": "today", "command": "./run.sh"}
-
-
-def add_point(expdir, name, method, errors, *, sparsity=None, seed=1, sets=("dev", "test"), **changes):
-    """A folder whose every utterance has ten words and characters, ``errors`` of them substituted."""
-    info = {
-        **{
-            "recipe": "toy/asr1",
-            "upstream": "mini",
-            "split": "10min",
-            "method": method,
-            "sparsity": sparsity,
-        },
-        **{"variant": f"{method}{sparsity}", "targets": None, "init": None, "lr": 1e-3, "seed": seed},
-        **{"params_trained": 1234567, "params_total": 5000000, "macs": None, "bytes_added": 37000},
-        **{"train_seconds": 75.4, "updates": 600, "commit": "1a2b3c4"},
-    } | changes
-    for number, name_of_set in enumerate(sets):
-        folder = expdir / name / "inference" / name_of_set
-        folder.mkdir(parents=True)
-        wrong = errors[number] if isinstance(errors, tuple) else errors
-        counts = dict.fromkeys(UTTERANCES, [10 - wrong, wrong, 0, 0])
-        (folder / "counts.json").write_text(json.dumps({"wer": counts, "cer": counts}))
-    (expdir / name / "point.json").write_text(json.dumps(info))
 
 
 @pytest.fixture

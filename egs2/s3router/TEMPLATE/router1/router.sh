@@ -17,7 +17,11 @@ num_nodes=1
 nj=2                      # threads of data preparation
 inference_nj=1            # processes of decoding
 gpu_inference=false
-parallel=2                # points that train at a time
+parallel=2                # points that train at a time: workers on this machine, jobs of SLURM
+threads=0                 # of a point; 0: the cores of a worker, shared out
+cluster=local             # local, slurm, or the address of a Dask scheduler (tcp://host:8786)
+cluster_config=           # YAML with the options of dask_jobqueue.SLURMCluster, see slurm.yaml beside router.sh
+cluster_timeout=3600      # seconds until the first worker of a cluster must be there
 python=python3
 # Folders
 dumpdir=dump
@@ -49,13 +53,19 @@ asr_args=                 # "KEY=VALUE …" on top of it, dotted keys
 asr_tag=
 asr_stats_dir=
 pretrained_model=         # --init_param of ESPnet
-methods_config=
+methods_config=           # one file or several, later ones on top
 methods=                  # rows of methods_config; empty: asr_config itself is the experiment
 sparsities=
 lrs=
 seeds=0
 upstream=                 # overrides frontend_conf.frontend_conf.upstream
 upstream_path=
+# Pruning (stage 16)
+prune_methods=            # rows of methods_config, swept over sparsities, lrs and seeds
+dense_method=finetune     # row of methods_config by which the dense models are trained that they start from, one a seed
+dense_exp=                # or the folder of a dense model that is there, such as ../asr1/exp/asr_finetune_seed{seed}
+skip_committed=false      # true: points whose rows are in committed_results count as finished
+committed_results="results/*.tsv"
 # Decoding
 inference_tag=
 inference_config=conf/decode_ctc.yaml
@@ -69,7 +79,7 @@ log() { echo "$(date '+%H:%M:%S') $*"; }
 die() { echo "error: $*" >&2; exit 2; }
 
 # --a-b and --a_b alike; an option is one of the variables above, anything else is an error
-known=" $(grep -oE '^[a-z_]+=' "${BASH_SOURCE[0]}" | tr -d '=' | tr '\n' ' ')"
+known=" $(sed -n '/^run_args=/q; s/^\([a-z_]*\)=.*/\1/p' "${BASH_SOURCE[0]}" | tr '\n' ' ')"
 while [ $# -gt 0 ]; do
     case $1 in
     -h | --help)
@@ -93,9 +103,14 @@ if "${check_corpus}"; then exit 0; fi
 for number in stage stop_stage; do
     [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} is '${!number}', expected a number"
 done
-if [ "${stop_stage}" -ge 14 ]; then # said before anything is trained
-    die "stages 14 (pack), 15 (upload), 16 (prune), 17 (route and deploy) and 18 (analyse) are not built yet: use --stop_stage 13"
+case ${stage}:${stop_stage} in # said before anything is trained; a run to stage 16 passes over 14 and 15
+    1[4578]:* | *:1[4578]) die "stages 14 (pack), 15 (upload), 17 (route and deploy) and 18 (analyse) are not built yet: use --stop_stage 13, or 16 to prune" ;;
+esac
+[ "${stop_stage}" -le 16 ] || die "--stop_stage is ${stop_stage}, expected at most 16"
+if [ "${stop_stage}" -eq 16 ] && { [ -z "${prune_methods}" ] || [ -z "${sparsities}" ]; }; then
+    die "stage 16 needs --prune_methods and --sparsities, for example --prune_methods 'parp omp' --sparsities '0.1 0.5 0.8'"
 fi
+case ${skip_committed} in true | false) ;; *) die "--skip_committed is '${skip_committed}', expected true or false" ;; esac
 "${skip_packing}" || die "--skip_packing false: stage 14 (packing for the model zoo) is not built yet"
 "${skip_upload_hf}" || die "--skip_upload_hf false: stage 15 (upload) is not built yet"
 case ${token_type} in char | bpe) ;; *) die "--token_type is '${token_type}', expected char or bpe" ;; esac
@@ -161,28 +176,39 @@ if "${skip_train}"; then first=12; fi
 if "${skip_eval}"; then last=11; fi
 if [ "${stage}" -gt "${first}" ]; then first=${stage}; fi
 if [ "${stop_stage}" -lt "${last}" ]; then last=${stop_stage}; fi
+options="--recipe ${recipe:-$(basename "$(dirname "${PWD}")")/$(basename "${PWD}")}"
+options+=" --asr_config ${asr_config} --dump ${raw} --expdir ${expdir} --stats_dir ${stats}"
+options+=" --parallel ${parallel} --threads ${threads} --cluster ${cluster} --cluster_timeout ${cluster_timeout}"
+options+=" --train_set ${train_set} --valid_set ${valid_set} --test_sets ${test_sets} --token_type ${token_type}"
+options+=" --token_list ${tokens}/tokens.txt ${bpe_option} --ngpu ${ngpu} --num_nodes ${num_nodes}"
+options+=" --inference_config ${inference_config} --inference_tag ${inference_tag} --inference_nj ${inference_nj}"
+options+=" --inference_asr_model ${inference_asr_model} --train_cmd ${train_cmd:-run.pl}"
+! "${gpu_inference}" || options+=" --gpu_inference"
+for name in asr_tag methods_config sparsities lrs seeds upstream upstream_path cluster_config; do
+    [ -z "${!name}" ] || options+=" --${name} ${!name}"
+done
+for word in ${asr_args}; do options+=" --asr_args=${word}"; done # words may begin with --
+for word in ${inference_args}; do options+=" --inference_args=${word}"; done
+[ -z "${pretrained_model}" ] || options+=" --init_param ${pretrained_model}"
+report=(--command "./run.sh ${run_args}")
+[ -z "${unseen}" ] || report+=(--unseen "${unseen}")
+[ -z "${results_md}" ] || report+=(--results_md "${results_md}")
+
 if [ "${first}" -le "${last}" ]; then
     log "Stages ${first} to ${last}: statistics (10), train (11), decode (12), score (13) -> ${expdir}"
-    options="--stage ${first} --stop_stage ${last} --recipe ${recipe:-$(basename "$(dirname "${PWD}")")/$(basename "${PWD}")}"
-    options+=" --asr_config ${asr_config} --dump ${raw} --expdir ${expdir} --stats_dir ${stats} --parallel ${parallel}"
-    options+=" --train_set ${train_set} --valid_set ${valid_set} --test_sets ${test_sets} --token_type ${token_type}"
-    options+=" --token_list ${tokens}/tokens.txt ${bpe_option} --ngpu ${ngpu} --num_nodes ${num_nodes}"
-    options+=" --inference_config ${inference_config} --inference_tag ${inference_tag} --inference_nj ${inference_nj}"
-    options+=" --inference_asr_model ${inference_asr_model} --train_cmd ${train_cmd:-run.pl}"
-    ! "${gpu_inference}" || options+=" --gpu_inference"
-    for name in asr_tag methods_config methods sparsities lrs seeds upstream upstream_path; do
-        [ -z "${!name}" ] || options+=" --${name} ${!name}"
-    done
-    for word in ${asr_args}; do options+=" --asr_args=${word}"; done # words may begin with --
-    for word in ${inference_args}; do options+=" --inference_args=${word}"; done
-    [ -z "${pretrained_model}" ] || options+=" --init_param ${pretrained_model}"
-    ${python} -m espnet_s3router.recipe.experiments ${options}
+    ${python} -m espnet_s3router.recipe.experiments --stage "${first}" --stop_stage "${last}" ${options} ${methods:+--methods ${methods}}
 fi
 if runs 13 && ! "${skip_eval}"; then
     held_out=
     for name in ${test_sets}; do [ "${name}" = "${valid_set}" ] || held_out+=" ${name}"; done
     ${python} -m espnet_s3router.recipe.table --expdir "${expdir}" --inference_tag "${inference_tag}" \
-        --dev "${valid_set}" --test ${held_out:-${valid_set}} ${unseen:+--unseen "${unseen}"} --results_tsv "${expdir}/results.tsv" --plot "${expdir}/cer_against_sparsity.png" \
-        ${results_md:+--results_md "${results_md}"} --command "./run.sh ${run_args}"
+        --dev "${valid_set}" --test ${held_out:-${valid_set}} --results_tsv "${expdir}/results.tsv" \
+        --plot "${expdir}/cer_against_sparsity.png" "${report[@]}"
+fi
+if runs 16; then
+    log "Stage 16: prune (${prune_methods}), from dense models to tables and plots -> ${expdir}"
+    ! "${skip_committed}" || options+=" --committed $(printf '%s ' ${committed_results})"
+    ${python} -m espnet_s3router.recipe.sweep --prune_methods ${prune_methods} --dense_method "${dense_method}" \
+        ${dense_exp:+--dense_exp "${dense_exp}"} ${options} "${report[@]}"
 fi
 }

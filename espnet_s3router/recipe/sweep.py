@@ -1,0 +1,154 @@
+"""Stage 16 of a recipe: pruning methods against sparsity, all from the same dense models.
+
+One dense model a seed is finetuned first (or given by ``--dense_exp``); then a grid of pruning points, each of which starts
+from the dense model of its seed; then tables and plots of what is finished.
+
+    python -m espnet_s3router.recipe.sweep --prune_methods routing_prune parp omp --sparsities 0.1 0.5 0.8 --seeds 0 1 2 ...
+"""
+
+import argparse
+import dataclasses
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.recipe import experiments
+from espnet_s3router.recipe.cluster import check_options
+from espnet_s3router.recipe.experiments import assignments_of, base_of, job_of, methods_of, prefix_of
+from espnet_s3router.recipe.jobs import Job
+from espnet_s3router.recipe.results import ResultRow, read_rows
+from espnet_s3router.recipe.spec import Spec, expand, merge, method_of, read_yaml, store
+from espnet_s3router.recipe.sweep_report import report
+
+DENSE = "finetune"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sweep:
+    """What stage 16 is asked for."""
+
+    dense: dict[int, Path]
+    """Seed -> folder of its dense model."""
+    dense_specs: list[Spec]
+    """The dense models that are trained here; none with ``--dense_exp``."""
+    specs: list[Spec]
+    """The pruning points, seeds outermost."""
+
+
+def sweep_of(args: argparse.Namespace) -> Sweep:
+    """The dense models and the points that the options ask for; InputError before anything runs or is written."""
+    if not args.methods or not args.sparsities:
+        raise InputError("stage 16: expected --prune_methods and --sparsities, for example --sparsities 0.1 0.5 0.8")
+    base, methods = base_of(args), methods_of(args)
+    assignments = assignments_of(args)
+    options: dict[str, Any] = {"prefix": prefix_of(args), "seeds": args.seeds}
+    if args.dense_exp:
+        dense_specs: list[Spec] = []
+        dense = given_dense(args, base)
+    else:
+        ours = [(path, value) for path, value in assignments if path[:2] != ["frontend_conf", "mask_conf"]]
+        row = merge(base, methods.get(args.dense_method, {}))["frontend_conf"]["mask_conf"]
+        if args.dense_method in methods and row.get("method") != DENSE:
+            raise InputError(f"--dense_method is {args.dense_method!r}, expected a row whose method is {DENSE}")
+        dense_specs = expand(base, methods, [args.dense_method], assignments=ours, **options)
+        dense = {spec.config["seed"]: Path(args.expdir) / spec.name for spec in dense_specs}
+    options |= {"starts": {seed: str(folder / args.inference_asr_model) for seed, folder in dense.items()}}
+    options |= {"sparsities": args.sparsities, "lrs": args.lrs, "assignments": assignments}
+    specs = expand(base, methods, args.methods, **options)
+    for spec in specs:
+        if not method_of(spec.config).masks:
+            raise InputError(f"--prune_methods: {spec.mask_conf['method']} has no sparsity, expected a method that prunes")
+    return Sweep(dense, dense_specs, sorted(specs, key=lambda spec: spec.config["seed"]))
+
+
+def given_dense(args: argparse.Namespace, base: dict[str, Any]) -> dict[int, Path]:
+    """The folders of ``--dense_exp``; InputError for one that is not there, unfinished, or of another upstream or method."""
+    if "{seed}" not in args.dense_exp and len(args.seeds) > 1:
+        raise InputError(f"--dense_exp is {args.dense_exp}, expected {{seed}} in it: {len(args.seeds)} seeds are asked for")
+    folders = {seed: Path(args.dense_exp.replace("{seed}", str(seed))) for seed in args.seeds}
+    for seed, folder in folders.items():
+        needed = [folder / name for name in ("train.yaml", "point.json", ".trained", args.inference_asr_model)]
+        if missing := [path.name for path in needed if not path.exists()]:
+            raise InputError(
+                f"--dense_exp: the dense model of seed {seed} in {folder} is not there or not finished: no {missing[0]}. "
+                "Finish it with stage 11, or leave --dense_exp out to train it here"
+            )
+        conf = read_yaml(needed[0])["frontend_conf"]
+        if conf["mask_conf"]["method"] != DENSE:
+            raise InputError(f"--dense_exp: {folder} was trained by {conf['mask_conf']['method']}, expected {DENSE}")
+        if conf["frontend_conf"] != base["frontend_conf"]["frontend_conf"]:
+            raise InputError(
+                f"--dense_exp: {folder} has the upstream {conf['frontend_conf']}, expected that of the sweep: "
+                f"{base['frontend_conf']['frontend_conf']}"
+            )
+    return folders
+
+
+def jobs_of(args: argparse.Namespace, sweep: Sweep, committed: Sequence[ResultRow]) -> list[Job]:
+    """Dense models first, then the points that start from them, without those whose rows are committed already."""
+    for spec in sweep.dense_specs:
+        store(spec, args.expdir)  # the variant of a point depends on that of its dense model
+    left = [spec for spec in sweep.specs if not is_committed(spec, args, committed)]
+    if len(left) < len(sweep.specs):
+        print(f"{len(sweep.specs) - len(left)} of {len(sweep.specs)} pruning points are in the committed results")
+    jobs = []
+    for seed, folder in sweep.dense.items():
+        needed = any(spec.config["seed"] == seed for spec in left)
+        trained_here = [spec for spec in sweep.dense_specs if spec.config["seed"] == seed]
+        if needed or not (trained_here and is_committed(trained_here[0], args, committed)):
+            jobs.append(job_of(args, folder) if trained_here else job_of(args, folder, stage=12))
+    for spec in left:
+        after = sweep.dense[spec.config["seed"]].name if spec.mask_conf.get("start") else ""
+        jobs.append(job_of(args, store(spec, args.expdir), after=after))
+    return jobs
+
+
+def is_committed(spec: Spec, args: argparse.Namespace, rows: Sequence[ResultRow]) -> bool:
+    """Whether the rows hold both error rates of a point on every test set."""
+    about = (args.recipe, spec.upstream, args.train_set)
+    point = (spec.mask_conf["method"], spec.variant, spec.config["seed"])
+    needed = {(*about, name, *point, metric) for name in args.test_sets for metric in ("cer", "wer")}
+    return needed <= {row.key for row in rows}
+
+
+def sweep_parser() -> argparse.ArgumentParser:
+    """The options of a grid, and what a sweep adds."""
+    parser = experiments.grid_parser("--prune_methods")
+    parser.description = __doc__
+    parser.add_argument("--dense_method", default=DENSE, help="row of the methods file that trains the dense models")
+    parser.add_argument("--dense_exp", default="", help="folder of the dense model, {seed} in it, instead of training it")
+    parser.add_argument("--committed", nargs="*", default=[], help="results files whose points count as finished")
+    parser.add_argument("--results_tsv", default="", help="default: results.tsv in expdir")
+    parser.add_argument("--results_md", default="", help="RESULTS.md to write")
+    parser.add_argument("--unseen", default="", help="file of test utterances whose text does not occur in training")
+    parser.add_argument("--command", default=shlex.join(sys.argv), help="what RESULTS.md names as the command")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the sweep and report on it; returns 1 when a point failed (the others are done then)."""
+    args = sweep_parser().parse_args(argv)
+    args.stage, args.stop_stage = 11, 13
+    try:
+        check_options(args)
+        committed = [row for path in args.committed for row in read_rows(path)]
+        sweep = sweep_of(args)
+        experiments.collect_stats(args, [*sweep.dense_specs, *sweep.specs])
+        broken = experiments.run_unfinished(args, jobs_of(args, sweep, committed))
+        report(args, sweep.dense.values(), [spec.mask_conf["method"] for spec in sweep.specs], committed, broken)
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(experiments.INTERRUPTED, file=sys.stderr)
+        return 130
+    for name, reason in broken.items():
+        print(f"error: {name} failed: {reason}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

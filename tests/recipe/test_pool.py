@@ -1,0 +1,85 @@
+"""Points side by side on Dask's workers: order, failures, and how long it will take."""
+
+import sys
+
+import pytest
+
+from espnet_s3router.recipe.cluster import connect
+from espnet_s3router.recipe.jobs import Job
+from espnet_s3router.recipe.pool import Grid, clock, run_jobs, summary, time_left
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """make(name, code) -> a job that runs this Python, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def made(name, code, after=""):
+        return Job(name, (sys.executable, "-c", code), tmp_path / name / "run.log", tmp_path / name / "progress.tsv", after)
+
+    return made
+
+
+def test_failures_stop_only_what_comes_after_them(make, options, tmp_path, capsys):
+    wait = "import time; time.sleep(0.5); print(1)"
+    jobs = [
+        make("early", "assert open('dense/run.log').read() == '1\\n'", after="dense"),
+        make("dense", wait),
+        make("odd", "import sys; sys.exit('error: sites are odd')"),
+        make("later", "print(1)", after="odd"),
+        make("killed", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
+        make("resumed", "print(1)", after="finished long ago"),
+    ]
+    with connect(options("--parallel", "2"), len(jobs)) as workers:
+        assert workers.count == 2
+        broken = run_jobs(jobs, workers, every=0.3)
+        nannies = workers.client.scheduler_info(n_workers=-1)["workers"]
+        assert len(nannies) == 2  # no job took its worker with it
+    assert broken == {
+        "odd": "exit code 1: error: sites are odd",
+        "later": "not started, because odd failed",
+        "killed": "killed, probably out of memory",
+    }
+    assert not (tmp_path / "later").exists()
+    told = capsys.readouterr()
+    assert "odd: FAILED, exit code 1: error: sites are odd; the end of" in told.err
+    assert "early: done in 0m" in told.out and "dense: starting" in told.out
+    assert told.out.index("dense: done") < told.out.index("early: started")
+
+
+def test_threads_are_shared_out(make, options, tmp_path):
+    from dask.system import CPU_COUNT
+
+    say = "import os; print(os.environ['OMP_NUM_THREADS'])"
+    for words, expected in ((["--parallel", "1"], CPU_COUNT), (["--parallel", "1", "--threads", "7"], 7)):
+        with connect(options(*words), 5) as workers:
+            assert run_jobs([make(str(expected), say)], workers) == {}
+        assert (tmp_path / str(expected) / "run.log").read_text() == f"{expected}\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "elapsed", "waiting", "workers", "expected"),
+    [
+        ([100], [], 4, 2, 200),
+        ([90, 100, 500], [40, 60], 2, 2, 150),  # the median, what runs counted in part
+        ([100], [30], 0, 4, 70),  # one that runs is not split among workers
+        ([100], [400], 1, 2, 100),  # one that takes longer than usual counts as about to end
+        ([100], [], 0, 2, 0),
+    ],
+)
+def test_time_left(seconds, elapsed, waiting, workers, expected):
+    assert time_left(seconds, elapsed, waiting, workers) == pytest.approx(expected)
+
+
+def test_summary(make):
+    grid = Grid([make("a", ""), make("b", "")])
+    assert summary(grid, 2) == "0 of 2 points ended, 0 run, 2 wait"
+    grid.seconds += [60.0, 130.0, 3600.0]
+    grid.broken["x"] = "odd"
+    expected = "4 of 6 points ended, 0 run, 2 wait; median 2m10s a point on 2 workers: about 2m10s left"
+    assert summary(grid, 2) == expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(75.2, "1m15s"), (59.6, "1m00s"), (3599.7, "1h00m"), (7260, "2h01m")])
+def test_clock(seconds, expected):
+    assert clock(seconds) == expected

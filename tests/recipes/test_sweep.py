@@ -1,0 +1,208 @@
+"""Stage 16 end to end on a toy upstream: dense model, pruned ones, a run that goes wrong, and what a second call does."""
+
+import csv
+import json
+import shutil
+import sys
+
+import pytest
+import yaml
+
+from espnet_s3router.recipe import sweep
+
+MODEL = "valid.cer_ctc.ave.pth"
+DENSE, PARP, DIVERGES = "asr_finetune_seed0", "asr_parp_s0.5_seed0", "asr_diverges_s0.5_seed0"
+UPDATES = 6
+
+
+def row(method, **options):
+    return {"frontend_conf": {"mask_conf": {"method": method, **options}}}
+
+
+METHODS = {
+    "finetune": row("finetune"),
+    "parp": row("parp", sparsity=0.5, interval=2),
+    "omp": row("omp", sparsity=0.5),
+    "diverges": {**row("mpi", sparsity=0.5, start=None), "optim_conf": {"weight_lr": 1.0e35}},
+    "head_only": row("head_only"),
+}
+
+
+@pytest.fixture(scope="module")
+def options(prepared, tmp_path_factory):
+    """options(expdir, **changes) -> the command line of the sweep."""
+    methods = tmp_path_factory.mktemp("conf") / "methods.yaml"
+    methods.write_text(yaml.safe_dump(METHODS), encoding="utf-8")
+
+    def words(expdir, **changes):
+        asked = {"stage": None, "stop_stage": None, "methods": None, "methods_config": methods, "sparsities": 0.5}
+        few = f"max_epoch=3 num_iters_per_epoch={UPDATES // 3} {changes.pop('asr_args', '')}"
+        return prepared.options(expdir, asr_args=few, **(asked | {"prune_methods": "parp diverges"} | changes))
+
+    return words
+
+
+def run(prepared, words, **changes):
+    return prepared.recipes.run(sys.executable, "-m", sweep.__name__, *words, **changes)
+
+
+@pytest.fixture(scope="module")
+def swept(prepared, options, tmp_path_factory):
+    """(folder, what the sweep said, exit code): one dense model, one pruned from it and one that diverges."""
+    folder = tmp_path_factory.mktemp("swept")
+    done = run(prepared, options(folder / "exp", results_md=folder / "RESULTS.md", parallel=2), check=False)
+    return folder, done
+
+
+def point(folder, name):
+    return json.loads((folder / "exp" / name / "point.json").read_text("utf-8"))
+
+
+def test_a_point_starts_from_the_dense_model_of_its_seed(swept):
+    import torch
+
+    folder, done = swept
+    conf = yaml.safe_load((folder / "exp" / PARP / "train.yaml").read_text("utf-8"))["frontend_conf"]["mask_conf"]
+    assert conf["start"] == str(folder / "exp" / DENSE / MODEL)
+    assert done.stdout.index(f"{DENSE}: done") < done.stdout.index(f"{PARP}: started")
+    told = (folder / "exp" / PARP / "run.log").read_text("utf-8")
+    assert f"start: {conf['start']}" in told
+    assert point(folder, PARP)["updates"] == point(folder, DENSE)["updates"] == UPDATES
+    pruned = torch.load(folder / "exp" / PARP / MODEL, weights_only=True)
+    weights = [tensor for name, tensor in pruned.items() if name.endswith(("fc1.weight", "fc2.weight", "_proj.weight"))]
+    zeros = sum(int((tensor == 0).sum()) for tensor in weights) / sum(tensor.numel() for tensor in weights)
+    assert zeros == pytest.approx(0.5, abs=0.2)  # ranked over all of them together; exact counts: tests/methods
+
+
+def test_a_point_that_diverges_is_named_and_the_rest_goes_on(swept):
+    folder, done = swept
+    assert done.returncode == 1, done.stdout[-2000:]
+    why = "made no update: the loss or its gradients were not finite"
+    assert f"error: {DIVERGES} failed" in done.stderr and why in done.stderr
+    assert not (folder / "exp" / DIVERGES / ".trained").exists()
+    page = (folder / "RESULTS.md").read_text("utf-8")
+    assert f"|{DIVERGES}|exit code 1: error: " in page and "NaN" in page
+
+
+def test_rows_page_and_plots(swept):
+    folder, done = swept
+    with (folder / "exp/results.tsv").open(encoding="utf-8") as file:
+        rows = [line for line in csv.DictReader(file, delimiter="\t") if line["metric"] == "wer"]
+    assert {(line["method"], line["sparsity"], line["set"]) for line in rows} == {
+        (method, sparsity, name) for method, sparsity in (("finetune", ""), ("parp", "0.5")) for name in ("dev", "test")
+    }
+    page = (folder / "RESULTS.md").read_text("utf-8")
+    assert "|method|dense|0.5|" in page and "|parp|–|" in page and "|parp vs dense|" in page
+    for metric in ("cer", "wer"):
+        (plot,) = (folder / "exp").glob(f"{metric}_against_sparsity_*.png")
+        assert plot.read_bytes().startswith(b"\x89PNG")
+    assert "3 points, 0 finished before" in done.stdout
+
+
+def times(folder):
+    files = (path for path in folder.rglob("*") if path.suffix in (".pth", ".json", ".log", ".yaml"))
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_a_finished_point_is_not_run_again(prepared, options, swept, capsys):
+    folder, _ = swept
+    before = times(folder / "exp")
+    assert sweep.main(options(folder / "exp", prune_methods="parp")) == 0
+    told = capsys.readouterr().out
+    assert "2 points, 2 finished before" in told and "parp vs dense" in told
+    assert times(folder / "exp") == before
+
+
+def test_points_that_another_machine_has_committed(prepared, options, swept, tmp_path, capsys):
+    """With the rows, and without the folders; a dense model that nothing needs any more is not trained either."""
+    folder, _ = swept
+    committed = tmp_path / "prune.tsv"
+    shutil.copy(folder / "exp/results.tsv", committed)
+    asked = {"prune_methods": "parp", "committed": committed, "results_md": tmp_path / "RESULTS.md"}
+    assert sweep.main(options(tmp_path / "exp", **asked)) == 0
+    told = capsys.readouterr().out
+    assert "1 of 1 pruning points are in the committed results" in told and "0 points, 0 finished" in told
+    assert "|parp|–|" in (tmp_path / "RESULTS.md").read_text("utf-8")
+    made = {path.name for path in (tmp_path / "exp").glob("asr_*/*")}
+    assert made == {"train.yaml"}  # of the dense model: what tells the variant of the others
+
+
+def test_a_dense_model_that_is_there(prepared, options, swept, tmp_path, capsys):
+    """It lies with another recipe, is not trained again, and its error rates are this recipe's too."""
+    folder, _ = swept
+    shutil.copytree(folder / "exp" / DENSE, tmp_path / "asr1" / DENSE)
+    shutil.copytree(folder / "exp" / PARP, tmp_path / "exp" / PARP)
+    asked = {
+        "prune_methods": "parp",
+        "dense_exp": tmp_path / "asr1/asr_finetune_seed{seed}",
+        "results_md": tmp_path / "R.md",
+    }
+    code = sweep.main(options(tmp_path / "exp", **asked))
+    told = capsys.readouterr()
+    assert code == 1 and "another configuration of asr_parp_s0.5_seed0" in told.err  # it started from the other folder
+    shutil.rmtree(tmp_path / "exp")
+    (tmp_path / "exp").mkdir()
+    grid = sweep.sweep_of(sweep.sweep_parser().parse_args(options(tmp_path / "exp", **asked)))
+    (spec,) = grid.specs
+    assert spec.mask_conf["start"] == str(tmp_path / "asr1" / DENSE / MODEL) and grid.dense_specs == []
+    assert spec.variant == point(folder, PARP)["variant"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"prune_methods": "rooting"}, ["method 'rooting' is not in the methods file", "parp"]),
+        ({"prune_methods": "parp head_only"}, ["head_only has no sparsity"]),
+        ({"prune_methods": "parp parp"}, ["twice"]),
+        ({"sparsities": "0.5 0.5"}, ["parp_s0.5_seed0 twice", "once"]),
+        ({"sparsities": "0.5 1.0"}, ["sparsity is 1.0", "[0, 1)"]),
+        ({"sparsities": "-0.1"}, ["sparsity is -0.1"]),
+        ({"sparsities": None}, ["--prune_methods and --sparsities"]),
+        ({"seeds": "0 0"}, ["twice"]),
+        ({"dense_method": "omp"}, ["--dense_method is 'omp'", "finetune"]),
+        ({"dense_method": "absent"}, ["'absent' is not in the methods file"]),
+        ({"dense_exp": "exp/dense", "seeds": "0 1"}, ["expected {seed} in it", "2 seeds"]),
+        ({"dense_exp": "exp/dense{seed}"}, ["dense model of seed 0 in exp/dense0", "not finished", "stage 11"]),
+        ({"committed": __file__}, ["test_sweep.py", "expected the columns"]),
+        ({"parallel": 0}, ["--parallel is 0"]),
+        ({"asr_args": "frontend_conf.mask_conf.sparsty=1"}, ["'sparsty' is not an option of method parp"]),
+    ],
+)
+def test_what_makes_no_sense_is_said_before_anything_runs(prepared, options, tmp_path, capsys, changes, words):
+    asked = {"prune_methods": "parp", "stats_dir": tmp_path / "stats"} | changes
+    assert sweep.main(options(tmp_path / "exp", **asked)) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and "Traceback" not in told
+    for word in words:
+        assert word in told
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda dense: (dense / ".trained").unlink(), ["not finished: no .trained"]),
+        (lambda dense: (dense / MODEL).unlink(), [f"not finished: no {MODEL}"]),
+        (
+            lambda dense: rewrite(dense, {"mask_conf": row("omp")["frontend_conf"]["mask_conf"]}),
+            ["trained by omp", "finetune"],
+        ),
+        (lambda dense: rewrite(dense, {"frontend_conf": {"upstream": "hubert"}}), ["has the upstream", "expected that of"]),
+    ],
+)
+def test_a_dense_model_that_does_not_do(prepared, options, swept, tmp_path, capsys, change, words):
+    dense = tmp_path / "dense0"
+    shutil.copytree(swept[0] / "exp" / DENSE, dense)
+    change(dense)
+    asked = {"dense_exp": tmp_path / "dense{seed}", "prune_methods": "parp"}
+    assert sweep.main(options(tmp_path / "exp", **asked)) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: --dense_exp: ") and not (tmp_path / "exp").exists()
+    for word in words:
+        assert word in told
+
+
+def rewrite(dense, conf):
+    config = yaml.safe_load((dense / "train.yaml").read_text("utf-8"))
+    config["frontend_conf"] |= conf
+    (dense / "train.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
