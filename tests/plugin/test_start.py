@@ -3,7 +3,7 @@
 import pytest
 import torch
 import yaml
-from toys import speech, wav2vec2
+from toys import TOYS, speech, wav2vec2
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import topk_mask
@@ -43,10 +43,10 @@ def begun(asr_model, mask_conf, **options):
     return model
 
 
-@pytest.mark.parametrize("family", ["wav2vec2", "hf_hubert", "espnet_hubert"])
+@pytest.mark.parametrize("family", TOYS)
 def test_weights_and_head_are_taken_over(family, finetuned, asr_model):
     path, state = finetuned(family=family, frontend={"multilayer_feature": True})
-    model = begun(asr_model, conf(path), family=family, frontend={"multilayer_feature": True})
+    model = begun(asr_model, conf(path, biases=True), family=family, frontend={"multilayer_feature": True})
     now = model.state_dict()
     assert set(now) == set(state)  # a pruned model is a finetuned one with zeros
     sites = {UPSTREAM + name for name in model.frontend.attached.kept()}
