@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_s3router.recipe import experiments
+from espnet_s3router.recipe import experiments, sweep
 from espnet_s3router.recipe.spec import read_yaml
 
 EGS = Path(__file__).resolve().parents[2] / "egs2/s3router"
-RECIPES = {path.parent.relative_to(EGS).as_posix(): path.parent / "conf" for path in sorted(EGS.glob("*/*/run.sh"))}
+FILES = sorted(EGS.glob("*/*/conf/methods.yaml"))  # of recipes that train with ESPnet
+RECIPES = {path.parents[1].relative_to(EGS).as_posix(): path.parent for path in FILES}
 LIBRILIGHT = RECIPES["librilight/asr1"]
 SPLITS = ("10min", "1h", "10h", "100h")
 TOY_OF = {
@@ -20,6 +21,9 @@ TOY_OF = {
     "data2vec_base": "data2vec",
 }
 METHODS = {"head_only", "finetune", "routing", "random", "magnitude", "lora", "houlsby", "bitfit"}
+PRUNING = {"routing_prune", "parp", "parp_p", "omp", "imp", "mpi", "rp"}
+PRUNE1 = [name for name in RECIPES if name.endswith("/prune1")]
+UPDATES = {"10min": 13000, "1h": 15000, "10h": 20000, "100h": 80000}
 MAY_DIFFER = {("frontend_conf", "mask_conf"), ("optim_conf", "lr")}
 OF_ESPNETS_ADAPTERS = {"use_adapter", "adapter", "adapter_conf", "save_strategy"}  # which need the upstream in training mode
 
@@ -34,14 +38,20 @@ def toys(tmp_path_factory):
     return {name: TOYS[name](tmp_path_factory.mktemp(name)) for name in names}
 
 
-def grid(*files, methods=None, source=None, conf=None):
-    """The points of configuration files, resolved as the stages do."""
+def grid(*files, methods=None, source=None, conf=None, over=()):
+    """The points of configuration files, resolved as the stages do; ``over``: further methods files. Where a recipe prunes
+    (stage 16), the dense model is one that is not there: ESPnet builds without it."""
     options = ["--recipe", "any", "--stats_dir", "s", "--train_set", "t", "--valid_set", "v", "--test_sets", "v"]
     options += ["--token_list", "l", "--asr_config", *map(str, files), "--methods_config", str(conf / "methods.yaml")]
-    options += ["--methods", *(methods or read_yaml(conf / "methods.yaml"))]
+    options += [str(conf / path) for path in over]
     if source:
         options += ["--upstream", source["upstream"], "--upstream_path", source["path_or_url"]]
-    return experiments.specs_of(experiments.grid_parser().parse_args(options))
+    methods = methods or list(read_yaml(conf / "methods.yaml"))
+    if not PRUNING & set(methods):
+        return experiments.specs_of(experiments.grid_parser().parse_args([*options, "--methods", *methods]))
+    options += ["--prune_methods", *(name for name in methods if name != "finetune"), "--sparsities", "0.5"]
+    found = sweep.sweep_of(sweep.sweep_parser().parse_args(options))
+    return [*found.dense_specs, *found.specs]
 
 
 def dry_run(spec, folder, task="asr"):
@@ -58,7 +68,7 @@ def dry_run(spec, folder, task="asr"):
 
 
 def test_recipes_are_there():
-    assert set(RECIPES) >= {"asterisk/asr1", "librilight/asr1"}
+    assert set(RECIPES) >= {"asterisk/asr1", "librilight/asr1", "asterisk/prune1", "librispeech/prune1"}
     assert {path.stem for path in (LIBRILIGHT / "upstream").glob("*.yaml")} == set(TOY_OF)
     assert {path.stem for path in (LIBRILIGHT / "split").glob("*.yaml")} == set(SPLITS)
 
@@ -74,7 +84,8 @@ def plain(config):
 def test_methods_differ_in_their_mask_conf_and_learning_rate_only(recipe):
     conf = RECIPES[recipe]
     specs = grid(conf / "train_asr.yaml", conf=conf)
-    assert {spec.mask_conf["method"] for spec in specs} >= METHODS
+    expected = PRUNING | {"finetune"} if recipe in PRUNE1 else METHODS
+    assert {spec.mask_conf["method"] for spec in specs} >= expected
     for spec in specs:
         config, expected = plain(spec.config), plain(specs[0].config)
         if config.get("use_adapter"):
@@ -100,7 +111,7 @@ def test_librilight_resolves_with_every_split_upstream_and_method():
         for spec in specs:
             config = spec.config
             updates = config["max_epoch"] * config["num_iters_per_epoch"] // config["accum_grad"]
-            assert updates == schedule == {"10min": 13000, "1h": 15000, "10h": 20000, "100h": 80000}[split]
+            assert updates == schedule == UPDATES[split]
             assert plain(config) == plain(specs[0].config)
 
 
@@ -110,6 +121,42 @@ def test_librilight_builds_with_every_split_and_upstream(split, upstream, toys, 
     files = [LIBRILIGHT / name for name in ("train_asr.yaml", f"split/{split}.yaml", f"upstream/{upstream}.yaml")]
     (spec,) = grid(*files, methods=["routing"], source=toys[TOY_OF[upstream]], conf=LIBRILIGHT)
     dry_run(spec, tmp_path)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_pruning_librispeech_has_the_schedules_of_finetuning_it(split, toys, tmp_path):
+    """Updates, rates and masking as in librilight/asr1; how often PARP prunes is its code's, in epochs of the split; every
+    method but mpi starts from the dense model of its seed."""
+    conf, files = RECIPES["librispeech/prune1"], ("train_asr.yaml", f"split/{split}.yaml", "upstream/wav2vec2_base.yaml")
+    over = [f"interval/{split}.yaml"]
+    specs = {s.mask_conf["method"]: s for s in grid(*(conf / name for name in files), conf=conf, over=over)}
+    assert specs.keys() == PRUNING | {"finetune"}
+    (expected,) = grid(*(LIBRILIGHT / name for name in files), methods=["finetune"], conf=LIBRILIGHT)
+    for method, spec in specs.items():
+        assert plain(spec.config) == plain(expected.config) and spec.config["optim_conf"] == expected.config["optim_conf"]
+        if method in PRUNING - {"mpi"}:
+            assert spec.mask_conf["start"] == "exp/asr_finetune_seed0/valid.cer_ctc.ave.pth"
+    assert specs["mpi"].mask_conf["start"] is None
+    assert specs["imp"].mask_conf["updates"] == specs["parp_p"].mask_conf["updates"] == UPDATES[split]
+    intervals = {"10min": 50, "1h": 300, "10h": 300, "100h": 3000}
+    assert {specs[name].mask_conf["interval"] for name in ("parp", "parp_p")} == {intervals[split]}
+    for spec in grid(*(conf / name for name in files), source=toys["wav2vec2"], conf=conf, over=over):
+        (folder := tmp_path / spec.name).mkdir()
+        dry_run(spec, folder)
+
+
+def test_the_quick_sweep_is_the_sweep_in_small(tmp_path):
+    conf = RECIPES["asterisk/prune1"]
+    whole = grid(conf / "train_asr.yaml", conf=conf)
+    quick = grid(conf / "train_asr.yaml", conf / "quick/train_asr.yaml", conf=conf, over=["quick/methods.yaml"])
+    assert [spec.name for spec in quick] == [spec.name for spec in whole]
+    for spec, model in zip(quick, whole):
+        config = spec.config
+        updates = config["max_epoch"] * config["num_iters_per_epoch"]
+        assert updates == config["scheduler_conf"]["max_steps"] == 100
+        assert spec.mask_conf.get("updates", updates) == updates
+        ratio = spec.mask_conf.get("interval", 0) / model.mask_conf.get("interval", 1)
+        assert ratio == 0 or ratio == pytest.approx(100 / 880, rel=0.1)
 
 
 def test_asterisk_with_another_upstream(toys, tmp_path):

@@ -1,0 +1,71 @@
+"""Curves of pretraining: accuracy of masked prediction on held-out recordings, one panel an iteration.
+
+python -m espnet_s3router.pretraining.curves exp/hubert1 exp/hubert2 --output exp/curves.png
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_s3router.errors import InputError
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """The rows of a run's ``log.tsv``; InputError when there are none."""
+    try:
+        with (folder / "log.tsv").open(encoding="utf-8", newline="") as file:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file, delimiter="\t")]
+    except OSError as error:
+        raise InputError(f"{folder} holds no log.tsv ({error.strerror}): pretrain first") from error
+    if not rows:
+        raise InputError(f"{folder / 'log.tsv'} holds no row yet: pretrain longer")
+    return rows
+
+
+def plot(folders: Sequence[Path], output: Path) -> None:
+    """Write the PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    logs = [read_log(folder) for folder in folders]
+    figure, panels = pyplot.subplots(1, len(logs), figsize=(4.5 * len(logs), 3.4), squeeze=False, layout="constrained")
+    for number, (panel, rows) in enumerate(zip(panels[0], logs), 1):
+        updates = [row["update"] for row in rows]
+        for key, label in (
+            ("dev_masked_accuracy", "masked frames, held out"),
+            ("masked_accuracy", "masked frames, training"),
+            ("unmasked_accuracy", "unmasked frames, training"),
+        ):
+            panel.plot(updates, [100 * row[key] for row in rows], label=label)
+        panel.set(title=f"iteration {number}", xlabel="updates", ylabel="clusters predicted right (%)", ylim=(0, None))
+        panel.grid(alpha=0.3)
+    panels[0][0].legend(fontsize="small")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, dpi=150)
+    pyplot.close(figure)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Plot; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args(argv)
+    try:
+        plot(args.folders, args.output)
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for folder in args.folders:
+        last = read_log(folder)[-1]
+        right = f"{last['dev_masked_accuracy']:.1%} of held-out masked frames right"
+        print(f"{folder}: {last['update']:.0f} updates, {last['hours']:.2f} h, {right}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

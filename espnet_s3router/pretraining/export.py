@@ -1,0 +1,78 @@
+"""A pretrained model as others load it: config.json, model.safetensors (half precision) and preprocessor_config.json.
+
+python -m espnet_s3router.pretraining.export conf/hubert_mini.yaml exp/random     random weights of a shape, to compare with
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.pretraining.model import MaskConfig, MaskedPrediction
+from espnet_s3router.recipe.spec import read_yaml
+from espnet_s3router.recipe.tables import replacing_dir
+
+HEAD = "prediction_head.safetensors"
+
+
+def export(model: MaskedPrediction, folder: Path) -> None:
+    """Write the HuBERT of ``model`` to ``folder`` in Hugging Face's form, and its prediction head in a file of its own.
+
+    The weights are stored in half precision; config.json asks for float32, in which s3prl computes.
+    """
+    from safetensors.torch import save_file
+
+    with replacing_dir(folder) as temporary:
+        model.hubert.save_pretrained(temporary)
+        weights = {name: tensor.detach().half().contiguous() for name, tensor in model.hubert.state_dict().items()}
+        save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
+        save_file({k: v.detach().contiguous() for k, v in model.head.state_dict().items()}, temporary / HEAD)
+        config = json.loads((temporary / "config.json").read_text(encoding="utf-8"))
+        config |= {"dtype": "float32", "apply_spec_augment": False}
+        (temporary / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        preprocessor = {
+            "do_normalize": True,
+            "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+            "feature_size": 1,
+            "padding_side": "right",
+            "padding_value": 0.0,
+            "return_attention_mask": True,
+            "sampling_rate": 16000,
+        }
+        (temporary / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n", encoding="utf-8")
+
+
+def load_weights(hubert: nn.Module, folder: Path) -> None:
+    """Copy the weights of an exported model into one of the same shape; InputError when it has another."""
+    from transformers import HubertModel
+
+    try:
+        weights = HubertModel.from_pretrained(folder, dtype=torch.float32).state_dict()
+        hubert.load_state_dict(weights)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"--init {folder}: {str(error)[:300]}. Expected an exported model of the same shape") from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export a model that was not trained; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    try:
+        torch.manual_seed(args.seed)
+        export(MaskedPrediction(read_yaml(args.config).get("model", {}), 2, MaskConfig()), args.folder)
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

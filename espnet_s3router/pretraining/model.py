@@ -1,0 +1,101 @@
+"""Masked prediction of clusters (HuBERT, arXiv 2106.07447) on the implementation of transformers."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import HubertConfig, HubertModel
+
+from espnet_s3router.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskConfig:
+    """Which frames are masked."""
+
+    prob: float = 0.65
+    """Share of frames that begin a span, times ``length``: about so many are masked, less the overlaps."""
+    length: int = 10
+    """Frames of a span."""
+    unmasked_weight: float = 0.5
+    """Weight of the loss on frames that are not masked; with 0 small models stay on a plateau for hundreds of updates."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.prob < 1 or self.length < 1 or self.unmasked_weight < 0:
+            raise InputError(f"mask: got {self}, expected prob in (0, 1), length from 1 and unmasked_weight from 0")
+
+
+def spans(rows: int, frames: int, config: MaskConfig, rng: np.random.Generator) -> Tensor:
+    """(rows, frames) bool: spans of ``length`` frames from random places, at least one a row."""
+    mask = np.zeros((rows, frames), bool)
+    count = max(1, int(config.prob * frames / config.length + rng.random()))
+    length = min(config.length, frames)
+    for row in mask:
+        for start in rng.choice(frames - length + 1, min(count, frames - length + 1), replace=False):
+            row[start : start + length] = True
+    return torch.from_numpy(mask)
+
+
+class MaskedPrediction(nn.Module):
+    """A HuBERT and a linear layer that predicts the cluster of each frame from its last hidden states.
+
+    With ``mel_start`` the first convolution begins as a bank of filters on the mel scale.
+    """
+
+    def __init__(self, shape: Mapping[str, Any], clusters: int, mask: MaskConfig, *, mel_start: bool = False) -> None:
+        super().__init__()
+        self.mask = mask
+        self.hubert = HubertModel(hubert_config(shape))
+        if mel_start:
+            first = self.hubert.feature_extractor.conv_layers[0].conv
+            with torch.no_grad():
+                first.weight.copy_(mel_filters(*first.weight.shape[::2])[:, None])
+        self.head = nn.Linear(self.hubert.config.hidden_size, clusters)
+
+    def forward(self, waveforms: Tensor, labels: Tensor, masked: Tensor) -> dict[str, Tensor]:
+        """``waveforms`` (batch, samples), ``labels`` (batch, frames) and ``masked`` (batch, frames) to the loss and what
+        share of the masked and unmasked frames is predicted right."""
+        hidden = self.hubert(waveforms, mask_time_indices=masked).last_hidden_state  # (batch, frames, dim)
+        logits = self.head(hidden).float()
+        nll = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+        loss = nll[masked].mean()
+        if self.mask.unmasked_weight and not masked.all():
+            loss = loss + self.mask.unmasked_weight * nll[~masked].mean()
+        right = logits.argmax(dim=-1) == labels
+        return {"loss": loss, "masked": right[masked].float().mean(), "unmasked": right[~masked].float().mean()}
+
+
+def mel_filters(channels: int, taps: int) -> Tensor:
+    """(channels, taps): windowed cosines at four phases of each of ``channels / 4`` centre frequencies, evenly spaced in mel
+    from 60 Hz to 7.6 kHz. Rectified and summed over the phases they give the magnitude of a band, which is where a network
+    that learns its filters from a few hours of audio has a long way to (Zeghidour et al. 2021, arXiv 2101.08596)."""
+    bands = -(-channels // 4)
+    mel = torch.linspace(*(2595 * math.log10(1 + hertz / 700) for hertz in (60.0, 7600.0)), bands)
+    hertz = 700 * (10 ** (mel / 2595) - 1)  # (bands,)
+    time = (torch.arange(taps) - (taps - 1) / 2) / 16000  # (taps,)
+    phase = torch.arange(4) * math.pi / 2
+    waves = torch.cos(2 * math.pi * hertz[:, None, None] * time + phase[None, :, None])  # (bands, 4, taps)
+    waves = waves * torch.hann_window(taps, periodic=False)
+    return (waves / waves.square().sum(dim=-1, keepdim=True).sqrt()).reshape(-1, taps)[:channels]
+
+
+def hubert_config(shape: Mapping[str, Any]) -> HubertConfig:
+    """The configuration of transformers from ``shape``: its own keys, without dropout and masking of its own."""
+    unknown = sorted(set(shape) - set(HubertConfig().to_dict()))
+    if unknown:
+        raise InputError(f"model: {unknown[0]!r} is no key of transformers' HubertConfig")
+    quiet = {f"{name}_dropout": 0.0 for name in ("hidden", "attention", "activation", "feat_proj", "final")}
+    config = HubertConfig(
+        **{**quiet, "layerdrop": 0.0, "mask_feature_prob": 0.0, **shape},
+        mask_time_prob=0.65,  # without one there is no embedding of masked frames; which they are we say ourselves
+        apply_spec_augment=True,  # else what we say is ignored
+    )
+    stride = int(np.prod(config.conv_stride))
+    if stride != 320:
+        raise InputError(f"model: conv_stride makes a frame of {stride} samples, expected 320 (20 ms), as labels have")
+    return config

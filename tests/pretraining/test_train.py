@@ -1,0 +1,165 @@
+"""Training: it learns, it resumes to the same model, and its result loads elsewhere."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from espnet_s3router.pretraining import card, clusters, curves, export, train
+from espnet_s3router.pretraining.features import hidden_states
+from espnet_s3router.pretraining.model import MaskConfig, MaskedPrediction, mel_filters, spans
+from tests.pretraining.conftest import SHAPE
+
+CONFIG = {"model": SHAPE, "batch": {"seconds": 6.0, "crop_seconds": 1.5}, "optim": {"lr": 5e-3}, "seed": 1}
+
+
+@pytest.fixture
+def run(tmp_path, dump, labels_folder, monkeypatch):
+    """run(name, *options) trains in a folder of that name and returns (exit status, folder)."""
+    monkeypatch.setattr(train, "LOG_EVERY", 10)
+    monkeypatch.setattr(train, "SAVE_EVERY", 10)
+    (tmp_path / "conf.yaml").write_text(yaml.safe_dump(CONFIG))
+
+    def call(name, *options, updates=20):
+        words = ["--config", tmp_path / "conf.yaml", "--store", dump, "--labels", labels_folder]
+        words += ["--output", tmp_path / name, "--updates", updates, "--no-autocast", *options]
+        return train.main(list(map(str, words))), tmp_path / name
+
+    return call
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoint.pth", weights_only=True)["model"]
+
+
+def test_masked_clusters_are_learned(run):
+    status, folder = run("long", updates=120)
+    assert status == 0
+    rows = curves.read_log(folder)
+    assert rows[-1]["dev_masked_accuracy"] > rows[0]["dev_masked_accuracy"] + 0.05
+    assert rows[-1]["dev_loss"] < rows[0]["dev_loss"]
+
+
+def test_a_run_that_was_killed_ends_as_if_it_had_not_been(run, monkeypatch):
+    _, whole = run("whole")
+    plain = train.Run.step
+
+    def killed(self):
+        if self.update == 14:
+            raise KeyboardInterrupt
+        return plain(self)
+
+    monkeypatch.setattr(train.Run, "step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run("resumed")
+    monkeypatch.setattr(train.Run, "step", plain)
+    status, resumed = run("resumed")
+    assert status == 0
+    ours, theirs = weights(resumed), weights(whole)
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    columns = [[line.split("\t")[:7] for line in (f / "log.tsv").read_text().splitlines()] for f in (whole, resumed)]
+    assert [row[0] for row in columns[0]] == [row[0] for row in columns[1]] == ["update", "10", "20"]
+    assert run("resumed")[0] == 0  # nothing is left to do
+
+
+def test_resuming_another_run_is_refused(run, capsys):
+    run("one")
+    assert run("one", updates=30)[0] == 1
+    assert "updates 20, now it is 30" in capsys.readouterr().err
+
+
+def test_hours_shorten_the_schedule(run):
+    status, folder = run("short", "--max_hours", "0.0005", updates=100000)
+    assert status == 0
+    assert curves.read_log(folder)[-1]["hours"] >= 0.0005
+    assert curves.read_log(folder)[-1]["lr"] < 5e-3
+
+
+def test_the_second_iteration_clusters_hidden_states_and_starts_from_the_first(run, tmp_path, store, dump, capsys):
+    _, first = run("hubert1")
+    words = [dump, tmp_path / "labels2", "--clusters", 6, "--model", first / "hf", "--layer", 1]
+    assert clusters.main(list(map(str, words))) == 0
+    assert json.loads((tmp_path / "labels2" / "about.json").read_text())["layer"] == 1
+    status, second = run("hubert2", "--labels", tmp_path / "labels2", "--init", first / "hf")
+    assert status == 0
+    arguments = [tmp_path / "mini", "--iterations", first, second, "--store", dump]
+    assert card.main(list(map(str, arguments))) == 0
+    text = (tmp_path / "mini" / "MODEL_CARD.md").read_text()
+    assert "Iteration 2 from the weights of hubert1" in text and f"{store.hours:.2f} h" in text
+    assert curves.main([str(first), str(second), "--output", str(tmp_path / "curves.png")]) == 0
+    assert (tmp_path / "curves.png").stat().st_size > 5000
+    assert clusters.main([*list(map(str, words[:-1])), "9"]) == 1
+    assert "layer 9 was asked for" in capsys.readouterr().err
+
+
+def test_what_is_exported_is_what_was_trained(run, store):
+    """Half precision on disk, float32 when loaded, and the hidden states of the model in memory to that precision."""
+    from transformers import HubertModel
+
+    _, folder = run("exported")
+    loaded = HubertModel.from_pretrained(folder / "hf").eval()
+    assert next(loaded.parameters()).dtype == torch.float32
+    model = MaskedPrediction(SHAPE, 8, MaskConfig()).eval()
+    model.load_state_dict(weights(folder))
+    audio = torch.from_numpy(store.waveform(store.utterances[0]))[None]
+    with torch.no_grad():
+        assert torch.allclose(loaded(audio)[0], model.hubert(audio)[0], atol=2e-2)
+    features = hidden_states(folder / "hf", 1)(audio[0].numpy())
+    assert features.shape == (loaded(audio)[0].shape[1], SHAPE["hidden_size"])
+
+
+def test_another_shape_cannot_be_started_from(run, tmp_path, capsys):
+    small = {**SHAPE, "hidden_size": 8}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump({"model": small}))
+    assert export.main([str(tmp_path / "small.yaml"), str(tmp_path / "small")]) == 0
+    assert run("other", "--init", tmp_path / "small")[0] == 1
+    assert "same shape" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": {**SHAPE, "hidden": 3}}, "no key of transformers' HubertConfig"),
+        ({"model": {**SHAPE, "conv_stride": [5, 2, 2, 2, 2, 2, 1]}}, "expected 320"),
+        ({"mask": {"prob": 0.0}}, "prob in"),
+        ({"optim": {"lr": 0}}, "lr is 0"),
+        ({"batches": {}}, "unexpected keyword"),
+    ],
+)
+def test_bad_configurations_are_refused(run, tmp_path, change, said, capsys):
+    (tmp_path / "conf.yaml").write_text(yaml.safe_dump({**CONFIG, **change}))
+    words = ["bad"]
+    status, folder = run(*words)
+    assert status == 1 and said in capsys.readouterr().err
+    assert not (folder / "checkpoint.pth").exists()
+
+
+def test_the_recipe_has_a_good_configuration():
+    config = train.Config.read(Path(__file__).parents[2] / "egs2/s3router/ssl/ssl1/conf/hubert_mini.yaml")
+    model = MaskedPrediction(config.model, 100, config.mask, mel_start=config.mel_start)
+    assert sum(p.numel() for p in model.hubert.parameters()) * 2 < 30 * 2**20  # bytes in half precision
+
+
+def test_mel_filters_are_bands():
+    """Each filter passes its own frequency, rectified phases sum to about the same whatever the phase of the sound."""
+    filters = mel_filters(64, 240)
+    assert filters.shape == (64, 240)
+    spectrum = torch.fft.rfft(filters, 16000).abs()  # a bin a hertz
+    peaks = spectrum.argmax(dim=1).reshape(16, 4)
+    assert (peaks[1:].float().std(dim=1) < 2).all() and (peaks.float().mean(dim=1).diff() > 0).all()
+    time = torch.arange(240) / 16000
+    hertz = float(peaks[8, 0])
+    waves = torch.stack([torch.cos(2 * math.pi * hertz * time + phase) for phase in (0.0, 0.4, 1.0, 2.0)])
+    sums = (waves @ filters[32:36].T).relu().sum(dim=1)
+    assert sums.max() / sums.min() < 1.5
+
+
+def test_spans_mask_about_the_share_that_is_asked():
+    rng = np.random.default_rng(0)
+    mask = spans(200, 300, MaskConfig(prob=0.65, length=10), rng)
+    assert mask.float().mean() == pytest.approx(1 - np.exp(-0.65), abs=0.03)  # spans overlap
+    assert spans(3, 5, MaskConfig(), rng).all()  # shorter than a span
