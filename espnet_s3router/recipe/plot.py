@@ -40,7 +40,7 @@ def plot_error_rate(
     for index, (label, points) in enumerate(curves.items()):
         place = masked.index(label) - (len(masked) - 1) / 2 if label in masked else 0
         _draw(axes, index, label, points, shift=step * place)
-    axes.set_xlabel("Sparsity (% of each masked weight matrix set to zero)")
+    axes.set_xlabel("Sparsity (% of the masked weights set to zero)")
     axes.set_ylabel(f"{metric.upper()} (%), {bars}")
     axes.set_title(title, loc="left", fontsize="medium", wrap=True)
     if len(set(sparsities)) <= 7:  # the sparsities themselves, where their labels have room; none without any

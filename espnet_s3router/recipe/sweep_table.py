@@ -106,4 +106,5 @@ def _cell(seeds: Mapping[int, float] | None, all_seeds: int) -> str:
 
 def curves(found: Cells) -> dict[str, list[tuple[float | None, Interval]]]:
     """What is plotted: label -> points of (sparsity, mean with the lowest and highest seed)."""
-    return {method: [(s, spread(seeds)) for s, seeds in columns.items()] for method, columns in found.items()}
+    labels = {method: f"{method} (dense)" if None in columns else method for method, columns in found.items()}
+    return {labels[method]: [(s, spread(seeds)) for s, seeds in columns.items()] for method, columns in found.items()}

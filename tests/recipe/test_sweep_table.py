@@ -9,7 +9,7 @@ from toy_points import add_point
 
 from espnet_s3router.recipe.results import ResultRow, put_rows, read_rows
 from espnet_s3router.recipe.sweep_report import report
-from espnet_s3router.recipe.sweep_table import Variant, cells, chosen, rates, spread, table
+from espnet_s3router.recipe.sweep_table import Variant, cells, chosen, curves, rates, spread, table
 
 ROW = ResultRow(
     **{"recipe": "toy/prune1", "upstream": "mini", "split": "10min", "set": "test", "method": "omp", "variant": "ab"},
@@ -72,6 +72,8 @@ def test_table_and_spread():
         ["omp", "–", "60.0 [50.0, 70.0]", "90.0 (seed 0)"],
         ["parp", "–", "60.0 (seed 0)", "–"],
     ]
+    drawn = {label: [sparsity for sparsity, _ in points] for label, points in curves(found).items()}
+    assert drawn == {"finetune (dense)": [None], "omp": [0.5, 0.8], "parp": [0.5]}
     interval = spread(found["omp"][0.5])
     assert (interval.value, interval.low, interval.high) == pytest.approx((0.6, 0.5, 0.7))
 

@@ -206,3 +206,28 @@ def rewrite(dense, conf):
     config = yaml.safe_load((dense / "train.yaml").read_text("utf-8"))
     config["frontend_conf"] |= conf
     (dense / "train.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+
+def test_the_recipe_from_a_users_own_data(recipes, corpus):
+    """``run.sh`` of asterisk/prune1, from stage 3 to the page."""
+    recipes.recipe = "asterisk/prune1"
+    shutil.copytree(corpus, recipes.here / "data")
+    command = (
+        *("./run.sh", "--quick", "--local_data", "", "--unseen", "", "--lang", "toy", "--parallel", "1", "--threads", "2"),
+        *("--train_set", "train", "--valid_set", "dev", "--test_sets", "dev test"),
+        *("--prune_methods", "omp", "--sparsities", "0.7", "--asr_args", "max_epoch=1 num_iters_per_epoch=2"),
+    )
+    recipes.run(*command, "--stage", "3")
+    made = recipes.here / "exp/quick"
+    assert {path.parent.name for path in made.glob("*/.trained")} == {DENSE, "asr_omp_s0.7_seed0"}
+    page = (made / "RESULTS.md").read_text("utf-8")
+    assert "asterisk/prune1 · s3router_hubert_mini · train" in page and "command: `./run.sh --recipe asterisk/prune1" in page
+    recipes.run(sys.executable, "-m", "espnet_s3router.recipe.merge", made / "results.tsv", "results/prune.tsv")
+    for path in made.glob("asr_[fo]*"):
+        shutil.rmtree(path)
+    done = recipes.run(*command, "--stage", "16", "--skip_committed", "true")
+    assert "1 of 1 pruning points are in the committed results" in done.stdout
+    assert not list(made.glob("*/.trained"))
+    again = (made / "RESULTS.md").read_text("utf-8").splitlines()
+    rates = [line for line in page.splitlines() if line.startswith(("|finetune|", "|omp|"))]
+    assert len(rates) == 4 and set(rates) <= set(again)  # two metrics; the bootstrap needs the folders
