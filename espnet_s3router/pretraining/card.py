@@ -53,7 +53,7 @@ def card(args: argparse.Namespace) -> str:
         "\n| recordings | minutes |\n|---|---|",
         *(f"| {name} | {minutes / 60:.1f} |" for name, minutes in sorted(seconds.items())),
     ]
-    return "\n".join(parts) + "\n"
+    return "\n".join(parts) + "\n" + (args.notes.read_text(encoding="utf-8") if args.notes else "")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--iterations", type=Path, nargs="+", required=True)
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--data_dirs", type=Path, nargs="*", default=[], help="folders whose LICENCE files are copied along")
+    parser.add_argument("--notes", type=Path, help="Markdown that follows: licences, what the model is not good for")
     args = parser.parse_args(argv)
     try:
         source = args.iterations[-1] / "hf"

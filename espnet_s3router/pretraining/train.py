@@ -70,7 +70,8 @@ class Config:
             parts: dict[str, Any] = {name: kind(**given.pop(name)) for name, kind in kinds.items()}
             return cls(**parts, **given)
         except TypeError as error:
-            raise InputError(f"{path}: {error}. Known: model, mask, batch, optim, mel_start, seed and the options of each") from error
+            known = ", ".join([*given, *kinds])
+            raise InputError(f"{path}: {error}. Known: {known} and the options of each") from error
 
 
 class Run:

@@ -16,9 +16,9 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.recipe.datadir import read_data_dir
 from local import asterisk, asterisk_download, debian
 from local.asterisk_download import VOICES, download, find_source
-from local.debian import read_ar, unpack_deb
 from local.asterisk_split import PARTS, checked_lists, first_minutes, key_hash, part_of, read_lists
 from local.asterisk_texts import read_texts
+from local.debian import read_ar, unpack_deb
 from local.text import NORMALISERS
 
 COUNTS = {

@@ -24,6 +24,7 @@ clusters2=200             # of hidden states
 layer=4                   # Transformer layer of the first iteration whose output is clustered
 max_hours=0               # hours of training, both iterations together; 0: no limit. Shortens the schedules
 ngpu=0
+card_notes=               # Markdown that ends the model's card
 # Downstream
 eval_recipe=../../asterisk/asr1
 eval_methods="head_only finetune routing"
@@ -106,7 +107,7 @@ fi
 if runs 8; then
     log "Stage 8: the model and its card -> ${expdir}/hubert_mini"
     ${room}.card "${expdir}/hubert_mini" --iterations "${expdir}/hubert1" "${expdir}/hubert2" --store "${dumpdir}" \
-        --data_dirs ${data_dirs} ${extra_data_dirs}
+        --data_dirs ${data_dirs} ${extra_data_dirs} ${card_notes:+--notes "${card_notes}"}
 fi
 if runs 9; then
     log "Stage 9: ${eval_recipe##*../} on the new model, on ${baseline} and on random weights"

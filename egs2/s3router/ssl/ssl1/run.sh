@@ -10,5 +10,5 @@ corpora="festvox_ru tuxpaint fillets_cs fillets_nl train_en train_es train_fr tr
 held_out="dev_en test_en dev_es test_es dev_fr test_fr dev_it test_it dev_ru test_ru"
 phones=downloads/festvox-ru/usr/share/festival/voices/russian/msu_ru_nsh_clunits/lab
 
-exec ../../TEMPLATE/ssl1/ssl.sh --config conf/hubert_mini.yaml --local_data local.recordings \
+exec ../../TEMPLATE/ssl1/ssl.sh --config conf/hubert_mini.yaml --card_notes conf/card.md --local_data local.recordings \
     --data_dirs "data/${corpora// / data/}" --held_out_dirs "data/${held_out// / data/}" --phones "${phones}" "$@"
