@@ -88,6 +88,7 @@ def run_module(module: str, options: Sequence[str], log: Path | None = None) -> 
 
 def describe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """``point.json``: what was trained (the columns of the results table that do not depend on a score)."""
+    from espnet_s3router.methods import resolve
     from espnet_s3router.recipe.spec import Spec
 
     config = read_yaml(folder / "train.yaml")
@@ -103,13 +104,14 @@ def describe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         "variant": spec.variant,
         "sparsity": mask_conf.get("sparsity"),
         "targets": mask_conf.get("targets"),
-        "init": mask_conf.get("init", "ori") if mask_conf["method"] == "routing" else None,
+        "init": getattr(resolve(mask_conf)[1], "init", None),
         "lr": config.get("optim_conf", {}).get("lr"),
         "seed": config.get("seed", 0),
         **{key: model[key] for key in ("params_trained", "params_total", "macs", "bytes_added")},
         "train_seconds": round(progress.train_seconds, 1),
         "updates": progress.updates,
         "commit": git_commit(),
+        "zeros": model.get("sparsity"),
     }
 
 
