@@ -1,0 +1,81 @@
+"""Points as jobs of a real SLURM of one node, on this machine. Where there is none, tests/recipe/test_cluster.py has the job
+script at least."""
+
+import os
+import sys
+import threading
+import time
+
+import pytest
+import yaml
+
+from espnet_s3router.recipe.cluster import connect
+from espnet_s3router.recipe.experiments import grid_parser
+from espnet_s3router.recipe.jobs import Job
+from espnet_s3router.recipe.pool import run_jobs
+
+LONGEST_S = 120
+POINTS = ("asr_head_only_seed0", "asr_routing_s0.1_seed0")
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    """The folder of SLURM's commands."""
+    from slurm_node import Unavailable, running
+
+    folder = tmp_path_factory.mktemp("slurm")
+    try:
+        with running(folder) as commands:
+            yield commands
+    except Unavailable as error:
+        pytest.skip(f"no SLURM can be run here: {error}")
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Options of a worker's job: loopback, one core."""
+    path = tmp_path / "slurm.yaml"
+    conf = {"cores": 1, "memory": "2GB", "job_directives_skip": ["--mem"], "interface": "lo"}
+    conf |= {"log_directory": str(tmp_path / "logs"), "queue": "speech"}
+    path.write_text(yaml.safe_dump(conf), encoding="utf-8")
+    return path
+
+
+def test_a_grid_of_two_points(prepared, slurm, config, tmp_path):
+    few = "max_epoch=1 num_iters_per_epoch=1"
+    options = prepared.options(tmp_path / "exp", methods="head_only routing", asr_args=few)
+    options += ["--cluster", "slurm", "--cluster_config", str(config), "--cluster_timeout", str(LONGEST_S)]
+    command = (sys.executable, "-m", "espnet_s3router.recipe.experiments", *options)
+    done = prepared.recipes.run(*command, PATH=f"{slurm}{os.pathsep}{prepared.recipes.environment()['PATH']}")
+    assert "waiting for the first worker of slurm" in done.stdout
+    for name in POINTS:
+        assert f"{name}: done" in done.stdout
+        assert (tmp_path / "exp" / name / "decode/test/counts.json").exists()
+    assert len(list((tmp_path / "logs").glob("*.out"))) >= 2  # a job of SLURM a point
+
+
+def test_a_job_that_is_cancelled_is_replaced_and_its_point_goes_on(slurm, config, tmp_path, monkeypatch):
+    """As at the time limit of a job: what the point did until then is there."""
+    from slurm_node import told
+
+    monkeypatch.setenv("PATH", f"{slurm}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    code = "import os, time; begun = os.path.exists('begun'); open('begun', 'w').close(); begun or time.sleep(600)"
+    job = Job("cut", (sys.executable, "-c", code), tmp_path / "run.log", tmp_path / "progress.tsv")
+
+    def cancel():
+        limit = time.monotonic() + LONGEST_S
+        while not (tmp_path / "begun").exists() and time.monotonic() < limit:
+            time.sleep(0.2)
+        told(slurm / "scancel", "--user", "root")
+
+    needed = ["--recipe", "r", "--stats_dir", "s", "--train_set", "t", "--valid_set", "v", "--test_sets", "v"]
+    needed += ["--token_list", "l", "--asr_config", "c", "--cluster", "slurm", "--cluster_config", str(config)]
+    args = grid_parser().parse_args([*needed, "--cluster_timeout", str(LONGEST_S)])
+    thread = threading.Thread(target=cancel)
+    with connect(args, 1) as workers:
+        thread.start()
+        began = time.monotonic()
+        assert run_jobs([job], workers) == {}
+        assert time.monotonic() - began < LONGEST_S
+    thread.join()
