@@ -108,6 +108,7 @@ def describe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         "lr": config.get("optim_conf", {}).get("lr"),
         "seed": config.get("seed", 0),
         **{key: model[key] for key in ("params_trained", "params_total", "macs", "bytes_added")},
+        "counted": model["sparsity"],  # zeros of the trained model, see methods.report
         "train_seconds": round(progress.train_seconds, 1),
         "updates": progress.updates,
         "commit": git_commit(),

@@ -219,6 +219,24 @@ def test_the_grid(prepared, tmp_path, capsys, stage, changes, words):
     assert files(tmp_path) == set()
 
 
+def test_an_interruption(prepared, tmp_path, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments, "run_unfinished", interrupted)
+    assert experiments.main(prepared.options(tmp_path / "exp")) == 130
+    assert_told(capsys.readouterr().err, "error: interrupted", "the same command goes on")
+
+
+def test_two_processes_on_one_point(prepared, tmp_path, capsys):
+    args = experiments.grid_parser().parse_args(prepared.options(tmp_path))
+    (job,) = experiments.jobs_of(args, experiments.specs_of(args))
+    with point.alone(job.log.parent):
+        assert point.main([word for word in job.command[3:] if word != "--end_with_parent"]) == 1
+    assert_told(capsys.readouterr().err, "error: ", NAME, "another process works on")
+    assert files(job.log.parent) == {"train.yaml"}
+
+
 def test_values_that_are_no_numbers(prepared, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         experiments.main(prepared.options(tmp_path / "exp", sparsities="much"))
