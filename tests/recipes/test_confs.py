@@ -159,6 +159,13 @@ def test_the_quick_sweep_is_the_sweep_in_small(tmp_path):
         assert ratio == 0 or ratio == pytest.approx(100 / 880, rel=0.1)
 
 
+def test_pruning_builds_on_whisper(toys, tmp_path):
+    conf = RECIPES["asterisk/prune1"]
+    for spec in grid(conf / "train_asr.yaml", conf / "upstream/whisper_tiny_en.yaml", source=toys["hf_whisper"], conf=conf):
+        (folder := tmp_path / spec.name).mkdir()
+        dry_run(spec, folder)
+
+
 def test_asterisk_with_another_upstream(toys, tmp_path):
     """--model of its run.sh: the default says what conf/train_asr.yaml says; Whisper differs in the upstream alone, and it
     builds with every method but ESPnet's own adapter, whose targets are named after HuBERT's."""

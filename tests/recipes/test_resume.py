@@ -37,7 +37,7 @@ def uninterrupted(prepared, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def killed(prepared, tmp_path_factory):
-    """The folder of the same run, killed with its children in its third epoch."""
+    """The folder of the same run, whose stage is killed in its third epoch."""
     expdir = tmp_path_factory.mktemp("killed")
     process = prepared.recipes.start(*command(prepared, expdir))
     progress = expdir / NAME / "progress.tsv"
@@ -49,7 +49,19 @@ def killed(prepared, tmp_path_factory):
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    while not unattended(expdir / NAME):
+        assert time.monotonic() < limit, "the point outlived the stage that ran it"
+        time.sleep(0.01)
     return expdir
+
+
+def unattended(folder):
+    """Whether no process works on a point any more; its own ends when the one that started it does."""
+    try:
+        with point.alone(folder):
+            return True
+    except InputError:
+        return False
 
 
 def point_options(prepared, expdir):
