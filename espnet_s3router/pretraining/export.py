@@ -1,6 +1,6 @@
 """A pretrained model as others load it: config.json, model.safetensors (half precision) and preprocessor_config.json.
 
-python -m espnet_s3router.pretraining.export conf/hubert_mini.yaml exp/random     random weights of a shape, to compare with
+python -m espnet_s3router.pretraining.export conf/hubert_mini.yaml exp/random     what training begins with, to compare with
 """
 
 import argparse
@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         torch.manual_seed(args.seed)
-        export(MaskedPrediction(read_yaml(args.config).get("model", {}), 2, MaskConfig()), args.folder)
+        given = {"model": {}, "mel_start": False} | read_yaml(args.config)
+        export(MaskedPrediction(given["model"], 2, MaskConfig(), mel_start=given["mel_start"]), args.folder)
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,72 @@
+"""ssl1 from recordings to a model with a card, in a recipe folder, as a user calls it."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+COUNT, RATE = 120, 16000
+
+
+@pytest.fixture
+def ssl1(recipes):
+    """The recipe with a folder data/mine of COUNT recordings of tones, and a configuration of a few thousand parameters."""
+    recipes.recipe = "ssl/ssl1"
+    rng = np.random.default_rng(0)
+    mine = recipes.here / "data/mine"
+    mine.mkdir(parents=True)
+    for number in range(COUNT):
+        pitch = np.repeat(rng.choice([200.0, 700.0, 2000.0], 12), RATE // 10)
+        soundfile.write(mine / f"{number}.wav", 0.3 * np.sin(2 * np.pi * np.cumsum(pitch) / RATE), RATE, subtype="PCM_16")
+    (mine / "wav.scp").write_text("".join(f"tone{number:03} data/mine/{number}.wav\n" for number in range(COUNT)))
+    (mine / "LICENCE").write_text("mine\n")
+    config = yaml.safe_load((recipes.here / "conf/hubert_mini.yaml").read_text())
+    config["model"] |= {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config["model"] |= {"conv_dim": [8, 8, 8], "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
+    config["batch"] |= {"seconds": 4, "crop_seconds": 1}
+    (recipes.here / "conf/tiny.yaml").write_text(yaml.safe_dump(config))
+    return recipes
+
+
+OWN = ("--local_data", "", "--data_dirs", "data/mine", "--held_out_dirs", "", "--phones", "", "--config", "conf/tiny.yaml")
+SMALL = ("--updates1", 6, "--updates2", 6, "--clusters1", 8, "--clusters2", 8, "--layer", 1)
+
+
+def test_own_recordings_become_an_upstream(ssl1):
+    told = ssl1.run("./run.sh", *OWN, *SMALL, "--stop_stage", 8).stdout
+    model = ssl1.here / "exp/hubert_mini"
+    assert f"{COUNT} recordings" in told and "load it as hf_hubert_custom" in told
+    assert json.loads((model / "config.json").read_text())["hidden_size"] == 16
+    card = (model / "MODEL_CARD.md").read_text()
+    assert "| mine | 2.4 |" in card and "Iteration 2 from the weights of hubert1" in card
+    assert (model / "licences/mine.txt").read_text() == "mine\n"
+    assert (ssl1.here / "exp/curves.png").exists()
+    before = (ssl1.here / "exp/hubert2/checkpoint.pth").stat().st_mtime_ns
+    again = ssl1.run("./run.sh", *OWN, *SMALL, "--stop_stage", 8).stdout
+    assert again.count("trained already") == 2
+    assert (ssl1.here / "exp/hubert2/checkpoint.pth").stat().st_mtime_ns == before
+
+
+def test_a_recording_to_evaluate_on_stops_it(ssl1):
+    test_set = ssl1.here / "data/test"
+    test_set.mkdir()
+    (test_set / "wav.scp").write_text("another-name data/mine/7.wav\n")
+    done = ssl1.run("./run.sh", *OWN, "--held_out_dirs", "data/test", "--stop_stage", 2, check=False)
+    assert done.returncode != 0 and "tone007 (mine) is a recording to evaluate on" in done.stderr
+    assert not (ssl1.here / "dump").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--updates", "3"), "unknown option --updates"),
+        (("--max_hours", "long"), "--max_hours is 'long'"),
+        (("--config", "conf/no.yaml"), "no such file"),
+        (("--layer", "x"), "--layer is 'x'"),
+    ],
+)
+def test_bad_options_are_refused(ssl1, options, said):
+    done = ssl1.run("./run.sh", *OWN, *options, check=False)
+    assert done.returncode == 2 and said in done.stderr
