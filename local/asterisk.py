@@ -10,13 +10,12 @@ downloaded, never redistributed here.
 
 import argparse
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.audio import write_pcm16
 from espnet_s3router.recipe.datadir import DataDir, write_data_dir
 from local.asterisk_download import VOICES, Source, download, find_source
@@ -108,8 +107,9 @@ def _write_set(path: Path, lang: str, audio: Path, texts: Mapping[str, str], uns
     write_data_dir(path, DataDir(wav, text, dict.fromkeys(wav, lang), {}, extras))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Prepare one or more languages; returns the exit status."""
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prepare one or more languages."""
     parser = argparse.ArgumentParser(prog="python -m local.asterisk", description=__doc__.split("\n")[0])
     parser.add_argument("--lang", nargs="+", choices=sorted(VOICES), default=["en"])
     parser.add_argument("--minutes", type=float, default=10, help="size of the small training set")
@@ -118,14 +118,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sounds_dir", type=Path, help="the unpacked files, for those who have them")
     args = parser.parse_args(argv)
     options = {"data_dir": args.data_dir, "download_dir": args.download_dir, "sounds_dir": args.sounds_dir}
-    try:
-        for lang in args.lang:
-            for name, (utts, seconds) in prepare(lang, minutes=args.minutes, **options).items():
-                print(f"{args.data_dir / name}: {utts} utterances, {seconds / 60:.2f} min")
-    except (InputError, OSError) as error:  # OSError: a full disk, no permission
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    for lang in args.lang:
+        for name, (utts, seconds) in prepare(lang, minutes=args.minutes, **options).items():
+            print(f"{args.data_dir / name}: {utts} utterances, {seconds / 60:.2f} min")
 
 
 if __name__ == "__main__":

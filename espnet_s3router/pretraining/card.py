@@ -7,12 +7,11 @@
 import argparse
 import json
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.pretraining.curves import read_log
 from espnet_s3router.pretraining.export import HEAD
 from espnet_s3router.pretraining.store import FS, read_store
@@ -56,8 +55,9 @@ def card(args: argparse.Namespace) -> str:
     return "\n".join(parts) + "\n" + (args.notes.read_text(encoding="utf-8") if args.notes else "")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the folder; returns the exit status."""
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--iterations", type=Path, nargs="+", required=True)
@@ -65,24 +65,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data_dirs", type=Path, nargs="*", default=[], help="folders whose LICENCE files are copied along")
     parser.add_argument("--notes", type=Path, help="Markdown that follows: licences, what the model is not good for")
     args = parser.parse_args(argv)
-    try:
-        source = args.iterations[-1] / "hf"
-        if not (source / "config.json").is_file():
-            raise InputError(f"{source} holds no finished model: pretrain to the end first")
-        with replacing_dir(args.folder) as folder:
-            shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(HEAD))
-            (folder / "MODEL_CARD.md").write_text(card(args), encoding="utf-8")
-            for data in args.data_dirs:
-                if (data / "LICENCE").is_file():
-                    (folder / "licences").mkdir(exist_ok=True)
-                    shutil.copyfile(data / "LICENCE", folder / "licences" / f"{data.name}.txt")
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    source = args.iterations[-1] / "hf"
+    if not (source / "config.json").is_file():
+        raise InputError(f"{source} holds no finished model: pretrain to the end first")
+    with replacing_dir(args.folder) as folder:
+        shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(HEAD))
+        (folder / "MODEL_CARD.md").write_text(card(args), encoding="utf-8")
+        for data in args.data_dirs:
+            if (data / "LICENCE").is_file():
+                (folder / "licences").mkdir(exist_ok=True)
+                shutil.copyfile(data / "LICENCE", folder / "licences" / f"{data.name}.txt")
     print(
         f"{args.folder}: {sum(f.stat().st_size for f in args.folder.glob('*')) / 2**20:.1f} MiB; load it as hf_hubert_custom"
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.pretraining.features import Extract, all_features, frame_count, hidden_states, mfcc
 from espnet_s3router.pretraining.store import Store, Utterance, read_store
 from espnet_s3router.recipe.tables import replacing_dir
@@ -90,8 +89,9 @@ def read_labels(folder: Path, store: Store) -> Labels:
     return Labels(values, offsets, about["clusters"])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Cluster; returns the exit status."""
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Cluster."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("folder", type=Path)
@@ -100,18 +100,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--layer", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
-    try:
-        store = read_store(args.store)
-        if args.model is None:
-            extract, about = mfcc, {"features": "mfcc"}
-        else:
-            extract = hidden_states(args.model, args.layer)
-            about = {"features": "hidden states", "model": str(args.model), "layer": args.layer}
-        write_labels(store, args.folder, extract, args.clusters, args.seed, dict(about))
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    store = read_store(args.store)
+    if args.model is None:
+        extract, about = mfcc, {"features": "mfcc"}
+    else:
+        extract = hidden_states(args.model, args.layer)
+        about = {"features": "hidden states", "model": str(args.model), "layer": args.layer}
+    write_labels(store, args.folder, extract, args.clusters, args.seed, dict(about))
 
 
 if __name__ == "__main__":

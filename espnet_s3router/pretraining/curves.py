@@ -5,11 +5,10 @@ python -m espnet_s3router.pretraining.curves exp/hubert1 exp/hubert2 --output ex
 
 import argparse
 import csv
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
@@ -49,22 +48,18 @@ def plot(folders: Sequence[Path], output: Path) -> None:
     pyplot.close(figure)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Plot; returns the exit status."""
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args(argv)
-    try:
-        plot(args.folders, args.output)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    plot(args.folders, args.output)
     for folder in args.folders:
         last = read_log(folder)[-1]
         right = f"{last['dev_masked_accuracy']:.1%} of held-out masked frames right"
         print(f"{folder}: {last['update']:.0f} updates, {last['hours']:.2f} h, {right}")
-    return 0
 
 
 if __name__ == "__main__":

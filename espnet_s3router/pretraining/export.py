@@ -5,14 +5,13 @@ python -m espnet_s3router.pretraining.export conf/hubert_mini.yaml exp/random   
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.pretraining.model import MaskConfig, MaskedPrediction
 from espnet_s3router.recipe.spec import read_yaml
 from espnet_s3router.recipe.tables import replacing_dir
@@ -58,21 +57,17 @@ def load_weights(hubert: nn.Module, folder: Path) -> None:
         raise InputError(f"--init {folder}: {str(error)[:300]}. Expected an exported model of the same shape") from error
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Export a model that was not trained; returns the exit status."""
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Export a model that was not trained."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
-    try:
-        torch.manual_seed(args.seed)
-        given = {"model": {}, "mel_start": False} | read_yaml(args.config)
-        export(MaskedPrediction(given["model"], 2, MaskConfig(), mel_start=given["mel_start"]), args.folder)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    torch.manual_seed(args.seed)
+    given = {"model": {}, "mel_start": False} | read_yaml(args.config)
+    export(MaskedPrediction(given["model"], 2, MaskConfig(), mel_start=given["mel_start"]), args.folder)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@ python -m espnet_s3router.pretraining.purity dump …/lab --model exp/hubert1/hf
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.pretraining.clusters import fit_and_label, read_labels
 from espnet_s3router.pretraining.features import FIELD, STRIDE, frame_count, hidden_states
 from espnet_s3router.pretraining.store import FS, Store, Utterance, read_store
@@ -81,8 +80,9 @@ def measure(store: Store, args: argparse.Namespace) -> dict[str, dict[str, float
     return result
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print a table, and write it as JSON if asked; returns the exit status."""
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print a table, and write it as JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("phones", type=Path, help="folder of Festival label files named as the recordings")
@@ -92,16 +92,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--clusters", type=int, default=100)
     parser.add_argument("--output", type=Path)
     args = parser.parse_args(argv)
-    try:
-        found = measure(read_store(args.store), args)
-        if args.output:
-            write_atomic(args.output, json.dumps(found, indent=1) + "\n")
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    found = measure(read_store(args.store), args)
+    if args.output:
+        write_atomic(args.output, json.dumps(found, indent=1) + "\n")
     for name, values in found.items():
         print(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in values.items()))
-    return 0
 
 
 if __name__ == "__main__":

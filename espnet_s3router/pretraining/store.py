@@ -7,14 +7,13 @@
 
 import argparse
 import hashlib
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.audio import BadAudio, load_mono, resample
 from espnet_s3router.recipe.tables import raise_problems, read_table, replacing_dir
 
@@ -164,21 +163,17 @@ def content(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Make the store; returns the exit status."""
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make the store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("data_dirs", type=Path, nargs="+")
     parser.add_argument("--held_out", type=Path, nargs="*", default=[], help="folders of recordings that must not be in it")
     args = parser.parse_args(argv)
-    try:
-        sources = sources_of(args.data_dirs)
-        refuse_held_out(sources, args.held_out)
-        write_store(args.folder, sources)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    sources = sources_of(args.data_dirs)
+    refuse_held_out(sources, args.held_out)
+    write_store(args.folder, sources)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.pretraining.batches import BatchConfig, Batches
 from espnet_s3router.pretraining.clusters import Labels, read_labels
 from espnet_s3router.pretraining.export import export, load_weights
@@ -206,8 +205,9 @@ def check_settings(args: argparse.Namespace) -> None:
     path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train and export; returns the exit status."""
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train and export."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--store", type=Path, required=True)
@@ -223,23 +223,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.autocast is None:
         args.autocast = args.device != "cpu" or torch.cpu._is_avx512_bf16_supported()
-    try:
-        if args.updates < 1 or args.max_hours < 0:
-            raise InputError(f"got {args.updates} updates and {args.max_hours} hours, expected at least 1 and at least 0")
-        if (args.output / "hf" / "config.json").exists():
-            check_settings(args)
-            print(f"{args.output}: trained already")
-            return 0
-        config = Config.read(args.config)
-        store = read_store(args.store)
+    if args.updates < 1 or args.max_hours < 0:
+        raise InputError(f"got {args.updates} updates and {args.max_hours} hours, expected at least 1 and at least 0")
+    if (args.output / "hf" / "config.json").exists():
         check_settings(args)
-        run = Run(config, store, read_labels(args.labels, store), args)
-        train(run, args.output)
-        export(run.model, args.output / "hf")
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        print(f"{args.output}: trained already")
+        return
+    config = Config.read(args.config)
+    store = read_store(args.store)
+    check_settings(args)
+    run = Run(config, store, read_labels(args.labels, store), args)
+    train(run, args.output)
+    export(run.model, args.output / "hf")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 """The command line over data directories: parse, call one function, print."""
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import exit_status
 from espnet_s3router.recipe.datadir import read_data_dir
 
 
@@ -107,15 +106,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command."""
     args = build_parser().parse_args(argv)
-    try:
-        args.run(args)
-    except (InputError, OSError) as error:  # OSError: a full disk, no permission
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    args.run(args)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ python -m espnet_s3router.recipe.merge exp/results.tsv results/prune.tsv
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.results import put_rows, read_rows
 
 
@@ -24,20 +23,16 @@ def merge(sources: Sequence[Path], target: Path, methods: Sequence[str] = ()) ->
     return len(rows), len(put_rows(target, rows.values()))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Merge and say how many rows there are; returns the exit status."""
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Merge and say how many rows there are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="+", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("--methods", nargs="+", default=[], help="only their rows")
     args = parser.parse_args(argv)
-    try:
-        put, held = merge(args.sources, args.target, args.methods)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    put, held = merge(args.sources, args.target, args.methods)
     print(f"{args.target}: {put} rows put there, {held} in all")
-    return 0
 
 
 if __name__ == "__main__":

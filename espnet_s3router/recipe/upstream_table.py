@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.points import System, choose, collect, compare, place_of, systems
 from espnet_s3router.recipe.results import git_commit, put_rows, write_atomic
 from espnet_s3router.recipe.table import METRICS, comparison_line
@@ -73,8 +73,9 @@ def pretraining_part(folder: Path) -> str:
     return "\n## Clusters against phones\n" + "\n".join(rows) + "\n"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table and write what is asked for; returns the exit status."""
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the table and write what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--expdir", type=Path, required=True)
     parser.add_argument("--dev", nargs="+", required=True)
@@ -84,21 +85,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--results_md", type=Path)
     parser.add_argument("--command", default=shlex.join(sys.argv))
     args = parser.parse_args(argv)
-    try:
-        points = collect(args.expdir)
-        chosen = chosen_systems(points, args.dev)
-        lines = differences(chosen, args.upstream, args.test)
-        put_rows(args.expdir / "results.tsv", [row for point in points for row in point.rows()])
-        text = table(chosen, args.dev, args.test) + "\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
-        print(text)
-        if args.results_md:
-            head = f"# Results\n\n`{args.command}`, commit {git_commit()}\n\n## Downstream, {'+'.join(args.test)}\n\n"
-            body = pretraining_part(args.pretraining) if args.pretraining else ""
-            write_atomic(args.results_md, head + text + body)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    points = collect(args.expdir)
+    chosen = chosen_systems(points, args.dev)
+    lines = differences(chosen, args.upstream, args.test)
+    put_rows(args.expdir / "results.tsv", [row for point in points for row in point.rows()])
+    text = table(chosen, args.dev, args.test) + "\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
+    print(text)
+    if args.results_md:
+        head = f"# Results\n\n`{args.command}`, commit {git_commit()}\n\n## Downstream, {'+'.join(args.test)}\n\n"
+        body = pretraining_part(args.pretraining) if args.pretraining else ""
+        write_atomic(args.results_md, head + text + body)
 
 
 if __name__ == "__main__":

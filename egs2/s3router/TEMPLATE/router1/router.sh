@@ -2,6 +2,7 @@
 # The stages of every recipe. A recipe's run.sh holds choices only and calls this from its own directory.
 # shellcheck disable=SC2034  # most options are read by name
 set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/options.sh"
 
 # Stages and what to skip
 stage=1                   # first stage
@@ -75,29 +76,7 @@ results_md=               # RESULTS.md to write
 check_corpus=false        # true: only say whether the corpus can be had, and stop
 run_args="$*"
 
-log() { echo "$(date '+%H:%M:%S') $*"; }
-die() { echo "error: $*" >&2; exit 2; }
-
-# --a-b and --a_b alike; an option is one of the variables above, anything else is an error
-known=" $(sed -n '/^run_args=/q; s/^\([a-z_]*\)=.*/\1/p' "${BASH_SOURCE[0]}" | tr '\n' ' ')"
-while [ $# -gt 0 ]; do
-    case $1 in
-    -h | --help)
-        sed -n '/^# Stages and/,/^run_args/p' "${BASH_SOURCE[0]}" | sed '/^run_args/d; s/^\([a-z_]*\)=/--\1 /'
-        exit 0
-        ;;
-    --*)
-        name=${1#--}
-        name=${name//-/_}
-        case ${known} in *" ${name} "*) ;; *) die "unknown option $1; see --help" ;; esac
-        [ $# -ge 2 ] || die "option $1 needs a value"
-        printf -v "${name}" '%s' "$2"
-        shift 2
-        ;;
-    *) die "unexpected argument $1; options begin with --" ;;
-    esac
-done
-
+parse_options "${BASH_SOURCE[0]}" "$@"
 if "${check_corpus}"; then exit 0; fi
 [ -n "${train_set}" ] && [ -n "${valid_set}" ] && [ -n "${test_sets}" ] || die "--train_set, --valid_set and --test_sets are needed"
 for number in stage stop_stage; do

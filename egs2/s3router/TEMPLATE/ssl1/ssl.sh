@@ -4,6 +4,7 @@
 #   6 second iteration   7 curves, agreement with phones   8 the model with its card   9 what it is worth downstream
 # shellcheck disable=SC2034  # most options are read by name
 set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../router1/options.sh"
 
 # Stages
 stage=1                   # first stage
@@ -36,28 +37,9 @@ expdir=exp
 dumpdir=dump
 results_md=
 
-log() { echo "$(date '+%H:%M:%S') $*"; }
-die() { echo "error: $*" >&2; exit 2; }
+run_args="$*"
 
-# --a-b and --a_b alike; an option is one of the variables above, anything else is an error
-known=" $(grep -oE '^[a-z_0-9]+=' "${BASH_SOURCE[0]}" | tr -d '=' | tr '\n' ' ')"
-while [ $# -gt 0 ]; do
-    case $1 in
-    -h | --help)
-        sed -n '/^# Stages$/,/^log()/p' "${BASH_SOURCE[0]}" | sed '/^log()/d; s/^\([a-z_0-9]*\)=/--\1 /'
-        exit 0
-        ;;
-    --*)
-        name=${1#--}
-        name=${name//-/_}
-        case ${known} in *" ${name} "*) ;; *) die "unknown option $1; see --help" ;; esac
-        [ $# -ge 2 ] || die "option $1 needs a value"
-        printf -v "${name}" '%s' "$2"
-        shift 2
-        ;;
-    *) die "unexpected argument $1; options begin with --" ;;
-    esac
-done
+parse_options "${BASH_SOURCE[0]}" "$@"
 for number in stage stop_stage updates1 updates2 clusters1 clusters2 layer ngpu; do
     [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} is '${!number}', expected a number"
 done

@@ -5,6 +5,7 @@
 # --model hubert_mini|whisper_tiny_en: a file of conf/upstream
 set -euo pipefail
 cd "$(dirname "$0")"
+. ../../TEMPLATE/router1/options.sh
 . ../../TEMPLATE/router1/path.sh
 . ../../TEMPLATE/router1/cmd.sh
 . ../../TEMPLATE/router1/db.sh
@@ -13,32 +14,11 @@ export train_cmd
 lang=en
 full=false
 model=hubert_mini
-rest=()
-while [ $# -gt 0 ]; do
-    case $1 in
-        --full) full=true; shift ;;
-        --model)
-            [ $# -ge 2 ] || { echo "error: option $1 needs a value" >&2; exit 2; }
-            model=$2
-            shift 2
-            ;;
-        *) rest+=("$1"); shift ;;
-    esac
-done
-file=conf/upstream/${model}.yaml
-[ -f "${file}" ] || { echo "error: no ${file}; there are $(cd conf/upstream && echo ./*.yaml)" >&2; exit 2; }
-data="local.asterisk --lang ${lang} --minutes 10 --data_dir data"
-if [ "${ASTERISK}" != downloads ]; then data+=" --sounds_dir ${ASTERISK}"; else data+=" --download_dir downloads/asterisk"; fi
-tag=
-upstream=
-if [ "${model}" != hubert_mini ]; then tag=${model}; fi # points of the shipped upstream have no tag
-if [ "${model}" = whisper_tiny_en ]; then upstream="local.whisper_tiny_en --download_dir downloads"; fi
+own_options "full model" "$@"
+. ../choices.sh
 
 router() {
-    ../../TEMPLATE/router1/router.sh \
-        --recipe asterisk/asr1 --lang "${lang}" --local_data "${data}" --local_upstream "${upstream}" --asr_tag "${tag}" \
-        --train_set "train_10min_${lang}" --valid_set "dev_${lang}" --test_sets "dev_${lang} test_${lang}" \
-        --max_wav_duration 35 --unseen "data/test_${lang}/utt_unseen" \
+    ../../TEMPLATE/router1/router.sh --recipe asterisk/asr1 "${corpus[@]}" \
         --asr_config "conf/train_asr.yaml ${file}" --methods_config conf/methods.yaml "$@"
 }
 

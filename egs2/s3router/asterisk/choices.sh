@@ -1,0 +1,13 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# What the recipes on the Asterisk recordings choose alike, from lang and model; sourced by their run.sh.
+file=conf/upstream/${model}.yaml
+need_file "${file}"
+data="local.asterisk --lang ${lang} --minutes 10 --data_dir data"
+if [ "${ASTERISK}" != downloads ]; then data+=" --sounds_dir ${ASTERISK}"; else data+=" --download_dir downloads/asterisk"; fi
+tag=
+upstream=
+if [ "${model}" != hubert_mini ]; then tag=${model}; fi # points of the shipped upstream have no tag
+if [ "${model}" = whisper_tiny_en ]; then upstream="local.whisper_tiny_en --download_dir downloads"; fi
+corpus=(--lang "${lang}" --local_data "${data}" --local_upstream "${upstream}" --asr_tag "${tag}"
+    --train_set "train_10min_${lang}" --valid_set "dev_${lang}" --test_sets "dev_${lang} test_${lang}"
+    --max_wav_duration 35 --unseen "data/test_${lang}/utt_unseen")

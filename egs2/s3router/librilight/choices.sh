@@ -1,0 +1,16 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# What the recipes on LibriSpeech choose alike, from split, subset and model; sourced by their run.sh.
+need_file "conf/split/${split}.yaml"
+need_file "conf/upstream/${model}.yaml"
+if [ -z "${LIBRISPEECH}" ] || { [ "${split}" != 100h ] && [ -z "${LIBRILIGHT_LIMITED}" ]; }; then
+    die "set LIBRISPEECH and LIBRILIGHT_LIMITED in egs2/s3router/TEMPLATE/router1/db.sh or in the environment; egs2/s3router/librilight/asr1/README.md says how to get them"
+fi
+train=train_${split}
+[ "${split}" != 10min ] || [ "${subset}" = 0 ] || train+=_subset${subset}
+data="local.librispeech --librispeech ${LIBRISPEECH} --data_dir data --split ${split} --subset ${subset}"
+[ -z "${LIBRILIGHT_LIMITED}" ] || data+=" --librilight ${LIBRILIGHT_LIMITED}"
+# the upstream's file comes last: HuBERT's masking is its own
+corpus=(--lang en --asr_tag "${split}_${model}" --local_data "${data}"
+    --train_set "${train}" --valid_set dev_other --test_sets "dev_other test_clean test_other"
+    --asr_config "conf/train_asr.yaml conf/split/${split}.yaml conf/upstream/${model}.yaml"
+    --asr_stats_dir "exp/asr_stats_raw_${train}")
