@@ -9,6 +9,8 @@ import pytest
 
 # An untrained model never ends a sentence: at most 12 letters each keep decoding short.
 OPTIONS = (
+    "--model",
+    "hubert_mini",
     *("--methods", "head_only routing", "--sparsities", "0.1", "--inference_args", "--beam_size 1 --maxlenratio -12"),
     *("--asr_args", "max_epoch=1 num_iters_per_epoch=2 scheduler_conf.max_steps=2"),
 )

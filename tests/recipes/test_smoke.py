@@ -63,7 +63,7 @@ def trained(tmp_path_factory, corpus, copying):
     recipes = copying(tmp_path_factory.mktemp("smoke"))
     shutil.copytree(corpus, recipes.here / "data")
     done = recipes.run(
-        *("./run.sh", "--local-data", "", "--stage", "3", "--unseen", "", "--lang", "toy"),
+        *("./run.sh", "--model", "hubert_mini", "--local-data", "", "--stage", "3", "--unseen", "", "--lang", "toy"),
         *("--train_set", "train", "--valid_set", "dev", "--test_sets", "dev test"),
         *("--methods", "routing", "--sparsities", "0.1", "--parallel", "1", "--asr_args", ARGS),
         *("--inference_args", "--penalty 4"),  # a barely trained model gives blanks alone; this makes it speak

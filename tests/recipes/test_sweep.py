@@ -215,7 +215,8 @@ def test_the_recipe_from_a_users_own_data(recipes, corpus):
     recipes.recipe = "asterisk/prune1"
     shutil.copytree(corpus, recipes.here / "data")
     command = (
-        *("./run.sh", "--quick", "--local_data", "", "--unseen", "", "--lang", "toy", "--parallel", "1", "--threads", "2"),
+        *("./run.sh", "--quick", "--model", "hubert_mini", "--local_data", "", "--unseen", "", "--lang", "toy"),
+        *("--parallel", "1", "--threads", "2"),
         *("--train_set", "train", "--valid_set", "dev", "--test_sets", "dev test"),
         *("--prune_methods", "omp", "--sparsities", "0.7", "--asr_args", "max_epoch=1 num_iters_per_epoch=2"),
     )

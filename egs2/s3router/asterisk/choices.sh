@@ -2,6 +2,8 @@
 # What the recipes on the Asterisk recordings choose alike, from lang and model; sourced by their run.sh.
 file=conf/upstream/${model}.yaml
 need_file "${file}"
+methods=conf/methods.yaml
+[ ! -f "conf/methods/${model}.yaml" ] || methods+=" conf/methods/${model}.yaml" # rates of this upstream
 data="local.asterisk --lang ${lang} --minutes 10 --data_dir data"
 if [ "${ASTERISK}" != downloads ]; then data+=" --sounds_dir ${ASTERISK}"; else data+=" --download_dir downloads/asterisk"; fi
 tag=

@@ -2,7 +2,7 @@
 # Pruning methods against sparsity on ten minutes of recorded English prompts, all from the same dense models (stage 16).
 #   ./run.sh            seven methods, five sparsities, three seeds: 3 dense models and 105 points; writes RESULTS.md
 #   ./run.sh --quick    four methods, two sparsities, one seed, 100 updates: a quarter of an hour; writes into exp/quick
-# --model hubert_mini|whisper_tiny_en: a file of conf/upstream
+# --model whisper_tiny_en|hubert_mini: a file of conf/upstream
 # --skip_committed true: points whose rows are in results/*.tsv count as finished
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -13,17 +13,17 @@ cd "$(dirname "$0")"
 export train_cmd
 
 lang=en
-model=hubert_mini
+model=whisper_tiny_en
 quick=false
 own_options "quick model" "$@"
 . ../choices.sh
 mkdir -p ../asr1/downloads # what downloads points to
 
-choices=(--asr_config "conf/train_asr.yaml ${file}" --methods_config conf/methods.yaml --results_md RESULTS.md
+choices=(--asr_config "conf/train_asr.yaml ${file}" --methods_config "${methods}" --results_md RESULTS.md
     --prune_methods "routing_prune parp parp_p omp imp mpi rp" --sparsities "0.1 0.3 0.5 0.7 0.8" --seeds "0 1 2")
 if "${quick}"; then
     choices=(--asr_config "conf/train_asr.yaml ${file} conf/quick/train_asr.yaml" --expdir exp/quick
-        --methods_config "conf/methods.yaml conf/quick/methods.yaml" --results_md exp/quick/RESULTS.md
+        --methods_config "${methods} conf/quick/methods.yaml" --results_md exp/quick/RESULTS.md
         --prune_methods "routing_prune parp omp imp" --sparsities "0.5 0.8" --seeds 0)
 fi
 # stage 16 trains its dense models itself
