@@ -40,8 +40,8 @@ def base_of(args: argparse.Namespace) -> dict[str, Any]:
         set_path(base, key, value)
     if args.upstream_path and not args.upstream:
         raise InputError(f"--upstream_path is {args.upstream_path}, expected --upstream with it: s3prl's entry")
-    if args.upstream:
-        source = {"upstream": args.upstream} | ({"path_or_url": args.upstream_path} if args.upstream_path else {})
+    if args.upstream:  # the path of the upstream in the files is not this one's
+        source = {"upstream": args.upstream, "path_or_url": args.upstream_path or None}
         base = merge(base, {"frontend_conf": {"frontend_conf": source}})
     if base.get("frontend") != "masked_upstream" or "mask_conf" not in base.get("frontend_conf", {}):
         raise InputError(f"{args.asr_config[0]}: expected frontend: masked_upstream with a mask_conf in frontend_conf")

@@ -188,6 +188,15 @@ def test_asterisk_with_another_upstream(toys, tmp_path):
         dry_run(spec, folder)
 
 
+def test_an_upstream_by_name_does_not_get_the_path_of_another():
+    conf = RECIPES["asterisk/asr1"]
+    options = ["--recipe", "any", "--stats_dir", "s", "--train_set", "t", "--valid_set", "v", "--test_sets", "v"]
+    options += ["--token_list", "l", "--upstream", "wav2vec2_base_960", "--asr_config", str(conf / "train_asr.yaml")]
+    options += [str(conf / "upstream/whisper_tiny_en.yaml")]
+    (spec,) = experiments.specs_of(experiments.grid_parser().parse_args(options))
+    assert spec.config["frontend_conf"]["frontend_conf"]["path_or_url"] is None and spec.upstream == "wav2vec2_base_960"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
