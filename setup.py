@@ -15,7 +15,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["espnet_s3router", "espnet_s3router.*"]),
-    package_data={"espnet_s3router.upstreams": ["weights/*/*"]},
+    package_data={"espnet_s3router.upstreams": ["weights/*/*", "weights/*/licences/*"]},
     install_requires=[
         # espnet fixes torch, torchaudio, numpy and sentencepiece for each Python by itself
         "espnet>=202511",

@@ -30,6 +30,7 @@ def export(model: MaskedPrediction, folder: Path) -> None:
         model.hubert.save_pretrained(temporary)
         weights = {name: tensor.detach().half().contiguous() for name, tensor in model.hubert.state_dict().items()}
         save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
+        (temporary / "model.safetensors").chmod(0o644)  # written for its owner alone
         save_file({k: v.detach().contiguous() for k, v in model.head.state_dict().items()}, temporary / HEAD)
         config = json.loads((temporary / "config.json").read_text(encoding="utf-8"))
         config |= {"dtype": "float32", "apply_spec_augment": False}

@@ -18,7 +18,7 @@ held_out_dirs=            # folders of recordings to evaluate on: an error if on
 phones=                   # folder of Festival label files of some recordings, to measure clusters against
 # Training
 config=                   # shape, masking, batches and optimiser: conf/*.yaml
-updates1=2000             # updates of the first iteration
+updates1=3000             # updates of the first iteration
 updates2=4000             # updates of the second
 clusters1=100             # k-means clusters of MFCCs
 clusters2=200             # of hidden states
