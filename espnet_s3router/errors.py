@@ -9,17 +9,22 @@ class InputError(ValueError):
     """Something given from outside (a file, an option, a checkpoint) cannot be used as it is."""
 
 
-def exit_status(command: Callable[[Sequence[str] | None], object]) -> Callable[..., int]:
-    """``main`` of a command that ends as a command should: 0, or 1 with the message on stderr after an InputError or an
-    OSError (a full disk, no permission)."""
+INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
+
+
+def exit_status(command: Callable[[Sequence[str] | None], int | None]) -> Callable[..., int]:
+    """``main`` of a command that ends as a command should: with the status it returns or 0; 1 with the message on stderr
+    after an InputError or an OSError (a full disk, no permission); 130 after Ctrl-C."""
 
     @functools.wraps(command)
     def main(argv: Sequence[str] | None = None) -> int:
         try:
-            command(argv)
+            return command(argv) or 0
         except (InputError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        return 0
+        except KeyboardInterrupt:
+            print("error: interrupted; the same command goes on where it was", file=sys.stderr)
+            return INTERRUPTED
 
     return main

@@ -1,18 +1,22 @@
 """A pretrained model as others load it: config.json, model.safetensors (half precision) and preprocessor_config.json.
 
-python -m espnet_s3router.pretraining.export conf/hubert_mini.yaml exp/random     what training begins with, to compare with
+python -m espnet_s3router.pretraining.export conf/hubert_mini.yaml exp/random             what training begins with
+python -m espnet_s3router.pretraining.export conf/hubert_mini.yaml exp/log_mel --log_mel  its Transformer on log-mels
+
+Both are random, to compare with.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from espnet_s3router.errors import InputError, exit_status
-from espnet_s3router.pretraining.model import MaskConfig, MaskedPrediction
+from espnet_s3router.pretraining.model import MaskConfig, MaskedPrediction, hubert_config
 from espnet_s3router.recipe.spec import read_yaml
 from espnet_s3router.recipe.tables import replacing_dir
 
@@ -47,6 +51,26 @@ def export(model: MaskedPrediction, folder: Path) -> None:
         (temporary / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n", encoding="utf-8")
 
 
+def export_log_mel(shape: Mapping[str, Any], folder: Path) -> None:
+    """Write a random Transformer of ``shape`` on 80 log-mel features, in the form of a Whisper's encoder."""
+    from safetensors.torch import save_file
+    from transformers import WhisperConfig, WhisperFeatureExtractor
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    hubert = hubert_config(shape)
+    config = WhisperConfig(
+        d_model=hubert.hidden_size,
+        encoder_layers=hubert.num_hidden_layers,
+        encoder_attention_heads=hubert.num_attention_heads,
+        encoder_ffn_dim=hubert.intermediate_size,
+    )
+    with replacing_dir(folder) as temporary:
+        config.save_pretrained(temporary)
+        WhisperFeatureExtractor(feature_size=config.num_mel_bins).save_pretrained(temporary)
+        weights = {name: tensor.detach().contiguous() for name, tensor in WhisperEncoder(config).state_dict().items()}
+        save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
+
+
 def load_weights(hubert: nn.Module, folder: Path) -> None:
     """Copy the weights of an exported model into one of the same shape; InputError when it has another."""
     from transformers import HubertModel
@@ -64,10 +88,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--log_mel", action="store_true", help="its Transformer on log-mels: loaded by hf_whisper_custom")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     torch.manual_seed(args.seed)
     given = {"model": {}, "mel_start": False} | read_yaml(args.config)
+    if args.log_mel:
+        export_log_mel(given["model"], args.folder)
+        return
     export(MaskedPrediction(given["model"], 2, MaskConfig(), mel_start=given["mel_start"]), args.folder)
 
 

@@ -6,11 +6,11 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.cluster import add_options, check_options, connect
 from espnet_s3router.recipe.jobs import Job
 from espnet_s3router.recipe.point import build_parser, data_options, run_module
@@ -23,7 +23,6 @@ POINT_OPTIONS = (
     "bpemodel", "inference_config", "inference_args", "inference_tag", "inference_asr_model", "inference_nj",
     "gpu_inference", "ngpu", "num_nodes", "train_cmd", "init_param",
 )  # fmt: skip
-INTERRUPTED = "error: interrupted; the same command goes on where it was"
 
 
 def assignments_of(args: argparse.Namespace) -> list[tuple[list[str], Any]]:
@@ -150,26 +149,22 @@ def grid_parser(methods: str = "--methods") -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the grid; returns 1 when a point failed (the others are done then)."""
-    args = grid_parser().parse_args(argv)
-    try:
-        check_options(args)
-        specs = specs_of(args)
-        if args.stage <= 10 <= args.stop_stage:
-            collect_stats(args, specs)
-        if args.stop_stage < 11:
-            return 0
-        broken = run_unfinished(args, jobs_of(args, specs))
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
-        return 130
+def status_of(broken: Mapping[str, str]) -> int:
+    """Name the points that failed; the exit status of a grid: 1 when there are any (the others are done then)."""
     for name, reason in broken.items():
         print(f"error: {name} failed: {reason}", file=sys.stderr)
     return 1 if broken else 0
+
+
+@exit_status
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the grid."""
+    args = grid_parser().parse_args(argv)
+    check_options(args)
+    specs = specs_of(args)
+    if args.stage <= 10 <= args.stop_stage:
+        collect_stats(args, specs)
+    return status_of(run_unfinished(args, jobs_of(args, specs))) if args.stop_stage > 10 else 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.jobs import end_with_parent
 from espnet_s3router.recipe.progress import read_progress
 from espnet_s3router.recipe.results import git_commit, mark, write_atomic
@@ -217,23 +217,19 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the stages of one point; returns the exit status."""
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stages of one point."""
     parser = build_parser()
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--end_with_parent", action="store_true", help="end when standard input does")
     args = parser.parse_args(argv)
-    try:
-        if args.end_with_parent:
-            end_with_parent()
-        with alone(args.folder):
-            for number, stage in ((11, train), (12, decode), (13, score)):
-                if args.stage <= number <= args.stop_stage:
-                    stage(args.folder, args)
-    except (InputError, OSError) as error:  # OSError: a full disk
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    if args.end_with_parent:
+        end_with_parent()
+    with alone(args.folder):
+        for number, stage in ((11, train), (12, decode), (13, score)):
+            if args.stage <= number <= args.stop_stage:
+                stage(args.folder, args)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe import experiments
 from espnet_s3router.recipe.cluster import check_options
 from espnet_s3router.recipe.experiments import assignments_of, base_of, job_of, methods_of, prefix_of
@@ -128,26 +128,18 @@ def sweep_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@exit_status
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the sweep and report on it; returns 1 when a point failed (the others are done then)."""
+    """Run the sweep and report on it."""
     args = sweep_parser().parse_args(argv)
     args.stage, args.stop_stage = 11, 13
-    try:
-        check_options(args)
-        committed = [row for path in args.committed for row in read_rows(path)]
-        sweep = sweep_of(args)
-        experiments.collect_stats(args, [*sweep.dense_specs, *sweep.specs])
-        broken = experiments.run_unfinished(args, jobs_of(args, sweep, committed))
-        report(args, sweep.dense.values(), [spec.mask_conf["method"] for spec in sweep.specs], committed, broken)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(experiments.INTERRUPTED, file=sys.stderr)
-        return 130
-    for name, reason in broken.items():
-        print(f"error: {name} failed: {reason}", file=sys.stderr)
-    return 1 if broken else 0
+    check_options(args)
+    committed = [row for path in args.committed for row in read_rows(path)]
+    sweep = sweep_of(args)
+    experiments.collect_stats(args, [*sweep.dense_specs, *sweep.specs])
+    broken = experiments.run_unfinished(args, jobs_of(args, sweep, committed))
+    report(args, sweep.dense.values(), [spec.mask_conf["method"] for spec in sweep.specs], committed, broken)
+    return experiments.status_of(broken)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(run, monkeypatch):
         return plain(self)
 
     monkeypatch.setattr(train.Run, "step", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run("resumed")
+    assert run("resumed")[0] == 130
     monkeypatch.setattr(train.Run, "step", plain)
     status, resumed = run("resumed")
     assert status == 0
@@ -110,6 +109,22 @@ def test_what_is_exported_is_what_was_trained(run, store):
         assert torch.allclose(loaded(audio)[0], model.hubert(audio)[0], atol=2e-2)
     features = hidden_states(folder / "hf", 1)(audio[0].numpy())
     assert features.shape == (loaded(audio)[0].shape[1], SHAPE["hidden_size"])
+
+
+def test_a_transformer_on_log_mels_has_the_shape_of_the_hubert(tmp_path):
+    """So that a comparison with it says what the pretraining, not the size, is worth."""
+    from espnet_s3router.plugin.frontend import MaskedUpstream
+
+    (tmp_path / "conf.yaml").write_text(yaml.safe_dump({"model": SHAPE}))
+    assert export.main([str(tmp_path / "conf.yaml"), str(tmp_path / "log_mel"), "--log_mel"]) == 0
+    source = {"upstream": "hf_whisper_custom", "path_or_url": str(tmp_path / "log_mel")}
+    frontend = MaskedUpstream(frontend_conf=source, mask_conf={"method": "finetune", "train_cnn": True})
+    hidden, _ = frontend(torch.randn(1, 16000), torch.tensor([16000]))
+    assert hidden.shape == (1, 50, SHAPE["hidden_size"])
+    model = frontend.upstream.upstream.model
+    assert len(model.encoder.layers) == SHAPE["num_hidden_layers"]
+    assert model.encoder.layers[0].fc1.weight.shape == (SHAPE["intermediate_size"], SHAPE["hidden_size"])
+    assert model.extractor.conv1.weight.requires_grad and model.extractor.conv1.weight.shape[1] == 80
 
 
 def test_another_shape_cannot_be_started_from(run, tmp_path, capsys):

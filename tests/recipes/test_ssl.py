@@ -31,22 +31,22 @@ def ssl1(recipes):
 
 
 OWN = ("--local_data", "", "--data_dirs", "data/mine", "--held_out_dirs", "", "--phones", "", "--config", "conf/tiny.yaml")
-SMALL = ("--updates1", 6, "--updates2", 6, "--clusters1", 8, "--clusters2", 8, "--layer", 1)
+SMALL = ("--updates", "6 6 6", "--clusters", "8 8 10", "--layer", 1)
 
 
 def test_own_recordings_become_an_upstream(ssl1):
-    told = ssl1.run("./run.sh", *OWN, *SMALL, "--stop_stage", 8).stdout
+    told = ssl1.run("./run.sh", *OWN, *SMALL, "--stop_stage", 5).stdout
     model = ssl1.here / "exp/hubert_mini"
     assert f"{COUNT} recordings" in told and "load it as hf_hubert_custom" in told
     assert json.loads((model / "config.json").read_text())["hidden_size"] == 16
     card = (model / "MODEL_CARD.md").read_text()
-    assert "| mine | 2.4 |" in card and "Iteration 2 from the weights of hubert1" in card
+    assert "| mine | 2.4 |" in card and "Iteration 3 from the weights of hubert2" in card
     assert (model / "licences/mine.txt").read_text() == "mine\n"
     assert (ssl1.here / "exp/curves.png").exists()
-    before = (ssl1.here / "exp/hubert2/checkpoint.pth").stat().st_mtime_ns
-    again = ssl1.run("./run.sh", *OWN, *SMALL, "--stop_stage", 8).stdout
-    assert again.count("trained already") == 2
-    assert (ssl1.here / "exp/hubert2/checkpoint.pth").stat().st_mtime_ns == before
+    before = (ssl1.here / "exp/hubert3/checkpoint.pth").stat().st_mtime_ns
+    again = ssl1.run("./run.sh", *OWN, *SMALL, "--stop_stage", 5).stdout
+    assert again.count("trained already") == 3
+    assert (ssl1.here / "exp/hubert3/checkpoint.pth").stat().st_mtime_ns == before
 
 
 def test_a_recording_to_evaluate_on_stops_it(ssl1):
@@ -61,7 +61,9 @@ def test_a_recording_to_evaluate_on_stops_it(ssl1):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--updates", "3"), "unknown option --updates"),
+        (("--update", "3"), "unknown option --update"),
+        (("--updates", "3 4"), "as many numbers in both"),
+        (("--clusters", "8 many"), "as many numbers in both"),
         (("--max_hours", "long"), "--max_hours is 'long'"),
         (("--config", "conf/no.yaml"), "no such file"),
         (("--layer", "x"), "--layer is 'x'"),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Pretrain the small HuBERT that this project ships, from 8.4 hours of free recordings in 13 languages.
-#   ./run.sh                     about an hour on one core, then the comparison downstream
+#   ./run.sh                     about two and a half hours on one core, then the comparison downstream
 #   ./run.sh --max_hours 0.05    every stage in minutes, to see that it works
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -11,5 +11,5 @@ held_out="dev_en test_en dev_es test_es dev_fr test_fr dev_it test_it dev_ru tes
 phones=downloads/festvox-ru/usr/share/festival/voices/russian/msu_ru_nsh_clunits/lab
 
 exec ../../TEMPLATE/ssl1/ssl.sh --config conf/hubert_mini.yaml --card_notes conf/card.md --local_data local.recordings \
-    --updates1 3000 --updates2 4000 \
+    --updates "3000 4000 13000" --clusters "100 200 300" \
     --data_dirs "data/${corpora// / data/}" --held_out_dirs "data/${held_out// / data/}" --phones "${phones}" "$@"
