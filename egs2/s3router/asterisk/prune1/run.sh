@@ -19,7 +19,7 @@ own_options "quick model" "$@"
 . ../choices.sh
 mkdir -p ../asr1/downloads # what downloads points to
 
-choices=(--asr_config "conf/train_asr.yaml ${file}" --methods_config "${methods}" --results_md RESULTS.md
+choices=(--asr_config "conf/train_asr.yaml ${file} conf/prune.yaml" --methods_config "${methods}" --results_md RESULTS.md
     --prune_methods "routing_prune parp parp_p omp imp mpi rp" --sparsities "0.1 0.3 0.5 0.7 0.8" --seeds "0 1 2")
 if "${quick}"; then
     choices=(--asr_config "conf/train_asr.yaml ${file} conf/quick/train_asr.yaml" --expdir exp/quick
