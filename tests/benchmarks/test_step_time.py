@@ -26,6 +26,7 @@ KEYS = {
     "peak_mb",
     "memory_routing_over_finetune",
     "memory_checkpointed_over_finetune",
+    "long_peak_mb",
 }
 
 
@@ -43,7 +44,8 @@ def test_one_line_with_all_figures():
     found = json.loads(line)
     assert set(found) == KEYS
     assert set(found["peak_mb"]) == {"finetune", "routing", "routing_all"}
-    numbers = [value for key, value in found.items() if key != "peak_mb"] + list(found["peak_mb"].values())
+    assert set(found["long_peak_mb"]) == {"finetune", "routing", "routing_checkpointed", "toy"}
+    numbers = [*found.pop("peak_mb").values(), *found.pop("long_peak_mb").values(), *found.values()]
     assert all(number > 0 for number in numbers)
     assert found["selection_share"] < 1
     assert found["routing_over_finetune"] == pytest.approx(found["routing_s"] / found["finetune_s"], rel=1e-2)
