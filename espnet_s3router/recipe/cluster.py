@@ -66,7 +66,9 @@ def connect(args: argparse.Namespace, jobs: int) -> Iterator[Workers]:
     with ExitStack() as stack:
         count = min(args.parallel, jobs)
         if args.cluster == "local":
-            silent = {"dashboard_address": None, "memory_limit": None, "silence_logs": logging.CRITICAL}
+            # Left out, the address is port 8787, which another recipe on this machine may have.
+            silent = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
+            silent |= {"memory_limit": None, "silence_logs": logging.CRITICAL}
             cluster = stack.enter_context(LocalCluster(n_workers=count, threads_per_worker=1, processes=True, **silent))
             client = stack.enter_context(Client(cluster, set_as_default=False))
             yield Workers(client, count, args.threads or max(1, CPU_COUNT // count))
@@ -124,7 +126,8 @@ def slurm_cluster(options: Mapping[str, Any]) -> Any:
         refused = str(error)
     if refused:
         raise InputError(f"--cluster slurm: sbatch refuses the job of a worker: {refused[:300]}. Change --cluster_config")
-    return SLURMCluster(**slurm_arguments(options), silence_logs=logging.CRITICAL)
+    anywhere = {"dashboard_address": ":0"}  # others may hold 8787 on a shared machine
+    return SLURMCluster(**slurm_arguments(options), scheduler_options=anywhere, silence_logs=logging.CRITICAL)
 
 
 def existing(address: str) -> "Client":

@@ -147,9 +147,15 @@ def test_no_scheduler_at_the_address(failing, monkeypatch):
 def test_a_scheduler_that_somebody_started(options):
     from distributed import LocalCluster
 
-    silent = {"dashboard_address": None, "memory_limit": None, "processes": False}
+    silent = {"dashboard_address": "127.0.0.1:0", "memory_limit": None, "processes": False}
     with LocalCluster(n_workers=1, threads_per_worker=1, **silent) as there:
         words = ["--cluster", there.scheduler_address, "--threads", "3"]
         with cluster.connect(options(*words), 5) as workers:
             assert (workers.count, workers.threads) == (2, 3)
             assert workers.client.submit(sum, [1, 2]).result(timeout=LONGEST_S) == 3
+
+
+def test_two_recipes_at_a_time(options):
+    """Neither takes a port that the other needs, nor says anything (a warning is an error here)."""
+    with cluster.connect(options(), 1), cluster.connect(options(), 1) as workers:
+        assert workers.client.submit(sum, [1, 2]).result(timeout=LONGEST_S) == 3

@@ -116,7 +116,9 @@ def test_the_baked_model_decodes_alike_in_stock_espnet(trained):
     ours = point / "decode_ctc/test"
     assert read_table(stock / "text") == read_table(ours / "text")
     assert any(read_table(stock / "text").values())  # not merely silence on both sides
-    assert read_table(stock / "score") == read_table(ours / "score")
+    # "tensor(1.0000)": the sum of the same logarithms, rounded to four places
+    scores = [[float(text[7:-1]) for text in read_table(folder / "score").values()] for folder in (stock, ours)]
+    np.testing.assert_allclose(*scores, rtol=1e-5)
 
 
 def test_one_word_of_a_users_own_yaml(trained):
