@@ -1,6 +1,7 @@
 """Checks before training starts: the space for checkpoints, and that a resumed run is the run that was begun."""
 
 import argparse
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ def check_resume(args: argparse.Namespace) -> None:
         saved: dict[str, Any] = yaml.safe_load(file)
     # as the file would read after a round trip: tuples are lists there
     now: dict[str, Any] = yaml.safe_load(yaml.safe_dump(_plain(vars(args))))
-    changed = sorted(key for key in (saved.keys() | now.keys()) - _FREE if saved.get(key) != now.get(key))
+    keys = (saved.keys() | now.keys()) - _FREE
+    changed = sorted(key for key in keys if _located(saved.get(key)) != _located(now.get(key)))
     if changed:
         key = changed[0]
         raise InputError(
@@ -48,6 +50,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _located(value: Any) -> Any:
+    """With paths in full: ``exp/stats`` and ``/home/me/exp/stats`` may be one folder."""
+    if isinstance(value, dict):
+        return {key: _located(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_located(item) for item in value]
+    return os.path.abspath(value) if isinstance(value, str) and os.sep in value else value
 
 
 def check_space(model: nn.Module, folder: str | Path, keep_nbest_models: int | list[int]) -> None:

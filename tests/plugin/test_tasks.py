@@ -1,8 +1,10 @@
 """ESPnet's tasks with our hooks: optimisers, freezing, initialisation, and whole runs of training."""
 
 import copy
+import os
 import shutil
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 import torch
@@ -236,6 +238,20 @@ def test_resume_with_another_configuration_is_refused(changes, message, experime
     with pytest.raises(InputError, match=message):
         S3RouterASRTask.main(cmd=experiment(out=out, max_epoch=2, resume=True, **changes))
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+
+
+def test_resume_from_another_directory_is_the_same_run(experiment, tmp_path, monkeypatch):
+    """A path may be spelled from the working directory or from the root."""
+    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "exp", max_epoch=1))
+    command = experiment(out=tmp_path / "exp", max_epoch=2, resume=True)
+    config = Path(command[-1])
+    monkeypatch.chdir(tmp_path)
+    text = config.read_text("utf-8")
+    relative = text.replace(f"{tmp_path.parent}{os.sep}", f"..{os.sep}")
+    assert relative != text
+    config.write_text(relative, encoding="utf-8")
+    S3RouterASRTask.main(cmd=command)
+    assert (tmp_path / "exp" / "2epoch.pth").exists()
 
 
 def test_decoding_with_a_checkpoint_of_another_run_is_refused(experiment, tmp_path):
