@@ -7,7 +7,9 @@ are the same file, whoever finished first.
 import fcntl
 import math
 import os
+import shlex
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
@@ -164,6 +166,11 @@ def write_atomic(path: str | Path, text: str) -> None:
 def mark(path: Path, text: str = "") -> None:
     """Leave a done-marker."""
     write_atomic(path, text or "done\n")
+
+
+def own_command(module: str) -> str:
+    """The command line of this process, as any machine would type it: ``python -m`` a module of this package."""
+    return shlex.join(["python", "-m", f"{__package__}.{module}", *sys.argv[1:]])
 
 
 def git_commit() -> str:

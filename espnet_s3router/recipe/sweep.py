@@ -8,8 +8,6 @@ from the dense model of its seed; then tables and plots of what is finished.
 
 import argparse
 import dataclasses
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from espnet_s3router.recipe import experiments
 from espnet_s3router.recipe.cluster import check_options
 from espnet_s3router.recipe.experiments import assignments_of, base_of, job_of, methods_of, prefix_of
 from espnet_s3router.recipe.jobs import Job
-from espnet_s3router.recipe.results import ResultRow, read_rows
+from espnet_s3router.recipe.results import ResultRow, own_command, read_rows
 from espnet_s3router.recipe.spec import Spec, expand, merge, method_of, read_yaml, store
 from espnet_s3router.recipe.sweep_report import report
 
@@ -124,7 +122,7 @@ def sweep_parser() -> argparse.ArgumentParser:
     parser.add_argument("--results_tsv", default="", help="default: results.tsv in expdir")
     parser.add_argument("--results_md", default="", help="RESULTS.md to write")
     parser.add_argument("--unseen", default="", help="file of test utterances whose text does not occur in training")
-    parser.add_argument("--command", default=shlex.join(sys.argv), help="what RESULTS.md names as the command")
+    parser.add_argument("--command", default=own_command("sweep"), help="what RESULTS.md names as the command")
     return parser
 
 

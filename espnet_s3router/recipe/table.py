@@ -7,9 +7,7 @@ import argparse
 import datetime
 import importlib.metadata
 import platform
-import shlex
 import statistics
-import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +25,7 @@ from espnet_s3router.recipe.points import (
     place_of,
     systems,
 )
-from espnet_s3router.recipe.results import git_commit, put_rows, write_atomic
+from espnet_s3router.recipe.results import git_commit, own_command, put_rows, write_atomic
 from espnet_s3router.recipe.scoring import TABLE_HEAD, espnet_row, read_text, totals
 
 METRICS = ("cer", "wer")  # the primary one first
@@ -249,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--results_tsv", help="default: results.tsv in expdir")
     parser.add_argument("--plot", help="PNG of CER against sparsity to write")
     parser.add_argument("--inference_tag", help="which decoding, where a point has several")
-    parser.add_argument("--command", default=shlex.join(sys.argv), help="what RESULTS.md names as the command")
+    parser.add_argument("--command", default=own_command("table"), help="what RESULTS.md names as the command")
     args = parser.parse_args(argv)
     try:
         unseen = read_text(args.unseen).keys() if args.unseen else None

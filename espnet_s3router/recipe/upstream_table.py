@@ -5,14 +5,12 @@ python -m espnet_s3router.recipe.upstream_table --expdir exp/downstream --dev de
 
 import argparse
 import json
-import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.points import System, choose, collect, compare, place_of, systems
-from espnet_s3router.recipe.results import git_commit, put_rows, write_atomic
+from espnet_s3router.recipe.results import git_commit, own_command, put_rows, write_atomic
 from espnet_s3router.recipe.table import METRICS, comparison_line
 
 Chosen = dict[str, dict[str, System]]
@@ -83,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--upstream", required=True, help="the one that is compared with all others")
     parser.add_argument("--pretraining", type=Path, help="folder of purity.json and curves.png, for RESULTS.md")
     parser.add_argument("--results_md", type=Path)
-    parser.add_argument("--command", default=shlex.join(sys.argv))
+    parser.add_argument("--command", default=own_command("upstream_table"))
     args = parser.parse_args(argv)
     points = collect(args.expdir)
     chosen = chosen_systems(points, args.dev)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.recipe import results
-from espnet_s3router.recipe.results import COLUMNS, ResultRow, put_rows, read_rows
+from espnet_s3router.recipe.results import COLUMNS, ResultRow, own_command, put_rows, read_rows
 
 DESIGN = (
     "recipe upstream split set method variant sparsity targets init lr seed metric value params_trained "
@@ -164,3 +164,8 @@ def test_git_commit(tmp_path, monkeypatch):
     assert results.git_commit().endswith("+dirty")
     monkeypatch.setenv("PATH", "")
     assert results.git_commit() == "unknown"
+
+
+def test_the_command_of_a_report_names_no_folder_of_this_machine(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/home/me/espnet_s3router/recipe/table.py", "--dev", "dev en"])
+    assert own_command("table") == "python -m espnet_s3router.recipe.table --dev 'dev en'"
