@@ -9,3 +9,6 @@ export PATH
 export PYTHONPATH="${S3ROUTER_ROOT}${PYTHONPATH:+:${PYTHONPATH}}"
 export LC_ALL=C.UTF-8
 export TOKENIZERS_PARALLELISM=false
+# Threads of libgomp that wait for each other keep their cores busy by default. Where something else runs beside, that makes two
+# threads several times slower than one; after a short wait they sleep instead, which costs training nothing.
+export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000}
