@@ -47,8 +47,9 @@ class Difference(Interval):
 
     @property
     def verdict(self) -> str:
-        """better, no worse, worse or inconclusive: the first of them that holds."""
-        names = {"better": self.better, "no worse": self.no_worse, "worse": self.worse}
+        """better, at most 5 % worse, worse or inconclusive: the first of them that holds."""
+        little = f"at most {100 * NO_WORSE_MARGIN:.0f} % worse"
+        names = {"better": self.better, little: self.no_worse, "worse": self.worse}
         return next((name for name, holds in names.items() if holds), "inconclusive")
 
 

@@ -93,7 +93,7 @@ def test_equal_systems():
     assert (found.value, found.low, found.high) == (0, 0, 0)
     assert not found.better
     assert not found.worse
-    assert found.verdict == "no worse"
+    assert found.verdict == "at most 5 % worse"
 
 
 def test_pairing_removes_what_utterances_share():
@@ -127,8 +127,8 @@ def test_resamples_in_which_the_baseline_makes_no_error():
     ("low", "high", "verdict"),
     [
         (-0.3, -0.01, "better"),
-        (-0.3, 0.04, "no worse"),
-        (0.01, 0.04, "no worse"),
+        (-0.3, 0.04, "at most 5 % worse"),
+        (0.01, 0.04, "at most 5 % worse"),
         (-0.3, 0.05, "inconclusive"),
         (0.01, 0.06, "worse"),
     ],
