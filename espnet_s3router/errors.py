@@ -2,6 +2,7 @@
 
 import functools
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 
@@ -12,6 +13,7 @@ class InputError(ValueError):
 
 INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
 NO_READER = 141  # and of one whose reader went away, as in `s3router methods | head`
+STDOUT = 1
 
 
 def exit_status(command: Callable[[Sequence[str] | None], int | None]) -> Callable[..., int]:
@@ -24,10 +26,9 @@ def exit_status(command: Callable[[Sequence[str] | None], int | None]) -> Callab
             status = command(argv) or 0
             sys.stdout.flush()  # a reader that is gone shows here, or else at the very end and with a traceback
             return status
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return NO_READER
         except (InputError, OSError) as error:
+            if isinstance(error, BrokenPipeError) and not _stdout_is_read():
+                return NO_READER
             print(f"error: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
@@ -35,3 +36,14 @@ def exit_status(command: Callable[[Sequence[str] | None], int | None]) -> Callab
             return INTERRUPTED
 
     return main
+
+
+def _stdout_is_read() -> bool:
+    """Whether a broken pipe was another one than stdout. If it was stdout, what is left in its buffer goes nowhere, or
+    Python would complain when it flushes it at the very end."""
+    poll = select.poll()
+    poll.register(STDOUT, 0)
+    if not poll.poll(0):  # a pipe without a reader reports POLLERR
+        return True
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+    return False

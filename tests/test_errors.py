@@ -14,9 +14,10 @@ from espnet_s3router.errors import INTERRUPTED, NO_READER, InputError, exit_stat
     [
         (InputError("got a, expected b"), 1, "error: got a, expected b\n"),
         (OSError(28, "No space left on device"), 1, "error: [Errno 28] No space left on device\n"),
+        (BrokenPipeError(32, "Broken pipe"), 1, "error: [Errno 32] Broken pipe\n"),  # to a worker, say: stdout is read
         (KeyboardInterrupt(), INTERRUPTED, "error: interrupted; the same command goes on where it was\n"),
     ],
-    ids=["input", "disk", "ctrl-c"],
+    ids=["input", "disk", "pipe", "ctrl-c"],
 )
 def test_what_a_user_can_mend_ends_with_a_message(raised, status, message, capsys):
     @exit_status
