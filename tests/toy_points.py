@@ -1,8 +1,15 @@
-"""Experiment folders as training and scoring leave them, without either."""
+"""Experiment folders as training and scoring leave them, without either, and rows of results."""
 
 import json
 
+from espnet_s3router.recipe.results import ResultRow
+
 UTTERANCES = [f"u{i:02d}" for i in range(20)]
+ROW = ResultRow(
+    **{"recipe": "toy/prune1", "upstream": "mini", "split": "10min", "set": "test", "method": "omp", "variant": "ab"},
+    **{"sparsity": 0.5, "targets": "all", "init": "", "lr": 1e-3, "seed": 0, "metric": "cer", "value": 50.0, "macs": None},
+    **{"params_trained": 9, "params_total": 9, "bytes_added": 9, "train_seconds": 9.5, "updates": 9, "commit": "1a2b3c4"},
+)
 
 
 def add_point(expdir, name, method, errors, *, sparsity=None, seed=1, sets=("dev", "test"), **changes):

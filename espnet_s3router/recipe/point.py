@@ -112,7 +112,6 @@ def describe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         "train_seconds": round(progress.train_seconds, 1),
         "updates": progress.updates,
         "commit": git_commit(),
-        "zeros": model.get("sparsity"),
     }
 
 

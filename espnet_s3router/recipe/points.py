@@ -7,7 +7,7 @@ learning rate …) are compared on dev, and only the one chosen there is compare
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,17 @@ BASELINES = ("head_only", "finetune")  # printed first; every other method is co
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One experiment folder. ``counts``: set -> metric -> utterance -> [hits, sub, del, ins]."""
+    """One experiment folder. ``counts``: set -> metric -> utterance -> [hits, sub, del, ins]. ``counted``: the report on the
+    zeros of the trained model (``methods.report``), empty where there is none."""
 
     path: Path
     info: Mapping[str, Any]
     counts: Mapping[str, Mapping[str, Mapping[str, Counts]]]
     inference_tags: Mapping[str, str]
+    counted: Mapping[str, float] = field(default_factory=dict)
 
     def rows(self, unseen: Collection[str] = ()) -> list[ResultRow]:
-        """Rates in percent and the counts behind them; of ``<set>_unseen`` too where it holds ``unseen``."""
+        """Rates in percent and the counts behind them; of ``<set>_unseen`` too where it holds ``unseen``. Then the zeros."""
         rows = []
         for name, metric in ((n, m) for n, metrics in self.counts.items() for m in metrics):
             whole = self.counts[name][metric]
@@ -43,7 +45,7 @@ class Point:
                     total = totals(part.values())
                     values = {metric: total.rate} | {f"{metric}_{k}": v for k, v in vars(total).items()}
                     rows += [ResultRow(**self.info, set=label, metric=m, value=v) for m, v in values.items()]
-        return rows
+        return rows + [ResultRow(**self.info, set="", metric=f"sparsity_{k}", value=v) for k, v in self.counted.items()]
 
 
 def collect(expdir: str | Path, inference_tag: str | None = None) -> list[Point]:
@@ -62,6 +64,7 @@ def read_point(file: Path, inference_tag: str | None = None) -> Point:
     info = _read_json(file)
     if missing := [key for key in POINT_KEYS if key not in info]:
         raise InputError(f"{file}: lacks {', '.join(missing)}; train the point again or complete the file.")
+    counted = info.get("counted", {})
     info = {key: info[key] for key in POINT_KEYS}
     for key in ("targets", "init"):  # null: the method has none; a list: several patterns
         info[key] = ",".join([info[key]] if isinstance(info[key], str) else info[key] or [])
@@ -77,7 +80,7 @@ def read_point(file: Path, inference_tag: str | None = None) -> Point:
             both = f"{tags[name]} and {tag}"
             raise InputError(f"{file.parent}: {name} is decoded as {both}; give an inference tag.")
         counts[name], tags[name] = _read_json(scored), tag
-    return Point(file.parent, info, counts, tags)
+    return Point(file.parent, info, counts, tags, counted)
 
 
 def _read_json(file: Path) -> dict[str, Any]:

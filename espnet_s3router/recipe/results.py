@@ -30,7 +30,7 @@ class ResultRow:
     split: str
     """what was trained on, as the recipe names it: 10min, 1h …"""
     set: str
-    """the decoded set"""
+    """the decoded set; empty for a number that the model has by itself"""
     method: str
     variant: str
     """hash of the resolved config without the seed: runs that differ only in their seed share it"""
@@ -43,7 +43,7 @@ class ResultRow:
     lr: float
     seed: int
     metric: str
-    """wer, cer, ter (percent), or another name of the recipe's own"""
+    """wer, cer, ter (percent) and the counts behind them, or sparsity_ and a key of ``methods.report``"""
     value: float
     params_trained: int
     params_total: int
@@ -70,7 +70,7 @@ class ResultRow:
 
 
 COLUMNS = tuple(field.name for field in fields(ResultRow))
-_MAY_BE_EMPTY = {"targets", "init"}
+_MAY_BE_EMPTY = {"set", "targets", "init"}
 _RANGES = {
     "value": (-math.inf, math.inf),
     "sparsity": (0, math.nextafter(1, 0)),

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from espnet_s3router.recipe import counted_table
 from espnet_s3router.recipe.plot import plot_error_rate
 from espnet_s3router.recipe.points import Point, System, collect, compare, place_of, read_point, systems
 from espnet_s3router.recipe.results import ResultRow, put_rows
@@ -42,6 +43,8 @@ def report(
         best = sorted(best.values(), key=lambda v: (methods.index(v.method), v.sparsity or 0))
         here = [system for system in systems(points) if place_of(system) == place and _variant(system) in best]
         tables = tables_of(of_place, best, sets) | comparisons(here, best, held_out)
+        if len(counted := counted_table.table(of_place, best)) > 1:
+            tables[counted_table.CAPTION] = counted
         found.append(Section(place, tables, [], [], {}))
         for metric in METRICS:
             _plot(args, place, curves(cells(of_place, best, held_out, metric)), metric, held_out)

@@ -5,17 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from toy_points import add_point
+from toy_points import ROW, add_point
 
-from espnet_s3router.recipe.results import ResultRow, put_rows, read_rows
+from espnet_s3router.recipe.results import put_rows, read_rows
 from espnet_s3router.recipe.sweep_report import report
 from espnet_s3router.recipe.sweep_table import Variant, cells, chosen, curves, rates, spread, table
-
-ROW = ResultRow(
-    **{"recipe": "toy/prune1", "upstream": "mini", "split": "10min", "set": "test", "method": "omp", "variant": "ab"},
-    **{"sparsity": 0.5, "targets": "all", "init": "", "lr": 1e-3, "seed": 0, "metric": "cer", "value": 50.0, "macs": None},
-    **{"params_trained": 9, "params_total": 9, "bytes_added": 9, "train_seconds": 9.5, "updates": 9, "commit": "1a2b3c4"},
-)
 
 
 def rows_of(method, sparsity, wrong, *, variant="v", seed=0, tokens=10, sets=("dev", "test")):

@@ -90,6 +90,7 @@ def test_rows_page_and_plots(swept):
     }
     page = (folder / "RESULTS.md").read_text("utf-8")
     assert "|method|dense|0.5|" in page and "|parp|–|" in page and "|parp vs dense|" in page
+    assert "|0.5|parp|50.00|" in page and "|0|finetune|0.00|0.00|0.00|" in page
     for metric in ("cer", "wer"):
         (plot,) = (folder / "exp").glob(f"{metric}_against_sparsity_*.png")
         assert plot.read_bytes().startswith(b"\x89PNG")
