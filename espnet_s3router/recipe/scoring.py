@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.results import write_atomic
 
 SPACE = "<space>"  # how ESPnet's character token lists name a space
@@ -235,6 +235,7 @@ def _write_scores(aligned: Mapping[str, Mapping[str, Aligned]], outdir: Path) ->
     return {metric: totals(utts.values()) for metric, utts in counts.items()}
 
 
+@exit_status
 def main(argv: Sequence[str] | None = None) -> None:
     """Score one decoded set from the command line and print its rows in ESPnet's form."""
     parser = argparse.ArgumentParser(description=main.__doc__, allow_abbrev=False)
@@ -249,18 +250,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cleaner", choices=CLEANERS, default="none")
     options = vars(parser.parse_args(argv))
     nlsyms, subset = options.pop("nlsyms_txt"), options.pop("subset")
-    try:
-        options |= {
-            "nlsyms": read_lines(nlsyms) if nlsyms else (),
-            "subset": read_text(subset) if subset else None,
-        }
-        scored = score_dir(**options)
-    except InputError as error:
-        parser.exit(1, f"scoring: {error}\n")
+    options |= {"nlsyms": read_lines(nlsyms) if nlsyms else (), "subset": read_text(subset) if subset else None}
+    scored = score_dir(**options)
     print(TABLE_HEAD.replace("dataset", "metric"))
     for metric, total in scored.items():
         print(espnet_row(metric.upper(), total))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import exit_status
 from espnet_s3router.recipe.bootstrap import Difference, Interval
 from espnet_s3router.recipe.plot import plot_error_rate
 from espnet_s3router.recipe.points import (
@@ -236,6 +236,7 @@ def plot_sections(
     return written
 
 
+@exit_status
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the tables of an experiment folder; write results.tsv and, if asked, RESULTS.md and the plot."""
     parser = argparse.ArgumentParser(description=main.__doc__, allow_abbrev=False)
@@ -249,23 +250,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--inference_tag", help="which decoding, where a point has several")
     parser.add_argument("--command", default=own_command("table"), help="what RESULTS.md names as the command")
     args = parser.parse_args(argv)
-    try:
-        unseen = read_text(args.unseen).keys() if args.unseen else None
-        points = collect(args.expdir, args.inference_tag)
-        found = sections(points, args.dev, args.test, unseen)
-        table = args.results_tsv or args.expdir / "results.tsv"
-        put_rows(table, [row for point in points for row in point.rows(unseen or ())])
-        print_table(found)
-        print(f"\nnumbers: {table}")
-        if args.results_md:
-            write_results_md(args.results_md, found, environment(args.command))
-            print(f"results: {args.results_md}")
-        if args.plot:
-            for path in plot_sections(found, args.plot, args.dev, args.test):
-                print(f"plot: {path}")
-    except InputError as error:
-        parser.exit(1, f"table: {error}\n")
+    unseen = read_text(args.unseen).keys() if args.unseen else None
+    points = collect(args.expdir, args.inference_tag)
+    found = sections(points, args.dev, args.test, unseen)
+    table = args.results_tsv or args.expdir / "results.tsv"
+    put_rows(table, [row for point in points for row in point.rows(unseen or ())])
+    print_table(found)
+    print(f"\nnumbers: {table}")
+    if args.results_md:
+        write_results_md(args.results_md, found, environment(args.command))
+        print(f"results: {args.results_md}")
+    if args.plot:
+        for path in plot_sections(found, args.plot, args.dev, args.test):
+            print(f"plot: {path}")
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
