@@ -27,6 +27,8 @@ class Spec:
 
     name: str
     config: Mapping[str, Any]
+    alias: str = ""
+    """The folder name of the same point where its rate stands in a file instead of being swept, or the other way round."""
 
     @property
     def mask_conf(self) -> dict[str, Any]:
@@ -182,7 +184,8 @@ def _point(
         name += f"_s{mask_conf['sparsity']:g}"
     if lr is not None:
         config.setdefault("optim_conf", {})["lr"] = lr
-        name += f"_lr{lr:g}"
+    rate = config.get("optim_conf", {}).get("lr")
+    plain, swept = f"{name}_seed{seed}", f"{name}_lr{rate:g}_seed{seed}" if isinstance(rate, int | float) else ""
     config["seed"] = seed
     # The seed of a run is also that of its score initialisation.
     if "seed" in options:
@@ -192,14 +195,22 @@ def _point(
     if "updates" in options and updates_of(config):  # that ramps and rounds are laid out over
         mask_conf.setdefault("updates", updates_of(config))
     resolve(mask_conf)
-    return Spec(f"{name}_seed{seed}", config)
+    return Spec(plain, config, swept) if lr is None else Spec(swept, config, plain)
+
+
+def home(spec: Spec, expdir: str | Path) -> Path:
+    """The folder of a point: that of its other name where the same was trained there."""
+    other = Path(expdir) / (spec.alias or spec.name)
+    if (other / ".trained").exists() and (other / "train.yaml").read_text(encoding="utf-8") == _yaml(spec):
+        return other
+    return Path(expdir) / spec.name
 
 
 def store(spec: Spec, expdir: str | Path) -> Path:
     """Write the configuration of a point into its folder and return that; InputError if another one lies there."""
-    folder = Path(expdir) / spec.name
+    folder = home(spec, expdir)
     path = folder / "train.yaml"
-    text = yaml.safe_dump(dict(spec.config), sort_keys=False)
+    text = _yaml(spec)
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return folder
     if path.exists() and any((folder / name).exists() for name in ("checkpoint.pth", ".trained")):  # else it failed at once
@@ -212,3 +223,7 @@ def store(spec: Spec, expdir: str | Path) -> Path:
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
     return folder
+
+
+def _yaml(spec: Spec) -> str:
+    return yaml.safe_dump(dict(spec.config), sort_keys=False)

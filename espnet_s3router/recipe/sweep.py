@@ -18,7 +18,7 @@ from espnet_s3router.recipe.cluster import check_options
 from espnet_s3router.recipe.experiments import assignments_of, base_of, job_of, methods_of, prefix_of
 from espnet_s3router.recipe.jobs import Job
 from espnet_s3router.recipe.results import ResultRow, own_command, read_rows
-from espnet_s3router.recipe.spec import Spec, expand, merge, method_of, read_yaml, store
+from espnet_s3router.recipe.spec import Spec, expand, home, merge, method_of, read_yaml, store
 from espnet_s3router.recipe.sweep_report import report
 
 DENSE = "finetune"
@@ -52,7 +52,7 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
         if args.dense_method in methods and row.get("method") != DENSE:
             raise InputError(f"--dense_method is {args.dense_method!r}, expected a row whose method is {DENSE}")
         dense_specs = expand(base, methods, [args.dense_method], assignments=ours, **options)
-        dense = {spec.config["seed"]: Path(args.expdir) / spec.name for spec in dense_specs}
+        dense = {spec.config["seed"]: home(spec, args.expdir) for spec in dense_specs}
     options |= {"starts": {seed: str(folder / args.inference_asr_model) for seed, folder in dense.items()}}
     options |= {"sparsities": args.sparsities, "lrs": args.lrs, "assignments": assignments}
     specs = expand(base, methods, args.methods, **options)

@@ -87,6 +87,20 @@ def test_a_mask_conf_is_replaced_by_another_method_and_changed_without():
     assert changed["imp"]["frontend_conf"]["mask_conf"] == {"method": "rp", "sparsity": 0.7}
 
 
+def test_a_point_has_one_folder_whether_its_rate_is_swept_or_in_the_file(tmp_path):
+    """Or its numbers would count twice, after hours."""
+    (swept,) = expand(BASE, METHODS, ["rp"], lrs=[3e-4])
+    folder = store(swept, tmp_path)
+    for rate, names in ((3e-4, {folder.name}), (1e-3, {folder.name, "asr_rp_s0.5_seed0"})):
+        (plain,) = expand(merge(BASE, {"optim_conf": {"lr": rate}}), METHODS, ["rp"])
+        (folder / ".trained").touch()
+        store(plain, tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == names
+    (tmp_path / "asr_rp_s0.5_seed0/.trained").touch()
+    (again,) = expand(BASE, METHODS, ["rp"], lrs=[1e-3])
+    assert store(again, tmp_path).name == "asr_rp_s0.5_seed0"
+
+
 def dense(expdir, seed, **changes):
     """The start of a point: the model of a dense run in ``expdir``."""
     (spec,) = expand(merge(BASE, changes), METHODS, ["finetune"], seeds=[seed])
