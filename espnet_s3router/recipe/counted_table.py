@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from espnet_s3router.recipe.results import ResultRow
+from espnet_s3router.recipe.results import OF_THE_MODEL, ResultRow
 from espnet_s3router.recipe.sweep_table import Variant
 
 CAPTION = "zeros counted in the trained models; MB: pruned tensors as a bitmap and what is left of them, others whole, fp32"
 HEAD = ["sparsity", "method", "% of the pruned tensors", "% of the upstream", "% of the model", "MB"]
-PREFIX = "sparsity_"
 
 Counted = dict[str, float]  # a key of ``methods.report`` -> value
 
@@ -17,9 +16,9 @@ def table(rows: Iterable[ResultRow], best: Sequence[Variant]) -> list[list[str]]
     nothing was counted."""
     counted: dict[tuple[Variant, int], Counted] = {}
     for row in rows:
-        if row.metric.startswith(PREFIX):
+        if row.metric.startswith(OF_THE_MODEL):
             model = (Variant(row.method, row.sparsity, row.variant), row.seed)
-            counted.setdefault(model, {})[row.metric.removeprefix(PREFIX)] = row.value
+            counted.setdefault(model, {})[row.metric.removeprefix(OF_THE_MODEL)] = row.value
     methods: dict[tuple[float, tuple[str, ...]], list[str]] = {}
     for variant in best:
         for cells in dict.fromkeys(_cells(found) for (of, _), found in counted.items() if of == variant):

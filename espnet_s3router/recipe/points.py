@@ -16,7 +16,7 @@ import numpy as np
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.recipe.bootstrap import Difference, Interval, error_rate_interval, relative_difference
-from espnet_s3router.recipe.results import ResultRow
+from espnet_s3router.recipe.results import OF_THE_MODEL, ResultRow
 from espnet_s3router.recipe.scoring import Counts, totals
 
 POINT_KEYS = tuple(f.name for f in fields(ResultRow) if f.name not in ("set", "metric", "value"))
@@ -45,7 +45,7 @@ class Point:
                     total = totals(part.values())
                     values = {metric: total.rate} | {f"{metric}_{k}": v for k, v in vars(total).items()}
                     rows += [ResultRow(**self.info, set=label, metric=m, value=v) for m, v in values.items()]
-        return rows + [ResultRow(**self.info, set="", metric=f"sparsity_{k}", value=v) for k, v in self.counted.items()]
+        return rows + [ResultRow(**self.info, set="", metric=OF_THE_MODEL + k, value=v) for k, v in self.counted.items()]
 
 
 def collect(expdir: str | Path, inference_tag: str | None = None) -> list[Point]:

@@ -19,6 +19,8 @@ from typing import Any
 from espnet_s3router.errors import InputError
 
 Key = tuple[str, str, str, str, str, str, int, str]
+OF_THE_MODEL = "sparsity_"
+"""How the metrics begin that no set is decoded for: then a key of ``methods.report``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ class ResultRow:
     split: str
     """what was trained on, as the recipe names it: 10min, 1h …"""
     set: str
-    """the decoded set; empty for a number that the model has by itself"""
+    """the decoded set; empty, and only then, for a number that the model has by itself (``OF_THE_MODEL``)"""
     method: str
     variant: str
     """hash of the resolved config without the seed: runs that differ only in their seed share it"""
@@ -43,7 +45,7 @@ class ResultRow:
     lr: float
     seed: int
     metric: str
-    """wer, cer, ter (percent) and the counts behind them, or sparsity_ and a key of ``methods.report``"""
+    """wer, cer, ter (percent) and the counts behind them, or one of ``OF_THE_MODEL``"""
     value: float
     params_trained: int
     params_total: int
@@ -59,6 +61,10 @@ class ResultRow:
     def __post_init__(self) -> None:
         for field in fields(self):
             _check(field.name, getattr(self, field.name), field.type)
+        if (self.set == "") != self.metric.startswith(OF_THE_MODEL):
+            raise InputError(
+                f"set is {self.set!r} with metric {self.metric}; expected a decoded set, none for {OF_THE_MODEL}…."
+            )
 
     @property
     def key(self) -> Key:

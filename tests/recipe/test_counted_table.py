@@ -3,8 +3,10 @@
 import json
 from dataclasses import replace
 
+import pytest
 from toy_points import ROW, add_point
 
+from espnet_s3router.errors import InputError
 from espnet_s3router.recipe.counted_table import HEAD, table
 from espnet_s3router.recipe.points import read_point
 from espnet_s3router.recipe.results import put_rows, read_rows
@@ -14,10 +16,10 @@ DENSE, OMP, PARP = Variant("finetune", None, "a"), Variant("omp", 0.5, "b"), Var
 
 
 def counted(variant, zeros, *, seed=0):
-    """Rows of a model with 100 weights in the pruned tensors, 120 in the upstream and 150 in all."""
+    """Rows of a model with 100 weights in the pruned tensors, 120 in the upstream, 150 in all; its size is 100 000-fold."""
     about = {"method": variant.method, "sparsity": variant.sparsity, "variant": variant.variant, "seed": seed, "set": ""}
     values = {"entries": 100, "zeros": zeros, "masked": zeros / 100, "upstream": zeros / 120, "model": zeros / 150}
-    values["effective_bytes"] = 13 + 4 * (150 - zeros)
+    values["effective_bytes"] = 1e5 * (13 + 4 * (150 - zeros))
     return [replace(ROW, **about, metric=f"sparsity_{key}", value=float(value)) for key, value in values.items()]
 
 
@@ -26,8 +28,8 @@ def test_models_with_the_same_zeros_share_a_row():
     made = table(rows, [DENSE, OMP, PARP])
     assert made == [
         HEAD,
-        ["0", "finetune", "0.00", "0.00", "0.00", "0.00"],
-        ["0.5", "omp, parp", "50.00", "41.67", "33.33", "0.00"],
+        ["0", "finetune", "0.00", "0.00", "0.00", "61.30"],
+        ["0.5", "omp, parp", "50.00", "41.67", "33.33", "41.30"],
     ]
 
 
@@ -48,3 +50,9 @@ def test_what_a_point_counted_is_kept_in_the_rows(tmp_path):
     put_rows(tmp_path / "results.tsv", rows)
     found = {row.metric: row.value for row in read_rows(tmp_path / "results.tsv") if not row.set}
     assert found == {"sparsity_entries": 4, "sparsity_zeros": 2, "sparsity_masked": 0.5}
+
+
+@pytest.mark.parametrize("changes", [{"set": ""}, {"metric": "sparsity_zeros"}])
+def test_only_numbers_of_the_model_have_no_set(changes):
+    with pytest.raises(InputError, match="expected a decoded set"):
+        replace(ROW, **changes)
