@@ -14,11 +14,12 @@ _CHOICES = (
 
 
 def register() -> None:
-    """Add ``masked_upstream`` to the frontend choices of ASR and SLU (and of espnet3 where it is installed) and our
-    upstreams to s3prl's hub; idempotent."""
+    """Add ``masked_upstream`` to the frontend choices of ASR and SLU (and of espnet3 where it is installed), our scheduler
+    to ESPnet's and our upstreams to s3prl's hub; idempotent."""
+    from espnet2.tasks.abs_task import scheduler_classes
     from s3prl import hub
 
-    from espnet_s3router.plugin import whisper
+    from espnet_s3router.plugin import restarts, whisper
     from espnet_s3router.plugin.frontend import MaskedUpstream
 
     for module_name, required in _CHOICES:
@@ -29,5 +30,6 @@ def register() -> None:
                 raise
             continue
         module.frontend_choices.classes[NAME] = MaskedUpstream
+    scheduler_classes[restarts.NAME] = restarts.TristageRounds
     for entry in S3PRL_ENTRIES:
         setattr(hub, entry, getattr(whisper, entry))

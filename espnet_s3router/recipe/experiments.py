@@ -5,6 +5,7 @@
 """
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,7 +69,8 @@ def specs_of(args: argparse.Namespace) -> list[Spec]:
         methods = {label or base["frontend_conf"]["mask_conf"]["method"]: {}}
     grid = {"sparsities": args.sparsities, "lrs": args.lrs, "seeds": args.seeds}
     grid |= {"prefix": prefix_of(args), "assignments": assignments_of(args)}
-    return expand(base, methods, args.methods or list(methods), **grid)
+    specs = expand(base, methods, args.methods or list(methods), **grid)
+    return specs if args.methods else [dataclasses.replace(spec, label="") for spec in specs]
 
 
 def collect_stats(args: argparse.Namespace, specs: list[Spec]) -> None:
@@ -92,8 +94,8 @@ def collect_stats(args: argparse.Namespace, specs: list[Spec]) -> None:
     mark(done)
 
 
-def job_of(args: argparse.Namespace, folder: Path, *, after: str = "", **changes: Any) -> Job:
-    """The job of the point in a folder; ``changes`` of the options that are handed on to it."""
+def job_of(args: argparse.Namespace, folder: Path, *, label: str = "", after: str = "", **changes: Any) -> Job:
+    """The job of the point in a folder; ``label``: see ``Spec``; ``changes`` of the options that are handed on to it."""
     options: list[str] = []
     for name in POINT_OPTIONS:
         value = changes.get(name, getattr(args, name))
@@ -103,19 +105,20 @@ def job_of(args: argparse.Namespace, folder: Path, *, after: str = "", **changes
             options += [f"--{name}={item}" for item in value]  # an item may begin with --
         elif value not in (False, ""):
             options += [f"--{name}", str(value)]
-    command = (sys.executable, "-m", "espnet_s3router.recipe.point", "--folder", str(folder), *options, "--end_with_parent")
+    fixed = ("--folder", str(folder), "--label", label, "--end_with_parent")
+    command = (sys.executable, "-m", "espnet_s3router.recipe.point", *options, *fixed)
     return Job(folder.name, command, folder / "run.log", folder / "progress.tsv", after)
 
 
 def jobs_of(args: argparse.Namespace, specs: list[Spec]) -> list[Job]:
     """One job a point; all folders are checked before the first starts."""
-    return [job_of(args, store(spec, args.expdir)) for spec in specs]
+    return [job_of(args, store(spec, args.expdir), label=spec.label) for spec in specs]
 
 
 def run_unfinished(args: argparse.Namespace, jobs: list[Job]) -> dict[str, str]:
     """Run the jobs with something left to do; name -> why of those that failed. InputError if there are no workers."""
     left = [job for job in jobs if not finished(job.log.parent, args)]
-    print(f"{len(jobs)} points, {len(jobs) - len(left)} finished before", flush=True)
+    print(f"{len(jobs) - len(left)} of {len(jobs)} points finished before", flush=True)
     if not left:
         return {}
     with connect(args, len(left)) as workers:

@@ -92,7 +92,7 @@ def describe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     from espnet_s3router.recipe.spec import Spec
 
     config = read_yaml(folder / "train.yaml")
-    spec = Spec(folder.name, config)
+    spec = Spec(folder.name, config, label=args.label)
     mask_conf = spec.mask_conf
     model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     progress = read_progress(folder / "progress.tsv")
@@ -100,7 +100,7 @@ def describe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         "recipe": args.recipe,
         "upstream": spec.upstream,
         "split": args.train_set,
-        "method": f"espnet_{config['adapter']}" if config.get("use_adapter") else mask_conf["method"],
+        "method": spec.method,
         "variant": spec.variant,
         "sparsity": mask_conf.get("sparsity"),
         "targets": mask_conf.get("targets"),
@@ -221,6 +221,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the stages of one point."""
     parser = build_parser()
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--label", default="", help="what the results call its method; default: as mask_conf does")
     parser.add_argument("--end_with_parent", action="store_true", help="end when standard input does")
     args = parser.parse_args(argv)
     if args.end_with_parent:

@@ -29,11 +29,19 @@ class Spec:
     config: Mapping[str, Any]
     alias: str = ""
     """The folder name of the same point where its rate stands in a file instead of being swept, or the other way round."""
+    label: str = ""
+    """The row of the methods file that it is."""
 
     @property
     def mask_conf(self) -> dict[str, Any]:
         """The method and its options."""
         return dict(self.config["frontend_conf"]["mask_conf"])
+
+    @property
+    def method(self) -> str:
+        """What tables and results call the method: two forms of one are two rows of the methods file."""
+        adapter = self.config.get("adapter") if self.config.get("use_adapter") else None
+        return self.label or (f"espnet_{adapter}" if adapter else self.mask_conf["method"])
 
     @property
     def upstream(self) -> str:
@@ -194,8 +202,10 @@ def _point(
         mask_conf.setdefault("start", start)
     if "updates" in options and updates_of(config):  # that ramps and rounds are laid out over
         mask_conf.setdefault("updates", updates_of(config))
-    resolve(mask_conf)
-    return Spec(plain, config, swept) if lr is None else Spec(swept, config, plain)
+    method = resolve(mask_conf)[1]
+    if config.get("scheduler") == "tristagelr_rounds" and "rounds" in options:
+        config.setdefault("scheduler_conf", {}).setdefault("rounds", method.rounds)
+    return Spec(plain, config, swept, label) if lr is None else Spec(swept, config, plain, label)
 
 
 def home(spec: Spec, expdir: str | Path) -> Path:

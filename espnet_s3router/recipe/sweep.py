@@ -52,6 +52,7 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
         if args.dense_method in methods and row.get("method") != DENSE:
             raise InputError(f"--dense_method is {args.dense_method!r}, expected a row whose method is {DENSE}")
         dense_specs = expand(base, methods, [args.dense_method], assignments=ours, **options)
+        dense_specs = [dataclasses.replace(spec, label=DENSE) for spec in dense_specs]
         dense = {spec.config["seed"]: home(spec, args.expdir) for spec in dense_specs}
     options |= {"starts": {seed: str(folder / args.inference_asr_model) for seed, folder in dense.items()}}
     options |= {"sparsities": args.sparsities, "lrs": args.lrs, "assignments": assignments}
@@ -97,17 +98,17 @@ def jobs_of(args: argparse.Namespace, sweep: Sweep, committed: Sequence[ResultRo
         needed = any(spec.config["seed"] == seed for spec in left)
         trained_here = [spec for spec in sweep.dense_specs if spec.config["seed"] == seed]
         if needed or not (trained_here and is_committed(trained_here[0], args, committed)):
-            jobs.append(job_of(args, folder) if trained_here else job_of(args, folder, stage=12))
+            jobs.append(job_of(args, folder, label=DENSE) if trained_here else job_of(args, folder, stage=12))
     for spec in left:
         after = sweep.dense[spec.config["seed"]].name if spec.mask_conf.get("start") else ""
-        jobs.append(job_of(args, store(spec, args.expdir), after=after))
+        jobs.append(job_of(args, store(spec, args.expdir), label=spec.label, after=after))
     return jobs
 
 
 def is_committed(spec: Spec, args: argparse.Namespace, rows: Sequence[ResultRow]) -> bool:
     """Whether the rows hold both error rates of a point on every test set."""
     about = (args.recipe, spec.upstream, args.train_set)
-    point = (spec.mask_conf["method"], spec.variant, spec.config["seed"])
+    point = (spec.method, spec.variant, spec.config["seed"])
     needed = {(*about, name, *point, metric) for name in args.test_sets for metric in ("cer", "wer")}
     return needed <= {row.key for row in rows}
 
@@ -136,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sweep = sweep_of(args)
     experiments.collect_stats(args, [*sweep.dense_specs, *sweep.specs])
     broken = experiments.run_unfinished(args, jobs_of(args, sweep, committed))
-    report(args, sweep.dense.values(), [spec.mask_conf["method"] for spec in sweep.specs], committed, broken)
+    report(args, sweep.dense.values(), [spec.method for spec in sweep.specs], committed, broken)
     return experiments.status_of(broken)
 
 

@@ -66,7 +66,7 @@ def points_of(args: argparse.Namespace, dense: Iterable[Path], methods: Collecti
     for folder in dense:
         if folder not in folders and (folder / "point.json").exists():
             point = read_point(folder / "point.json", args.inference_tag)
-            points.append(dataclasses.replace(point, info={**point.info, "recipe": args.recipe}))
+            points.append(dataclasses.replace(point, info={**point.info, "recipe": args.recipe, "method": DENSE}))
     return [point for point in points if point.info["method"] in methods and point.counts]
 
 

@@ -71,10 +71,12 @@ def test_routed_pruning_ends_every_epoch_at_the_target(experiment, dense, tmp_pa
 )
 def test_resumed_run_equals_an_uninterrupted_one(mask_conf, experiment, dense, tmp_path):
     """Killed within a ramp or a round and resumed: the same file at the end, bit for bit."""
-    mask_conf = {**mask_conf, "start": dense}
-    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "whole", max_epoch=3, mask_conf=mask_conf))
-    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "exp", max_epoch=1, mask_conf=mask_conf))
-    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "exp", max_epoch=3, resume=True, mask_conf=mask_conf))
+    conf = {"mask_conf": {**mask_conf, "start": dense}}
+    if mask_conf is IMP:
+        conf |= {"scheduler": "tristagelr_rounds", "scheduler_conf": {"max_steps": 6, "rounds": 3}}
+    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "whole", max_epoch=3, **conf))
+    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "exp", max_epoch=1, **conf))
+    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "exp", max_epoch=3, resume=True, **conf))
     whole, resumed = (torch.load(tmp_path / name / "3epoch.pth") for name in ("whole", "exp"))
     assert whole.keys() == resumed.keys() and all(torch.equal(whole[key], resumed[key]) for key in whole)
 

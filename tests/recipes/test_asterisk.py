@@ -44,7 +44,7 @@ def page(printed):
 
 def test_prints_a_table_and_leaves_numbers_and_plot(first):
     recipes, printed = first
-    assert "2 points, 0 finished before" in printed
+    assert "0 of 2 points finished before" in printed
     found = page(printed)
     for word in ("CER dev %", "CER test %", "WER dev %", "WER test %", "params trained", "bytes added", "train time", "["):
         assert word in found
@@ -88,6 +88,6 @@ def test_the_second_call_has_nothing_to_do(first):
     files = [path for path in (recipes.here / "exp").rglob("*") if path.is_file()]
     before = {path: path.stat().st_mtime_ns for path in files if path.suffix in (".pth", ".yaml", ".json", ".log")}
     again = recipes.run("./run.sh", *OPTIONS).stdout
-    assert "2 points, 2 finished before" in again
+    assert "2 of 2 points finished before" in again
     assert page(again) == page(printed)
     assert {path: path.stat().st_mtime_ns for path in before} == before

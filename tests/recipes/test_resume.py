@@ -133,7 +133,7 @@ def test_resumed_and_uninterrupted_are_equal(prepared, killed, uninterrupted, tm
 def test_a_finished_point_is_not_run_again(prepared, uninterrupted, capsys):
     before = content(uninterrupted)
     assert experiments.main(prepared.options(uninterrupted, asr_args=ARGS, parallel=1)) == 0
-    assert "1 points, 1 finished before" in capsys.readouterr().out
+    assert "1 of 1 points finished before" in capsys.readouterr().out
     assert experiments.main(prepared.options(uninterrupted, asr_args=f"{ARGS} grad_clip=1.0")) == 1
     assert "another configuration" in capsys.readouterr().err
     assert content(uninterrupted) == before

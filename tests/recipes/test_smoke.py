@@ -78,7 +78,7 @@ def read_table(path):
 def test_stages_3_to_13(trained):
     recipes, done = trained
     point = recipes.here / "exp" / NAME
-    assert "1 points, 0 finished before" in done.stdout
+    assert "0 of 1 points finished before" in done.stdout
     assert "routing" in done.stdout.split("numbers: exp/results.tsv")[0]
     with (recipes.here / "exp/results.tsv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))

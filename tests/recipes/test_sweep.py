@@ -11,7 +11,7 @@ import yaml
 from espnet_s3router.recipe import sweep
 
 MODEL = "valid.cer_ctc.ave.pth"
-DENSE, PARP, DIVERGES = "asr_finetune_seed0", "asr_parp_s0.5_seed0", "asr_diverges_s0.5_seed0"
+DENSE, PARP, DIVERGES = "asr_finetune_seed0", "asr_remask_s0.5_seed0", "asr_diverges_s0.5_seed0"
 UPDATES = 6
 
 
@@ -21,10 +21,11 @@ def row(method, **options):
 
 METHODS = {
     "finetune": row("finetune"),
-    "parp": row("parp", sparsity=0.5, interval=2),
+    "remask": row("parp", form="remask", sparsity=0.5, interval=2),  # what a row is called, tables call it
     "omp": row("omp", sparsity=0.5),
     "diverges": {**row("mpi", sparsity=0.5, start=None), "optim_conf": {"weight_lr": 1.0e35}},
     "head_only": row("head_only"),
+    "slower": {**row("finetune"), "optim_conf": {"lr": 1e-5}},
 }
 
 
@@ -37,7 +38,7 @@ def options(prepared, tmp_path_factory):
     def words(expdir, **changes):
         asked = {"stage": None, "stop_stage": None, "methods": None, "methods_config": methods, "sparsities": 0.5}
         few = f"max_epoch=3 num_iters_per_epoch={UPDATES // 3} {changes.pop('asr_args', '')}"
-        return prepared.options(expdir, asr_args=few, **(asked | {"prune_methods": "parp diverges"} | changes))
+        return prepared.options(expdir, asr_args=few, **(asked | {"prune_methods": "remask diverges"} | changes))
 
     return words
 
@@ -86,15 +87,15 @@ def test_rows_page_and_plots(swept):
     with (folder / "exp/results.tsv").open(encoding="utf-8") as file:
         rows = [line for line in csv.DictReader(file, delimiter="\t") if line["metric"] == "wer"]
     assert {(line["method"], line["sparsity"], line["set"]) for line in rows} == {
-        (method, sparsity, name) for method, sparsity in (("finetune", ""), ("parp", "0.5")) for name in ("dev", "test")
+        (method, sparsity, name) for method, sparsity in (("finetune", ""), ("remask", "0.5")) for name in ("dev", "test")
     }
     page = (folder / "RESULTS.md").read_text("utf-8")
-    assert "|method|dense|0.5|" in page and "|parp|–|" in page and "|parp vs dense|" in page
-    assert "|0.5|parp|50.00|" in page and "|0|finetune|0.00|0.00|0.00|" in page
+    assert "|method|dense|0.5|" in page and "|remask|–|" in page and "|remask vs dense|" in page
+    assert "|0.5|remask|50.00|" in page and "|0|finetune|0.00|0.00|0.00|" in page
     for metric in ("cer", "wer"):
         (plot,) = (folder / "exp").glob(f"{metric}_against_sparsity_*.png")
         assert plot.read_bytes().startswith(b"\x89PNG")
-    assert "3 points, 0 finished before" in done.stdout
+    assert "0 of 3 points finished before" in done.stdout
 
 
 def times(folder):
@@ -105,9 +106,9 @@ def times(folder):
 def test_a_finished_point_is_not_run_again(prepared, options, swept, capsys):
     folder, _ = swept
     before = times(folder / "exp")
-    assert sweep.main(options(folder / "exp", prune_methods="parp")) == 0
+    assert sweep.main(options(folder / "exp", prune_methods="remask")) == 0
     told = capsys.readouterr().out
-    assert "2 points, 2 finished before" in told and "parp vs dense" in told
+    assert "2 of 2 points finished before" in told and "remask vs dense" in told
     assert times(folder / "exp") == before
 
 
@@ -116,11 +117,11 @@ def test_points_that_another_machine_has_committed(prepared, options, swept, tmp
     folder, _ = swept
     committed = tmp_path / "prune.tsv"
     shutil.copy(folder / "exp/results.tsv", committed)
-    asked = {"prune_methods": "parp", "committed": committed, "results_md": tmp_path / "RESULTS.md"}
+    asked = {"prune_methods": "remask", "committed": committed, "results_md": tmp_path / "RESULTS.md"}
     assert sweep.main(options(tmp_path / "exp", **asked)) == 0
     told = capsys.readouterr().out
-    assert "1 of 1 pruning points are in the committed results" in told and "0 points, 0 finished" in told
-    assert "|parp|–|" in (tmp_path / "RESULTS.md").read_text("utf-8")
+    assert "1 of 1 pruning points are in the committed results" in told and "0 of 0 points finished" in told
+    assert "|remask|–|" in (tmp_path / "RESULTS.md").read_text("utf-8")
     made = {path.name for path in (tmp_path / "exp").glob("asr_*/*")}
     assert made == {"train.yaml"}  # of the dense model: what tells the variant of the others
 
@@ -131,13 +132,13 @@ def test_a_dense_model_that_is_there(prepared, options, swept, tmp_path, capsys)
     shutil.copytree(folder / "exp" / DENSE, tmp_path / "asr1" / DENSE)
     shutil.copytree(folder / "exp" / PARP, tmp_path / "exp" / PARP)
     asked = {
-        "prune_methods": "parp",
+        "prune_methods": "remask",
         "dense_exp": tmp_path / "asr1/asr_finetune_seed{seed}",
         "results_md": tmp_path / "R.md",
     }
     code = sweep.main(options(tmp_path / "exp", **asked))
     told = capsys.readouterr()
-    assert code == 1 and "another configuration of asr_parp_s0.5_seed0" in told.err  # it started from the other folder
+    assert code == 1 and "another configuration of asr_remask_s0.5_seed0" in told.err  # it started from the other folder
     shutil.rmtree(tmp_path / "exp")
     (tmp_path / "exp").mkdir()
     args = sweep.sweep_parser().parse_args(options(tmp_path / "exp", **asked))
@@ -151,13 +152,24 @@ def test_a_dense_model_that_is_there(prepared, options, swept, tmp_path, capsys)
     assert spec.variant == point(folder, PARP)["variant"]
 
 
+def test_dense_models_of_another_row(prepared, options, tmp_path):
+    """They are the baseline, whatever their row is called; with ``--dense_exp`` whatever they were called there."""
+    args = sweep.sweep_parser().parse_args(options(tmp_path / "exp", prune_methods="omp", dense_method="slower"))
+    grid = sweep.sweep_of(args)
+    (spec,) = grid.dense_specs
+    assert spec.name == "asr_slower_seed0" and spec.config["optim_conf"]["lr"] == 1e-5
+    (tmp_path / "exp").mkdir()
+    dense, _ = sweep.jobs_of(args, grid, [])
+    assert dense.command[dense.command.index("--label") + 1] == "finetune"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"prune_methods": "rooting"}, ["method 'rooting' is not in the methods file", "parp"]),
-        ({"prune_methods": "parp head_only"}, ["head_only has no sparsity"]),
-        ({"prune_methods": "parp parp"}, ["twice"]),
-        ({"sparsities": "0.5 0.5"}, ["parp_s0.5_seed0 twice", "once"]),
+        ({"prune_methods": "rooting"}, ["method 'rooting' is not in the methods file", "remask"]),
+        ({"prune_methods": "remask head_only"}, ["head_only has no sparsity"]),
+        ({"prune_methods": "remask remask"}, ["twice"]),
+        ({"sparsities": "0.5 0.5"}, ["remask_s0.5_seed0 twice", "once"]),
         ({"sparsities": "0.5 1.0"}, ["sparsity is 1.0", "[0, 1)"]),
         ({"sparsities": "-0.1"}, ["sparsity is -0.1"]),
         ({"sparsities": None}, ["--prune_methods and --sparsities"]),
@@ -172,7 +184,7 @@ def test_a_dense_model_that_is_there(prepared, options, swept, tmp_path, capsys)
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_runs(prepared, options, tmp_path, capsys, changes, words):
-    asked = {"prune_methods": "parp", "stats_dir": tmp_path / "stats"} | changes
+    asked = {"prune_methods": "remask", "stats_dir": tmp_path / "stats"} | changes
     assert sweep.main(options(tmp_path / "exp", **asked)) == 1
     told = capsys.readouterr().err
     assert told.startswith("error: ") and "Traceback" not in told
@@ -197,7 +209,7 @@ def test_a_dense_model_that_does_not_do(prepared, options, swept, tmp_path, caps
     dense = tmp_path / "dense0"
     shutil.copytree(swept[0] / "exp" / DENSE, dense)
     change(dense)
-    asked = {"dense_exp": tmp_path / "dense{seed}", "prune_methods": "parp"}
+    asked = {"dense_exp": tmp_path / "dense{seed}", "prune_methods": "remask"}
     assert sweep.main(options(tmp_path / "exp", **asked)) == 1
     told = capsys.readouterr().err
     assert told.startswith("error: --dense_exp: ") and not (tmp_path / "exp").exists()
