@@ -12,7 +12,7 @@ ROW = ResultRow(
 )
 
 
-def add_point(expdir, name, method, errors, *, sparsity=None, seed=1, sets=("dev", "test"), **changes):
+def add_point(expdir, name, method, errors, *, sparsity=None, seed=1, sets=("dev", "test"), decoded="inference", **changes):
     """A folder whose every utterance has ten words and characters, ``errors`` of them substituted."""
     info = {
         **{
@@ -27,7 +27,7 @@ def add_point(expdir, name, method, errors, *, sparsity=None, seed=1, sets=("dev
         **{"train_seconds": 75.4, "updates": 600, "commit": "1a2b3c4"},
     } | changes
     for number, name_of_set in enumerate(sets):
-        folder = expdir / name / "inference" / name_of_set
+        folder = expdir / name / decoded / name_of_set
         folder.mkdir(parents=True)
         wrong = errors[number] if isinstance(errors, tuple) else errors
         counts = dict.fromkeys(UTTERANCES, [10 - wrong, wrong, 0, 0])

@@ -124,6 +124,8 @@ class ParpPConfig(ParpConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self.schedule != "constant", "schedule", self.schedule, "linear or cubic (constant is method parp)")
+        if self.initial_mask is not None and not self.initial_sparsity:
+            raise InputError("mask_conf: initial_mask with a ramp from 0 would remove nothing: set initial_sparsity too")
 
 
 @dataclass(frozen=True, kw_only=True)

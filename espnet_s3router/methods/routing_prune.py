@@ -48,6 +48,10 @@ class RoutedPruning(Attached):
         """The masks are those of the final sparsity."""
         self._set(self.ramp.last)
 
+    def load_training_state(self, state: Mapping[str, Tensor]) -> None:
+        """A checkpoint is of the end of an epoch."""
+        self.end_epoch()
+
     def _set(self, update: int) -> None:
         for selector, target in self.targets.items():
             selector.sparsity = between(self.ramp.initial, target, self.ramp.progress(update))

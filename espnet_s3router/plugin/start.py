@@ -29,7 +29,7 @@ def begin_training(model: nn.Module, init_param: Sequence[str] = ()) -> None:
     weights = ranked = None
     if start is not None:
         state = read_model(start, "start", model)
-        refuse_other_method(Path(start))
+        refuse_other_run(Path(start), model)
         weights = finetuned_weights(state, attached.startable, start)
         load_head(model, state, start)
     if mask is not None:
@@ -68,16 +68,25 @@ def refuse_unusable(path: str, option: str) -> None:
         raise InputError(f"{option}: the run in {file.parent} is not finished. Train it to the end first")
 
 
-def refuse_other_method(path: Path) -> None:
-    """InputError when the configuration beside a model file says that it was not finetuned."""
-    config = path.with_name("config.yaml")
-    if not config.exists():
-        return
-    with config.open(encoding="utf-8") as file:
-        conf = yaml.safe_load(file).get("frontend_conf") or {}
-    method = (conf.get("mask_conf") or {}).get("method")
+def refuse_other_run(path: Path, model: nn.Module) -> None:
+    """InputError when the configuration beside a model file says that it was not finetuned, or to other tokens."""
+    config = config_beside(path)
+    method = mask_conf_of(config).get("method", "finetune")
     if method != "finetune":
         raise InputError(f"mask_conf: start: {path} is of a run of method {method}, expected one of method finetune")
+    if config.get("token_list", model.token_list) != model.token_list:
+        raise InputError(f"mask_conf: start: {path} has other tokens than this run, or in another order")
+
+
+def config_beside(path: Path) -> dict[str, Any]:
+    """The configuration of the run that a model file is of, empty where the file lies alone."""
+    config = path.with_name("config.yaml")
+    return yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else {}
+
+
+def mask_conf_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The method and its options in a configuration."""
+    return (config.get("frontend_conf") or {}).get("mask_conf") or {}
 
 
 def finetuned_weights(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
@@ -113,7 +122,9 @@ def load_head(model: nn.Module, state: Mapping[str, Tensor], path: str) -> None:
 
 def ranking_values(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
     """What a model file says of the importance of each tensor in ``wanted`` (by path): learned scores, else its weights,
-    whose removed entries are zero and so the first to go."""
+    whose removed entries are zero and so the first to go. Scores of different tensors cannot be compared unless they were
+    learned in one ranking, as each has its own scale: their ranks within the tensor are given then, in (0, 1]."""
+    compared = mask_conf_of(config_beside(Path(path))).get("ranking") == "global"
     found = {}
     for name, tensor in wanted.items():
         owner, _, attribute = name.rpartition(".")
@@ -125,8 +136,16 @@ def ranking_values(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], pa
                 "Expected a run that masked, pruned or finetuned the same targets"
             )
         check_shape(f"initial_mask: {path}: {name}", state[key], tensor)
-        found[name] = state[key]
+        found[name] = ranks(state[key]) if key == keys[0] and not compared else state[key]
     return found
+
+
+def ranks(scores: Tensor) -> Tensor:
+    """For each entry the share of the tensor whose magnitude is not larger; same shape, in (0, 1]."""
+    order = scores.abs().flatten().argsort(stable=True)
+    ranked = torch.empty(order.numel())
+    ranked[order] = torch.arange(1, order.numel() + 1, dtype=torch.float32) / order.numel()
+    return ranked.view(scores.shape)
 
 
 def check_shape(what: str, got: Tensor, expected: Tensor) -> None:

@@ -5,6 +5,7 @@ A worker runs one point at a time, as a child process.
 
 import argparse
 import logging
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.recipe.jobs import GPUS
 from espnet_s3router.recipe.spec import read_yaml
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ class Workers:
     client: "Client"
     count: int
     threads: int
+    gpus: tuple[str, ...] = ()
+    """Of each worker, such as 0,1; empty where they see to it themselves."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +75,7 @@ def connect(args: argparse.Namespace, jobs: int) -> Iterator[Workers]:
             silent |= {"memory_limit": None, "silence_logs": logging.CRITICAL}
             cluster = stack.enter_context(LocalCluster(n_workers=count, threads_per_worker=1, processes=True, **silent))
             client = stack.enter_context(Client(cluster, set_as_default=False))
-            yield Workers(client, count, args.threads or max(1, CPU_COUNT // count))
+            yield Workers(client, count, args.threads or max(1, CPU_COUNT // count), share_gpus(count, args.ngpu))
             return
         if args.cluster == "slurm":
             options = slurm_options(args.cluster_config)
@@ -84,6 +88,20 @@ def connect(args: argparse.Namespace, jobs: int) -> Iterator[Workers]:
             threads = args.threads or 1
         wait_for_one(client, args)
         yield Workers(client, count, threads)
+
+
+def share_gpus(workers: int, each: int) -> tuple[str, ...]:
+    """Which GPUs of this machine each worker uses, in turn; workers share them where there are too few. InputError where
+    there are fewer than one worker needs."""
+    if not each:
+        return ()
+    import torch
+
+    told = os.environ.get(GPUS)
+    here = told.split(",") if told else [str(number) for number in range(torch.cuda.device_count())]
+    if len(here) < each:
+        raise InputError(f"--ngpu is {each}, and there are {len(here)} GPUs here: lower it (0 trains on the CPU)")
+    return tuple(",".join(here[(worker * each + n) % len(here)] for n in range(each)) for worker in range(workers))
 
 
 def slurm_options(path: str | Path) -> dict[str, Any]:

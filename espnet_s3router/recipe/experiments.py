@@ -7,7 +7,7 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from espnet_s3router.recipe.jobs import Job
 from espnet_s3router.recipe.point import build_parser, data_options, run_module
 from espnet_s3router.recipe.pool import run_jobs
 from espnet_s3router.recipe.results import mark
-from espnet_s3router.recipe.spec import Spec, expand, merge, parse_assignment, read_yaml, set_path, store
+from espnet_s3router.recipe.spec import Assignment, Spec, expand, merge, parse_assignment, read_yaml, set_path, store
 
 POINT_OPTIONS = (
     "stage", "stop_stage", "recipe", "dump", "stats_dir", "train_set", "valid_set", "test_sets", "token_type", "token_list",
@@ -26,17 +26,17 @@ POINT_OPTIONS = (
 )  # fmt: skip
 
 
-def assignments_of(args: argparse.Namespace) -> list[tuple[list[str], Any]]:
+def assignments_of(args: argparse.Namespace) -> list[Assignment]:
     """What ``--asr_args`` sets."""
     return [parse_assignment(text) for text in args.asr_args]
 
 
-def base_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The configuration that all methods share."""
+def base_of(args: argparse.Namespace, assignments: Iterable[Assignment]) -> dict[str, Any]:
+    """The configuration that all methods share: the files, and on top of them what was assigned."""
     base: dict[str, Any] = {}
     for path in args.asr_config:
         base = merge(base, read_yaml(path))
-    for key, value in assignments_of(args):
+    for key, value in assignments:
         set_path(base, key, value)
     if args.upstream_path and not args.upstream:
         raise InputError(f"--upstream_path is {args.upstream_path}, expected --upstream with it: s3prl's entry")
@@ -63,7 +63,7 @@ def prefix_of(args: argparse.Namespace) -> str:
 
 def specs_of(args: argparse.Namespace) -> list[Spec]:
     """The points that the options ask for; InputError before anything runs."""
-    base, methods = base_of(args), methods_of(args)
+    base, methods = base_of(args, assignments_of(args)), methods_of(args)
     if not args.methods:  # the file itself is the experiment
         label = Path(args.asr_config[0]).stem.removeprefix("train_asr").removeprefix("train_").strip("_")
         methods = {label or base["frontend_conf"]["mask_conf"]["method"]: {}}

@@ -11,6 +11,7 @@ from pathlib import Path
 from espnet_s3router.errors import InputError
 
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+GPUS = "CUDA_VISIBLE_DEVICES"
 TRIMMING = "MALLOC_TRIM_THRESHOLD_"  # Dask sets it for its workers; it would make every allocation of a training slower
 OUT_OF_MEMORY = ("out of memory", "MemoryError", "can't allocate memory", "Cannot allocate memory")
 SHOWN = 200  # characters of a reason
@@ -36,10 +37,13 @@ class Outcome:
     code: int
     """Exit status; negative: the signal that ended it."""
     seconds: float
+    at: int = 0
+    """Where its output begins in a log that it has gone on with, in bytes."""
 
 
-def run_job(job: Job, folder: Path, threads: int) -> Outcome:
-    """Run a job in ``folder`` to its end, with so many threads. Called in a worker, which survives whatever the job does.
+def run_job(job: Job, folder: Path, threads: int, gpus: str = "") -> Outcome:
+    """Run a job in ``folder`` to its end, with so many threads; it sees these GPUs (``0,1``; empty: whatever its worker
+    sees). Called in a worker, which survives whatever the job does.
 
     The child leads a session of its own and holds a pipe from this process: see ``end_with_parent``.
     """
@@ -47,8 +51,11 @@ def run_job(job: Job, folder: Path, threads: int) -> Outcome:
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = os.environ | dict.fromkeys(THREAD_LIMITS, str(threads)) | {"PYTHONUNBUFFERED": "1"}
     environment.pop(TRIMMING, None)
+    if gpus:
+        environment[GPUS] = gpus
     began = time.monotonic()
     with log.open("ab") as file:
+        at = file.tell()
         child = subprocess.Popen(
             job.command,
             cwd=folder,
@@ -61,7 +68,7 @@ def run_job(job: Job, folder: Path, threads: int) -> Outcome:
         code = child.wait()  # before the pipe is closed
         assert child.stdin is not None
         child.stdin.close()
-    return Outcome(code, time.monotonic() - began)
+    return Outcome(code, time.monotonic() - began, at)
 
 
 def end_with_parent() -> None:
@@ -78,9 +85,9 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def explain(code: int, log: Path) -> str:
+def explain(outcome: Outcome, log: Path) -> str:
     """Why a job failed, in one line: its last message, or what its exit status means."""
-    lines = tail(log, 40)
+    code, lines = outcome.code, tail(log, 40, outcome.at)
     if code == -signal.SIGKILL:
         return "killed, probably out of memory"
     if memory := [line for line in lines if any(words in line for words in OUT_OF_MEMORY)]:
@@ -91,7 +98,7 @@ def explain(code: int, log: Path) -> str:
     return f"exit code {code}: {said[-1]}"[:SHOWN]
 
 
-def tail(log: Path, count: int) -> list[str]:
-    """The last lines of a log that are not blank."""
-    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+def tail(log: Path, count: int, at: int = 0) -> list[str]:
+    """The last lines of a log that are not blank, from byte ``at`` on."""
+    text = log.read_bytes()[at:].decode("utf-8", errors="replace") if log.exists() else ""
     return [line.strip() for line in text.splitlines() if line.strip()][-count:]

@@ -21,6 +21,7 @@ from espnet_s3router.recipe.results import git_commit, mark, write_atomic
 from espnet_s3router.recipe.spec import read_yaml
 
 MODEL = "valid.cer_ctc.ave.pth"
+LEAST_UPDATES = 0.95  # of those that a configuration asks for, lest a run count as diverged
 
 
 def train(folder: Path, args: argparse.Namespace) -> None:
@@ -39,14 +40,28 @@ def train(folder: Path, args: argparse.Namespace) -> None:
         from espnet_s3router.bin.asr_train import main
 
         main(command)
-    progress = read_progress(folder / "progress.tsv")
-    if not progress.last_updates:  # ESPnet leaves out updates whose gradients are not finite, and stops after such an epoch
-        raise InputError(
-            f"{folder}: epoch {progress.epoch} of {progress.max_epoch} made no update: the loss or its gradients were not "
-            "finite (NaN or infinite). Remove the folder and train with a lower learning rate"
-        )
+    refuse_diverged(folder)
     write_atomic(folder / "point.json", json.dumps(describe(folder, args), indent=1) + "\n")
-    mark(done, f"{progress.updates} updates\n")
+    mark(done)
+
+
+def refuse_diverged(folder: Path) -> None:
+    """InputError when many updates are missing: ESPnet leaves out those whose gradients are not finite, and stops after an
+    epoch of them. (A few are usual where mixed precision looks for its scale.)"""
+    from espnet_s3router.recipe.spec import updates_of
+
+    progress = read_progress(folder / "progress.tsv")
+    asked = updates_of(read_yaml(folder / "train.yaml") | {"max_epoch": progress.epoch})
+    if not progress.last_updates:
+        lost = f"epoch {progress.epoch} of {progress.max_epoch} made no update"
+    elif asked and progress.updates < LEAST_UPDATES * asked:
+        lost = f"{asked - progress.updates} of {asked} updates were left out"
+    else:
+        return
+    raise InputError(
+        f"{folder}: {lost}: the loss or its gradients were not finite (NaN or infinite). Remove the folder and train with a "
+        "lower learning rate"
+    )
 
 
 def train_options(folder: Path, args: argparse.Namespace) -> list[str]:
@@ -93,7 +108,7 @@ def describe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
 
     config = read_yaml(folder / "train.yaml")
     spec = Spec(folder.name, config, label=args.label)
-    mask_conf = spec.mask_conf
+    mask_conf, options = spec.mask_conf, resolve(spec.mask_conf)[1]
     model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     progress = read_progress(folder / "progress.tsv")
     return {
@@ -103,8 +118,8 @@ def describe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         "method": spec.method,
         "variant": spec.variant,
         "sparsity": mask_conf.get("sparsity"),
-        "targets": mask_conf.get("targets"),
-        "init": getattr(resolve(mask_conf)[1], "init", None),
+        "targets": getattr(options, "targets", None),
+        "init": getattr(options, "init", None),
         "lr": config.get("optim_conf", {}).get("lr"),
         "seed": config.get("seed", 0),
         **{key: model[key] for key in ("params_trained", "params_total", "macs", "bytes_added")},

@@ -43,15 +43,18 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, *, every: float = 20.0) -> d
     """Run all jobs and print how far they are every ``every`` seconds. Returns why each of those that failed did; one that
     fails stops only those that come after it."""
     grid, told = Grid(list(jobs)), time.monotonic()
+    free, taken = list(workers.gpus or [""] * workers.count), dict[Job, str]()
     while grid.waiting or grid.running:
         for job in grid.ready[: workers.count - len(grid.running)]:
             grid.waiting.remove(job)
-            future = workers.client.submit(run_job, job, Path.cwd(), workers.threads, pure=False)
+            taken[job] = free.pop(0)
+            future = workers.client.submit(run_job, job, Path.cwd(), workers.threads, taken[job], pure=False)
             grid.running[job] = future, time.monotonic()
             print(f"  {job.name}: started, log in {job.log}", flush=True)
         time.sleep(0.1)
         for job in [job for job, (future, _) in grid.running.items() if future.done()]:
             future, _ = grid.running.pop(job)
+            free.append(taken.pop(job))
             _ended(grid, job, future, len(jobs))
         if time.monotonic() - told >= every and grid.running:
             told = time.monotonic()
@@ -68,10 +71,10 @@ def _ended(grid: Grid, job: Job, future: "Future", total: int) -> None:
         grid.seconds.append(outcome.seconds)
         print(f"  [{grid.ended}/{total}] {job.name}: done in {clock(outcome.seconds)}", flush=True)
         return
-    reason = explain(outcome.code, job.log) if failure is None else f"its worker was lost: {failure}"
+    reason = explain(outcome, job.log) if failure is None else f"its worker was lost: {failure}"
     grid.broken[job.name] = reason
     print(f"  [{grid.ended}/{total}] {job.name}: FAILED, {reason}; the end of {job.log}:", file=sys.stderr)
-    print("\n".join(f"    {line[:300]}" for line in tail(job.log, 12)), file=sys.stderr, flush=True)
+    print("\n".join(f"    {line[:300]}" for line in tail(job.log, 12, outcome.at)), file=sys.stderr, flush=True)
     for other in [other for other in grid.waiting if other.after == job.name]:
         grid.waiting.remove(other)
         grid.broken[other.name] = f"not started, because {job.name} failed"

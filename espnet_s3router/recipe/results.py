@@ -169,9 +169,9 @@ def write_atomic(path: str | Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def mark(path: Path, text: str = "") -> None:
+def mark(path: Path) -> None:
     """Leave a done-marker."""
-    write_atomic(path, text or "done\n")
+    write_atomic(path, "done\n")
 
 
 def own_command(module: str) -> str:

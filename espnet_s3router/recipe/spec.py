@@ -18,7 +18,9 @@ import yaml
 
 from espnet_s3router.errors import InputError
 
-FROM_OTHERS = ("start", "initial_mask")  # options of a method that name a model of another point
+Assignment = tuple[Sequence[str], Any]  # path of keys, value
+FROM_OTHERS = (("mask_conf", "start"), ("mask_conf", "initial_mask"), ("distill", "teacher"))
+"""Options in ``frontend_conf`` that name a model of another point."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +52,24 @@ class Spec:
         path = source.get("path_or_url")
         return f"{source['upstream']}/{Path(path).name}" if path else source["upstream"]
 
+    def begins_from(self, folder: Path) -> bool:
+        """Whether a model in ``folder`` is needed before this point is trained."""
+        conf = self.config["frontend_conf"]
+        paths = [(conf.get(place) or {}).get(key) for place, key in FROM_OTHERS]
+        return any(path and Path(path).parent == folder for path in paths)
+
     @property
     def variant(self) -> str:
         """Hash of the configuration without its seeds: points that differ in nothing else share it. A model of another
         point that it starts from counts as that point's variant."""
         plain = deepcopy(dict(self.config))
         plain.pop("seed", None)
-        mask_conf = plain["frontend_conf"]["mask_conf"]
-        if "seed" in mask_conf:
-            mask_conf["seed"] = 0
-        for key in FROM_OTHERS:
-            if mask_conf.get(key):
-                mask_conf[key] = _origin(Path(mask_conf[key]))
+        if "seed" in plain["frontend_conf"]["mask_conf"]:
+            plain["frontend_conf"]["mask_conf"]["seed"] = 0
+        for place, key in FROM_OTHERS:
+            options = plain["frontend_conf"].get(place) or {}
+            if options.get(key):
+                options[key] = _origin(Path(options[key]))
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:10]
 
 
@@ -95,7 +103,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def parse_assignment(text: str) -> tuple[list[str], Any]:
+def parse_assignment(text: str) -> Assignment:
     """``frontend_conf.mask_conf.sparsity=0.1`` as (path of keys, value); the value is read as YAML."""
     path, sign, value = text.partition("=")
     if not sign or not path:
@@ -128,15 +136,18 @@ def expand(
     lrs: Sequence[float] = (),
     seeds: Sequence[int] = (0,),
     prefix: str = "asr",
-    assignments: Sequence[tuple[Sequence[str], Any]] = (),
+    assignments: Sequence[Assignment] = (),
     starts: Mapping[int, str] = MappingProxyType({}),
 ) -> list[Spec]:
-    """The points of a grid, methods outermost. Sparsities apply to methods that mask; empty means the file's own value.
+    """The points of a grid, methods outermost. Sparsities apply to methods that mask, but to N:M patterns, which have one of
+    their own; empty means the file's own value.
     ``assignments`` (see ``parse_assignment``) win over what the methods say. ``starts``: seed -> model for the methods that
-    can ``start`` from one and do not say from which.
+    can ``start`` from one and do not say from which, and the teacher of those that do not start from one.
 
     InputError for a method that ``methods`` does not hold, or a value that a method refuses.
     """
+    from espnet_s3router.methods.config import n_of_m
+
     specs = []
     for label in chosen:
         if label not in methods:
@@ -144,8 +155,8 @@ def expand(
         config = merge(base, methods[label])
         for path, value in assignments:
             set_path(config, path, value)
-        masks = method_of(config).masks
-        for sparsity in sparsities if masks and sparsities else (None,):
+        swept = method_of(config).masks and n_of_m(config["frontend_conf"]["mask_conf"].get("ranking")) is None
+        for sparsity in sparsities if swept and sparsities else (None,):
             for lr in lrs or (None,):
                 for seed in seeds:
                     specs.append(_point(config, label, sparsity, lr, seed, prefix, starts.get(seed)))
@@ -200,6 +211,8 @@ def _point(
         mask_conf["seed"] = seed
     if "start" in options and start is not None:
         mask_conf.setdefault("start", start)
+    if config["frontend_conf"].get("distill") and not mask_conf.get("start") and start is not None:
+        config["frontend_conf"]["distill"].setdefault("teacher", start)
     if "updates" in options and updates_of(config):  # that ramps and rounds are laid out over
         mask_conf.setdefault("updates", updates_of(config))
     method = resolve(mask_conf)[1]

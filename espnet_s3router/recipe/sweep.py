@@ -8,7 +8,7 @@ from the dense model of its seed; then tables and plots of what is finished.
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from espnet_s3router.recipe.experiments import assignments_of, base_of, job_of, 
 from espnet_s3router.recipe.jobs import Job
 from espnet_s3router.recipe.results import ResultRow, own_command, read_rows
 from espnet_s3router.recipe.spec import Spec, expand, home, merge, method_of, read_yaml, store
-from espnet_s3router.recipe.sweep_report import report
+from espnet_s3router.recipe.sweep_report import DENSE, points_of, report
+from espnet_s3router.recipe.sweep_table import chosen
 
-DENSE = "finetune"
+OF_PRUNING = {("frontend_conf", "mask_conf"), ("frontend_conf", "distill")}  # what --asr_args does not say of dense models
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,29 +30,35 @@ class Sweep:
     """What stage 16 is asked for."""
 
     dense: dict[int, Path]
-    """Seed -> folder of its dense model."""
+    """Seed -> folder of its dense model, in the order of ``--seeds``."""
     dense_specs: list[Spec]
     """The dense models that are trained here; none with ``--dense_exp``."""
     specs: list[Spec]
     """The pruning points, seeds outermost."""
+
+    def part(self, seeds: Collection[int], specs: Iterable[Spec]) -> "Sweep":
+        """With these points only, whose seeds are among ``seeds``."""
+        dense = {seed: folder for seed, folder in self.dense.items() if seed in seeds}
+        return Sweep(dense, [spec for spec in self.dense_specs if spec.config["seed"] in seeds], list(specs))
 
 
 def sweep_of(args: argparse.Namespace) -> Sweep:
     """The dense models and the points that the options ask for; InputError before anything runs or is written."""
     if not args.methods or not args.sparsities:
         raise InputError("stage 16: expected --prune_methods and --sparsities, for example --sparsities 0.1 0.5 0.8")
-    base, methods = base_of(args), methods_of(args)
-    assignments = assignments_of(args)
+    methods, assignments = methods_of(args), assignments_of(args)
+    base = base_of(args, assignments)
     options: dict[str, Any] = {"prefix": prefix_of(args), "seeds": args.seeds}
     if args.dense_exp:
         dense_specs: list[Spec] = []
         dense = given_dense(args, base)
     else:
-        ours = [(path, value) for path, value in assignments if path[:2] != ["frontend_conf", "mask_conf"]]
-        row = merge(base, methods.get(args.dense_method, {}))["frontend_conf"]["mask_conf"]
+        ours = [(path, value) for path, value in assignments if tuple(path[:2]) not in OF_PRUNING]
+        plain = base_of(args, ours)
+        row = merge(plain, methods.get(args.dense_method, {}))["frontend_conf"]["mask_conf"]
         if args.dense_method in methods and row.get("method") != DENSE:
             raise InputError(f"--dense_method is {args.dense_method!r}, expected a row whose method is {DENSE}")
-        dense_specs = expand(base, methods, [args.dense_method], assignments=ours, **options)
+        dense_specs = expand(plain, methods, [args.dense_method], assignments=ours, **options)
         dense_specs = [dataclasses.replace(spec, label=DENSE) for spec in dense_specs]
         dense = {spec.config["seed"]: home(spec, args.expdir) for spec in dense_specs}
     options |= {"starts": {seed: str(folder / args.inference_asr_model) for seed, folder in dense.items()}}
@@ -88,8 +95,6 @@ def given_dense(args: argparse.Namespace, base: dict[str, Any]) -> dict[int, Pat
 
 def jobs_of(args: argparse.Namespace, sweep: Sweep, committed: Sequence[ResultRow]) -> list[Job]:
     """Dense models first, then the points that start from them, without those whose rows are committed already."""
-    for spec in sweep.dense_specs:
-        store(spec, args.expdir)  # the variant of a point depends on that of its dense model
     left = [spec for spec in sweep.specs if not is_committed(spec, args, committed)]
     if len(left) < len(sweep.specs):
         print(f"{len(sweep.specs) - len(left)} of {len(sweep.specs)} pruning points are in the committed results")
@@ -100,9 +105,33 @@ def jobs_of(args: argparse.Namespace, sweep: Sweep, committed: Sequence[ResultRo
         if needed or not (trained_here and is_committed(trained_here[0], args, committed)):
             jobs.append(job_of(args, folder, label=DENSE) if trained_here else job_of(args, folder, stage=12))
     for spec in left:
-        after = sweep.dense[spec.config["seed"]].name if spec.mask_conf.get("start") else ""
+        dense = sweep.dense[spec.config["seed"]]
+        after = dense.name if spec.begins_from(dense) else ""
         jobs.append(job_of(args, store(spec, args.expdir), label=spec.label, after=after))
     return jobs
+
+
+def run(args: argparse.Namespace, sweep: Sweep, committed: Sequence[ResultRow]) -> dict[str, str]:
+    """Run what is left of a sweep; name -> why of the points that failed."""
+    for spec in sweep.dense_specs:
+        store(spec, args.expdir)  # the variant of a point depends on that of its dense model
+    if not args.tune_on_first_seed:
+        return experiments.run_unfinished(args, jobs_of(args, sweep, committed))
+    first, *others = sweep.dense
+    tuned = sweep.part([first], [spec for spec in sweep.specs if spec.config["seed"] == first])
+    broken = experiments.run_unfinished(args, jobs_of(args, tuned, committed))
+    points = points_of(args, (), {spec.method for spec in tuned.specs})
+    rows = {row.key: row for row in (*committed, *(row for point in points for row in point.rows()))}
+    best = best_of(tuned, [row for row in rows.values() if row.seed == first], args.valid_set)
+    left = [spec for spec in sweep.specs if spec.config["seed"] in others and (spec.method, spec.variant) in best]
+    return broken | experiments.run_unfinished(args, jobs_of(args, sweep.part(others, left), committed))
+
+
+def best_of(sweep: Sweep, rows: Iterable[ResultRow], dev: str) -> set[tuple[str, str]]:
+    """(method, variant) of the points of a sweep that are the best of their method on dev at their sparsity."""
+    asked = {(spec.method, spec.variant) for spec in sweep.specs}
+    best = chosen([row for row in rows if (row.method, row.variant) in asked], [dev])
+    return {(variant.method, variant.variant) for variant in best.values()}
 
 
 def is_committed(spec: Spec, args: argparse.Namespace, rows: Sequence[ResultRow]) -> bool:
@@ -118,6 +147,11 @@ def sweep_parser() -> argparse.ArgumentParser:
     parser = experiments.grid_parser("--prune_methods")
     parser.description = __doc__
     parser.add_argument("--dense_method", default=DENSE, help="row of the methods file that trains the dense models")
+    parser.add_argument(
+        "--tune_on_first_seed",
+        action="store_true",
+        help="the other seeds at the best of --lrs on dev with the first, each sparsity",
+    )
     parser.add_argument("--dense_exp", default="", help="folder of the dense model, {seed} in it, instead of training it")
     parser.add_argument("--committed", nargs="*", default=[], help="results files whose points count as finished")
     parser.add_argument("--results_tsv", default="", help="default: results.tsv in expdir")
@@ -136,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     committed = [row for path in args.committed for row in read_rows(path)]
     sweep = sweep_of(args)
     experiments.collect_stats(args, [*sweep.dense_specs, *sweep.specs])
-    broken = experiments.run_unfinished(args, jobs_of(args, sweep, committed))
+    broken = run(args, sweep, committed)
     report(args, sweep.dense.values(), [spec.method for spec in sweep.specs], committed, broken)
     return experiments.status_of(broken)
 

@@ -122,6 +122,16 @@ def test_a_run_of_another_method(finetuned, asr_model, tmp_path):
         begun(asr_model, conf(path))
 
 
+def test_a_run_on_other_tokens(finetuned, asr_model, tmp_path):
+    """As many as here: only the configuration tells."""
+    path, _ = finetuned()
+    model, _ = asr_model(mask_conf={"method": "finetune"})
+    config = {"frontend_conf": {"mask_conf": {"method": "finetune"}}, "token_list": model.token_list[::-1]}
+    (tmp_path / "dense" / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(InputError, match="other tokens than this run"):
+        begun(asr_model, conf(path))
+
+
 def test_another_extent_of_finetuning(finetuned, asr_model):
     frozen, _ = finetuned("frozen")
     trained, _ = finetuned("trained", mask_conf={"method": "finetune", "train_cnn": True})
@@ -155,6 +165,15 @@ def test_mask_of_another_run(method, finetuned, asr_model):
     pretrained, _ = asr_model(mask_conf={"method": "finetune"})
     weight = pretrained.frontend.attached.trained[FC1]
     assert torch.equal(model.frontend.attached.sites[FC1], weight * topk_mask(ranked, 0.4))
+
+
+def test_mask_of_a_route_is_its_mask(finetuned, asr_model):
+    """A global ranking leaves what the route has removed of each tensor, whose scores have each their own scale."""
+    path, state = finetuned(mask_conf={"method": "routing", "sparsity": 0.4, "targets": "all"})
+    model = begun(asr_model, {"method": "parp", "sparsity": 0.4, "initial_mask": path})
+    for name, mask in model.frontend.attached.kept().items():
+        scores = state[f"{UPSTREAM}{name.removesuffix('.weight')}.parametrizations.weight.0.scores"]
+        assert (mask != topk_mask(scores, 0.4)).sum() <= 1, name  # a count rounded over all tensors
 
 
 def test_mask_that_lacks_a_target(finetuned, asr_model):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.recipe.jobs import Job, end_with_parent, explain, run_job
+from espnet_s3router.recipe.jobs import Job, Outcome, end_with_parent, explain, run_job
 
 LONGEST_S = 20
 
@@ -99,10 +99,18 @@ def test_only_the_leader_of_a_group_may_end_it(monkeypatch):
 )
 def test_reasons(tmp_path, code, log, expected):
     (tmp_path / "run.log").write_text(log, encoding="utf-8")
-    assert explain(code, tmp_path / "run.log").startswith(expected)
+    assert explain(Outcome(code, 0.0), tmp_path / "run.log").startswith(expected)
+
+
+def test_the_reason_is_that_of_the_last_run(tmp_path):
+    """A log goes on where the run before it ended."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/run.log").write_text("CUDA out of memory: ä\n", encoding="utf-8")
+    outcome = run_job(job("import sys; sys.exit('error: sites are odd')"), tmp_path, 1)
+    assert explain(outcome, tmp_path / "a/run.log") == "exit code 1: error: sites are odd"
 
 
 def test_reasons_are_short_and_need_no_log(tmp_path):
-    assert explain(3, tmp_path / "none.log") == "exit code 3: it said nothing"
+    assert explain(Outcome(3, 0.0), tmp_path / "none.log") == "exit code 3: it said nothing"
     (tmp_path / "run.log").write_text("error: " + "x" * 9999, encoding="utf-8")
-    assert len(explain(1, tmp_path / "run.log")) <= 200
+    assert len(explain(Outcome(1, 0.0), tmp_path / "run.log")) <= 200

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from espnet_s3router.recipe.cluster import connect
+from espnet_s3router.errors import InputError
+from espnet_s3router.recipe.cluster import connect, share_gpus
 from espnet_s3router.recipe.jobs import Job
 from espnet_s3router.recipe.pool import Grid, clock, run_jobs, summary, time_left
 
@@ -55,6 +56,19 @@ def test_threads_are_shared_out(make, options, tmp_path):
         with connect(options(*words), 5) as workers:
             assert run_jobs([make(str(expected), say)], workers) == {}
         assert (tmp_path / str(expected) / "run.log").read_text() == f"{expected}\n"
+
+
+def test_gpus_are_shared_out(make, options, tmp_path, monkeypatch):
+    """Each running point has its own; with SLURM its jobs have theirs."""
+    say = "import os, time; time.sleep(0.5); print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    with connect(options("--parallel", "2", "--ngpu", "2"), 5) as workers:
+        assert run_jobs([make(name, say) for name in "abc"], workers) == {}
+    seen = [(tmp_path / name / "run.log").read_text() for name in "abc"]
+    assert seen[:2] == ["4,5\n", "6,7\n"] and seen[2] in seen[:2]
+    assert share_gpus(3, 1) == ("4", "5", "6") and share_gpus(2, 3) == ("4,5,6", "7,4,5") and share_gpus(2, 0) == ()
+    with pytest.raises(InputError, match="--ngpu is 5, and there are 4 GPUs here"):
+        share_gpus(1, 5)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """A grid of points as data: names, seeds, what methods get without being told, and variants."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -40,6 +42,22 @@ def test_names_and_values_of_a_grid():
     last = specs[-1]
     assert (last.config["seed"], last.mask_conf["seed"], last.mask_conf["sparsity"]) == (7, 7, 0.3)
     assert BASE["frontend_conf"]["mask_conf"] == {"method": "routing", "sparsity": 0.1}  # nothing is changed in place
+
+
+def test_a_pattern_has_one_sparsity():
+    """2:4 stands beside others in a grid of sparsities, once."""
+    methods = METHODS | {"half": row("omp", sparsity=0.5, ranking="2:4")}
+    specs = expand(BASE, methods, ["half", "rp"], sparsities=[0.3, 0.8], starts=STARTS)
+    assert [spec.name for spec in specs] == ["asr_half_s0.5_seed0", "asr_rp_s0.3_seed0", "asr_rp_s0.8_seed0"]
+    assert specs[0].method == "half"
+
+
+def test_the_teacher_is_the_dense_model_too():
+    """Where a method does not start from one."""
+    base = merge(BASE, {"frontend_conf": {"distill": {"weight": 1.0}}})
+    omp, mpi = expand(base, METHODS, ["omp", "mpi"], starts=STARTS)
+    assert [spec.config["frontend_conf"]["distill"].get("teacher") for spec in (omp, mpi)] == [None, "dense0.pth"]
+    assert all(spec.begins_from(Path()) and not spec.begins_from(Path("elsewhere")) for spec in (omp, mpi))
 
 
 def test_what_pruning_methods_are_given():

@@ -2,17 +2,21 @@
 
 import csv
 import json
+import re
 import shutil
 import sys
 
 import pytest
 import yaml
+from toy_points import add_point
 
 from espnet_s3router.recipe import sweep
+from espnet_s3router.recipe.spec import Spec
 
 MODEL = "valid.cer_ctc.ave.pth"
 DENSE, PARP, DIVERGES = "asr_finetune_seed0", "asr_remask_s0.5_seed0", "asr_diverges_s0.5_seed0"
 UPDATES = 6
+NAMED = re.compile(r"_s(.*)_lr(.*)_seed")
 
 
 def row(method, **options):
@@ -25,7 +29,7 @@ METHODS = {
     "omp": row("omp", sparsity=0.5),
     "diverges": {**row("mpi", sparsity=0.5, start=None), "optim_conf": {"weight_lr": 1.0e35}},
     "head_only": row("head_only"),
-    "slower": {**row("finetune"), "optim_conf": {"lr": 1e-5}},
+    "patient": {**row("finetune"), "patience": 7},
 }
 
 
@@ -154,13 +158,30 @@ def test_a_dense_model_that_is_there(prepared, options, swept, tmp_path, capsys)
 
 def test_dense_models_of_another_row(prepared, options, tmp_path):
     """They are the baseline, whatever their row is called; with ``--dense_exp`` whatever they were called there."""
-    args = sweep.sweep_parser().parse_args(options(tmp_path / "exp", prune_methods="omp", dense_method="slower"))
+    args = sweep.sweep_parser().parse_args(options(tmp_path / "exp", prune_methods="omp", dense_method="patient"))
     grid = sweep.sweep_of(args)
     (spec,) = grid.dense_specs
-    assert spec.name == "asr_slower_seed0" and spec.config["optim_conf"]["lr"] == 1e-5
+    assert spec.name == "asr_patient_seed0" and spec.config["patience"] == 7
     (tmp_path / "exp").mkdir()
     dense, _ = sweep.jobs_of(args, grid, [])
     assert dense.command[dense.command.index("--label") + 1] == "finetune"
+
+
+def test_dense_models_have_no_teacher(prepared, options, tmp_path):
+    """Options of pruning are not theirs; they teach also what does not start from them."""
+    words = options(tmp_path / "exp", prune_methods="omp diverges", seeds="0 1", asr_args="frontend_conf.distill.weight=1")
+    args = sweep.sweep_parser().parse_args(words)
+    grid = sweep.sweep_of(args)
+    assert ["distill" in spec.config["frontend_conf"] for spec in grid.dense_specs] == [False, False]
+    (tmp_path / "exp").mkdir()
+    for spec in grid.dense_specs:
+        sweep.store(spec, args.expdir)
+    jobs = sweep.jobs_of(args, grid, [])
+    assert [job.after for job in jobs[2:]] == [DENSE, DENSE, *["asr_finetune_seed1"] * 2]
+    omp, taught = grid.specs[:2]
+    assert "teacher" not in omp.config["frontend_conf"]["distill"]
+    assert taught.config["frontend_conf"]["distill"]["teacher"] == str(tmp_path / "exp" / DENSE / MODEL)
+    assert len({spec.variant for spec in grid.specs}) == 2
 
 
 @pytest.mark.parametrize(
@@ -247,3 +268,32 @@ def test_the_recipe_from_a_users_own_data(recipes, corpus):
     again = (made / "RESULTS.md").read_text("utf-8").splitlines()
     rates = [line for line in page.splitlines() if line.startswith(("|finetune|", "|omp|"))]
     assert len(rates) == 4 and set(rates) <= set(again)  # two metrics; the bootstrap needs the folders
+
+
+def test_rates_are_tuned_on_the_first_seed(prepared, options, tmp_path, monkeypatch, capsys):
+    """All rates there; the other seeds with the one that is best on dev at each sparsity, whatever it is on test."""
+    errors = {("0.5", "0.001"): (2, 9), ("0.5", "0.01"): (3, 1), ("0.8", "0.001"): (7, 1), ("0.8", "0.01"): (6, 9)}
+    ran = []
+
+    def made_up(args, jobs):
+        for job in jobs:
+            folder, name = job.log.parent, job.name
+            ran.append(name)
+            spec = Spec(name, yaml.safe_load((folder / "train.yaml").read_text("utf-8")))
+            found = (
+                {"errors": 5} if name.startswith("asr_finetune") else {"errors": errors[tuple(NAMED.search(name).groups())]}
+            )
+            about = {"variant": spec.variant, "seed": spec.config["seed"], "lr": spec.config["optim_conf"]["lr"]}
+            about |= {"sparsity": spec.mask_conf.get("sparsity"), "sets": ("dev", "test"), "decoded": args.inference_tag}
+            add_point(folder.parent, name, job.command[job.command.index("--label") + 1], **found, **about)
+        return {}
+
+    monkeypatch.setattr(sweep.experiments, "run_unfinished", made_up)
+    monkeypatch.setattr(sweep.experiments, "collect_stats", lambda *_: None)
+    grid = {"prune_methods": "omp", "sparsities": "0.5 0.8", "seeds": "3 4", "lrs": "0.001 0.01"}
+    words = options(tmp_path / "exp", asr_args="optim_conf.lr=0.5", results_md=tmp_path / "R.md", **grid)
+    assert sweep.main([*words, "--tune_on_first_seed"]) == 0
+    tuned = [f"asr_omp_s{sparsity}_lr{rate}_seed3" for sparsity in (0.5, 0.8) for rate in (0.001, 0.01)]
+    best = ["asr_omp_s0.5_lr0.001_seed4", "asr_omp_s0.8_lr0.01_seed4"]
+    assert ran == ["asr_finetune_seed3", *tuned, "asr_finetune_seed4", *best]
+    assert "|omp|–|90.0 [90.0, 90.0]|90.0 [90.0, 90.0]|" in (tmp_path / "R.md").read_text("utf-8")

@@ -64,6 +64,7 @@ upstream_path=
 # Pruning (stage 16)
 prune_methods=            # rows of methods_config, swept over sparsities, lrs and seeds
 dense_method=finetune     # row of methods_config by which the dense models are trained that they start from, one a seed
+tune_on_first_seed=false  # true: all of lrs with the first seed, the other seeds with what is best on valid_set at each sparsity
 dense_exp=                # or the folder of a dense model that is there, such as ../asr1/exp/asr_finetune_seed{seed}
 skip_committed=false      # true: points whose rows are in committed_results count as finished
 committed_results="results/*.tsv"
@@ -89,7 +90,9 @@ esac
 if [ "${stop_stage}" -eq 16 ] && { [ -z "${prune_methods}" ] || [ -z "${sparsities}" ]; }; then
     die "stage 16 needs --prune_methods and --sparsities, for example --prune_methods 'parp omp' --sparsities '0.1 0.5 0.8'"
 fi
-case ${skip_committed} in true | false) ;; *) die "--skip_committed is '${skip_committed}', expected true or false" ;; esac
+for name in skip_committed tune_on_first_seed; do
+    case ${!name} in true | false) ;; *) die "--${name} is '${!name}', expected true or false" ;; esac
+done
 "${skip_packing}" || die "--skip_packing false: stage 14 (packing for the model zoo) is not built yet"
 "${skip_upload_hf}" || die "--skip_upload_hf false: stage 15 (upload) is not built yet"
 case ${token_type} in char | bpe) ;; *) die "--token_type is '${token_type}', expected char or bpe" ;; esac
@@ -186,6 +189,7 @@ if runs 13 && ! "${skip_eval}"; then
 fi
 if runs 16; then
     log "Stage 16: prune (${prune_methods}), from dense models to tables and plots -> ${expdir}"
+    ! "${tune_on_first_seed}" || options+=" --tune_on_first_seed"
     ! "${skip_committed}" || options+=" --committed $(printf '%s ' ${committed_results})"
     ${python} -m espnet_s3router.recipe.sweep --prune_methods ${prune_methods} --dense_method "${dense_method}" \
         ${dense_exp:+--dense_exp "${dense_exp}"} ${options} "${report[@]}"
