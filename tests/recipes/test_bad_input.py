@@ -16,6 +16,7 @@ from espnet_s3router.recipe import experiments, point
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 1200  # characters of a message
 NAME = "asr_routing_s0.1_seed0"
+RECIPES = sorted(path.parent.relative_to(ROOT / "egs2/s3router").as_posix() for path in ROOT.glob("egs2/s3router/*/*/run.sh"))
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # ESPnet and s3prl, in this process
 
@@ -52,7 +53,7 @@ def files(folder):
         (["--stop_stage", "16", "--sparsities", "0.5"], ["stage 16 needs", "--prune_methods"]),
         (["--skip_committed", "yes"], ["--skip_committed is 'yes'", "expected true or false"]),
         (["--options", "x"], ["unknown option --options"]),
-        (["--skip_packing", "false"], ["--skip_packing false", "not built yet"]),
+        (["--lang"], ["--lang needs a value"]),
         (["--token_type", "phoneme"], ["'phoneme'", "expected char or bpe"]),
         (["--train_set", ""], ["--train_set, --valid_set and --test_sets are needed"]),
     ],
@@ -63,6 +64,22 @@ def test_options_of_a_recipe(recipes, options, words):
     assert done.returncode == 2
     assert_told(done.stderr, "error: ", *words)
     assert files(recipes.root) == before
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_help_and_whether_the_corpus_is_there(recipes, recipe):
+    """What ``run_all.sh --all`` asks of every recipe, and what a user asks first; neither needs a corpus or leaves a file."""
+    recipes.recipe = recipe
+    before = files(recipes.root)
+    head = (recipes.here / "run.sh").read_text("utf-8").splitlines()[1].removeprefix("# ")
+    told = recipes.run("./run.sh", "--help", LIBRISPEECH="", LIBRILIGHT_LIMITED="").stdout
+    assert told.startswith(head) and told.count("--stop_stage ") == told.count("--stage 1 ") == 1
+    done = recipes.run("./run.sh", "--check_corpus", "true", check=False, LIBRISPEECH="", LIBRILIGHT_LIMITED="")
+    if recipe.startswith("libri"):
+        assert done.returncode == 2 and "set LIBRISPEECH" in done.stderr
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
+    assert files(recipes.root) - before <= {"egs2/s3router/asterisk/asr1/downloads"}  # an empty folder that two recipes share
 
 
 @pytest.mark.parametrize(

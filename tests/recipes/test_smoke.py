@@ -63,7 +63,7 @@ def trained(tmp_path_factory, corpus, copying):
     recipes = copying(tmp_path_factory.mktemp("smoke"))
     shutil.copytree(corpus, recipes.here / "data")
     done = recipes.run(
-        *("./run.sh", "--model", "hubert_mini", "--local-data", "", "--stage", "3", "--unseen", "", "--lang", "toy"),
+        *("./run.sh", "--model", "hubert_mini", "--local-data", "", "--stage", "3", "--unseen", ""),
         *("--train_set", "train", "--valid_set", "dev", "--test_sets", "dev test"),
         *("--methods", "routing", "--sparsities", "0.1", "--parallel", "1", "--asr_args", ARGS),
         *("--inference_args", "--penalty 4"),  # a barely trained model gives blanks alone; this makes it speak
@@ -137,7 +137,7 @@ def test_one_word_of_a_users_own_yaml(trained):
         data += [f"--{part}_data_path_and_name_and_type", f"dump/raw/{name}/text,text,text"]
         data += [f"--{part}_shape_file", f"dump/raw/{name}/utt2num_samples"]
     command = [sys.executable, "-m", "espnet_s3router.bin.asr_train", "--config", "own.yaml", "--output_dir", "own", *data]
-    command += ["--use_preprocessor", "true", "--token_type", "char", "--token_list", "data/toy_token_list/char/tokens.txt"]
+    command += ["--use_preprocessor", "true", "--token_type", "char", "--token_list", "data/en_token_list/char/tokens.txt"]
     recipes.run(*command)
     recipes.run(*command, "--max_epoch", "2", "--resume", "true")  # a checkpoint that this version of ESPnet reads again
     epochs = (recipes.here / "own/progress.tsv").read_text("utf-8").splitlines()[1:]

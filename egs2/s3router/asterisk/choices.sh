@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# What the recipes on the Asterisk recordings choose alike, from lang and model; sourced by their run.sh.
+# What the recipes on the Asterisk recordings choose alike, from lang (en es fr it ru) and model; sourced by their run.sh.
 file=conf/upstream/${model}.yaml
 need_file "${file}"
 methods=conf/methods.yaml
@@ -9,6 +9,12 @@ if [ "${ASTERISK}" != downloads ]; then data+=" --sounds_dir ${ASTERISK}"; else 
 tag=
 upstream=
 if [ "${model}" != hubert_mini ]; then tag=${model}; fi # points of the shipped upstream have no tag
+results=RESULTS
+if [ "${model}" != whisper_tiny_en ]; then results+=_${model}; fi
+if [ "${lang}" != en ]; then
+    tag+=${tag:+_}${lang}
+    results+=_${lang}
+fi
 if [ "${model}" = whisper_tiny_en ]; then upstream="local.whisper_tiny_en --download_dir downloads"; fi
 corpus=(--lang "${lang}" --local_data "${data}" --local_upstream "${upstream}" --asr_tag "${tag}"
     --train_set "train_10min_${lang}" --valid_set "dev_${lang}" --test_sets "dev_${lang} test_${lang}"

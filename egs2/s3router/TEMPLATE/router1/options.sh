@@ -5,7 +5,7 @@ log() { echo "$(date '+%H:%M:%S') $*"; }
 die() { echo "error: $*" >&2; exit 2; }
 
 # parse_options FILE "$@": an option is a variable that FILE sets at the beginning of a line above its line run_args=…;
-# --a-b and --a_b alike; anything else is an error. --help prints those lines.
+# --a-b and --a_b alike; anything else is an error. --help prints those lines, after the head of the recipe's run.sh.
 parse_options() {
     local file=$1 known name
     shift
@@ -13,6 +13,8 @@ parse_options() {
     while [ $# -gt 0 ]; do
         case $1 in
         -h | --help)
+            [ ! -f run.sh ] || sed -n '2,/^[^#]/s/^# \{0,1\}//p' run.sh
+            printf '\nOptions, with what holds where the recipe does not choose:\n'
             sed -n '/^# Stages/,/^run_args/p' "${file}" | sed '/^run_args/d; s/^\([a-z_0-9]*\)=/--\1 /'
             exit 0
             ;;
@@ -30,11 +32,23 @@ parse_options() {
 }
 
 # own_options "NAME …" "$@": takes --NAME VALUE, or --NAME alone where the variable is false, out of the words of a run.sh and
-# sets the variable; what remains is in the array rest.
+# sets the variable; what remains is in the array rest. The command as a reader can type it is exported for the results:
+# run_command.
 own_options() {
-    local names=" $1 " name
+    local names=" $1 " name word
     shift
     rest=()
+    run_command=./run.sh
+    for word in "$@"; do
+        case ${word} in
+        -h | --help)
+            exec ../../TEMPLATE/router1/router.sh --help
+            ;;
+        '' | *[!A-Za-z0-9_.:/=,{}-]*) run_command+=" '${word}'" ;;
+        *) run_command+=" ${word}" ;;
+        esac
+    done
+    export run_command
     while [ $# -gt 0 ]; do
         name=${1#--}
         if [ "${name}" = "$1" ] || [ "${names#* "${name}" }" = "${names}" ]; then

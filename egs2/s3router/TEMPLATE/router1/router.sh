@@ -4,14 +4,13 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/options.sh"
 
-# Stages and what to skip
+# Stages: 1 data and upstream, 2 speed perturbation, 3 audio, 4 what is left out, 5 tokens, 10 statistics, 11 training,
+# 12 decoding, 13 scoring, tables and plot; 16 pruning methods against sparsity
 stage=1                   # first stage
 stop_stage=13             # last stage
 skip_data_prep=false      # skip stages 1 to 5
 skip_train=false          # skip stages 10 and 11
 skip_eval=false           # skip stages 12 and 13
-skip_packing=true
-skip_upload_hf=true
 # Machines
 ngpu=0                    # GPUs of a training run
 num_nodes=1
@@ -93,8 +92,6 @@ fi
 for name in skip_committed tune_on_first_seed; do
     case ${!name} in true | false) ;; *) die "--${name} is '${!name}', expected true or false" ;; esac
 done
-"${skip_packing}" || die "--skip_packing false: stage 14 (packing for the model zoo) is not built yet"
-"${skip_upload_hf}" || die "--skip_upload_hf false: stage 15 (upload) is not built yet"
 case ${token_type} in char | bpe) ;; *) die "--token_type is '${token_type}', expected char or bpe" ;; esac
 
 source_set=${train_set}
@@ -172,7 +169,7 @@ done
 for word in ${asr_args}; do options+=" --asr_args=${word}"; done # words may begin with --
 for word in ${inference_args}; do options+=" --inference_args=${word}"; done
 [ -z "${pretrained_model}" ] || options+=" --init_param ${pretrained_model}"
-report=(--command "./run.sh ${run_args}")
+report=(--command "${run_command:-router.sh ${run_args}}")
 [ -z "${unseen}" ] || report+=(--unseen "${unseen}")
 [ -z "${results_md}" ] || report+=(--results_md "${results_md}")
 

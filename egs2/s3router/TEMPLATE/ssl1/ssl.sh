@@ -34,10 +34,11 @@ baseline=s3router_hubert_mini   # upstream to compare with, beside random weight
 expdir=exp
 dumpdir=dump
 results_md=
-
+check_corpus=false        # true: only say whether the recordings can be had, and stop
 run_args="$*"
 
 parse_options "${BASH_SOURCE[0]}" "$@"
+if "${check_corpus}"; then exit 0; fi
 for number in stage stop_stage layer ngpu; do
     [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} is '${!number}', expected a number"
 done

@@ -4,6 +4,7 @@
 #   ./run.sh --full     three seeds, learning-rate grid, controls, baselines, sparsity sweep; writes RESULTS.md
 # --model whisper_tiny_en|hubert_mini: a file of conf/upstream. Whisper tiny.en's encoder (supervised, English) knows enough for
 # masks to choose from; hubert_mini, the small self-supervised model that comes with this project, shows what happens where not.
+# --lang en|es|fr|it|ru: prompts of another language.
 set -euo pipefail
 cd "$(dirname "$0")"
 . ../../TEMPLATE/router1/options.sh
@@ -15,7 +16,7 @@ export train_cmd
 lang=en
 full=false
 model=whisper_tiny_en
-own_options "full model" "$@"
+own_options "full model lang" "$@"
 . ../choices.sh
 
 router() {
@@ -33,4 +34,4 @@ router --stop_stage 13 --expdir exp/grid --methods "finetune routing lora houlsb
 seeds="0 1 2"
 router --stage 10 --stop_stage 13 --methods "head_only finetune lora houlsby bitfit" --seeds "${seeds}" "${rest[@]}"
 router --stage 11 --stop_stage 13 --methods "routing random magnitude" --sparsities "0.04 0.08 0.12 0.2 0.4" \
-    --seeds "${seeds}" --results_md "RESULTS${tag:+_${tag}}.md" "${rest[@]}"
+    --seeds "${seeds}" --results_md "${results}.md" "${rest[@]}"

@@ -3,7 +3,7 @@
 # seed (stage 16).
 #   ./run.sh --split 10min --subset 0 --model wav2vec2_base --ngpu 1
 # --split 10min|1h|10h|100h; --subset 0..5: which of the six 10-minute sets; --model: a file of conf/upstream.
-# Several GPUs: --parallel 4 here, or --cluster slurm --cluster_config conf/slurm.yaml (see TEMPLATE/router1/slurm.yaml).
+# Four GPUs here: --parallel 4, a point on each. A cluster: --cluster slurm --cluster_config FILE (TEMPLATE/router1/slurm.yaml).
 set -euo pipefail
 cd "$(dirname "$0")"
 . ../../TEMPLATE/router1/options.sh
