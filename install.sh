@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the environment: install.sh [extras]. Sourced by run_all.sh and tests/run.sh; doing nothing when all is done.
+# Makes the environment. Sourced by run_all.sh and tests/run.sh; doing nothing when all is done.
 #   PYTHON   interpreter to use (3.11, 3.12 or 3.13), default python3
 # Exports VIRTUAL_ENV and PATH of the environment: .venv, or .venv-3.x where .venv belongs to another Python.
 set -euo pipefail

@@ -30,6 +30,11 @@ setup(
         "num2words",  # digits of the transcripts as words
         "editdistance",  # ESPnet counts errors while training with it; an extra of its own since 202609
         "jiwer>=4",
+        "scikit-learn",  # k-means of the pretraining targets
+        "scipy",
+        "safetensors",
+        "huggingface_hub",
+        "humanfriendly",  # sizes such as 16k in configurations
         "matplotlib",
         "tensorboard",  # ESPnet's default configuration writes to it
         "dask[distributed]",  # runs the points of a grid side by side, here or on a cluster

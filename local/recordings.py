@@ -3,7 +3,7 @@
 | corpus       | package                   | licence              | what                                          |
 |--------------|---------------------------|----------------------|-----------------------------------------------|
 | festvox_ru   | festvox-ru                | BSD-like             | 620 read sentences, one speaker, phone labels |
-| tuxpaint     | tuxpaint-stamps-default   | GPL-2                | names of things in ten languages, volunteers  |
+| tuxpaint     | tuxpaint-stamps-default   | GPL-2                | names of things in nine languages, volunteers |
 | fillets_cs   | fillets-ng-data-cs        | GPL-2                | dialogues of a game, a few actors             |
 | fillets_nl   | fillets-ng-data-nl        | GPL-2                | the same in Dutch                             |
 | asterisk_xx  | see ``local.asterisk``    | CC-BY-SA-3.0, CC-BY-3.0 | prompts, en es fr it ru: the train part only |

@@ -123,9 +123,8 @@ def install_step(optimizer: torch.optim.Optimizer, attached: Attached) -> None:
         return state | {"method": {"update": attached.update, "state": attached.training_state()}}
 
     def load(opt: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-        if "method" in state:  # not in checkpoints of version 0.1
-            attached.update = state["method"]["update"]
-            attached.load_training_state(state["method"]["state"])
+        attached.update = state["method"]["update"]
+        attached.load_training_state(state["method"]["state"])
 
     optimizer.register_step_post_hook(after)
     optimizer.register_state_dict_post_hook(save)

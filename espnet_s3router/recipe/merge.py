@@ -1,6 +1,6 @@
 """Rows of results files into another one, such as what a machine has finished into the file that is committed.
 
-python -m espnet_s3router.recipe.merge exp/results.tsv results/prune.tsv
+python -m espnet_s3router.recipe.merge exp/results.tsv results/whisper_tiny_en.tsv
 """
 
 import argparse

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from espnet_s3router.recipe import counted_table
+from espnet_s3router.recipe import counted_table, runs_table
 from espnet_s3router.recipe.plot import plot_error_rate
 from espnet_s3router.recipe.points import Point, System, collect, compare, place_of, read_point, systems
 from espnet_s3router.recipe.results import ResultRow, put_rows
@@ -45,6 +45,7 @@ def report(
         tables = tables_of(of_place, best, sets) | comparisons(here, best, held_out)
         if len(counted := counted_table.table(of_place, best)) > 1:
             tables[counted_table.CAPTION] = counted
+        tables[runs_table.CAPTION] = runs_table.table(of_place, best)
         found.append(Section(place, tables, [], [], {}))
         for metric in METRICS:
             _plot(args, place, curves(cells(of_place, best, held_out, metric)), metric, held_out)

@@ -83,8 +83,16 @@ def _comparisons(chosen: Sequence[System], labels, sets: Sequence[str], subset) 
         for system, baseline in _pairs(chosen):
             if difference := compare(system, baseline, sets, metric, subset):
                 ours, theirs = (" ".join([labels[s], *_sparsity(s)]) for s in (system, baseline))
-                lines.append(comparison_line(ours, theirs, metric, difference))
+                lines.append(comparison_line(ours, theirs, metric, difference) + _of_seeds(system, baseline))
     return lines
+
+
+def _of_seeds(system: System, baseline: System) -> str:
+    """Which seeds a comparison is of, where one of the two has more."""
+    shared = sorted(set(system.seeds) & set(baseline.seeds))
+    if not shared or set(shared) == set(system.seeds) | set(baseline.seeds):
+        return ""
+    return f", seed{'s' * (len(shared) > 1)} {', '.join(map(str, shared))}"
 
 
 def _pairs(chosen: Sequence[System]) -> list[tuple[System, System]]:

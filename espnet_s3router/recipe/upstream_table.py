@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--dev", nargs="+", required=True)
     parser.add_argument("--test", nargs="+", required=True)
     parser.add_argument("--upstream", required=True, help="the one that is compared with all others")
-    parser.add_argument("--pretraining", type=Path, help="folder of purity.json and curves.png, for RESULTS.md")
+    parser.add_argument("--pretraining", type=Path, help="folder of purity.json, for RESULTS.md")
     parser.add_argument("--results_md", type=Path)
     parser.add_argument("--command", default=own_command("upstream_table"))
     args = parser.parse_args(argv)
