@@ -10,7 +10,7 @@ from espnet_s3router.errors import exit_status
 @exit_status
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command."""
-    parser = argparse.ArgumentParser(prog="s3router", description=__doc__)
+    parser = argparse.ArgumentParser(prog="s3router", description="Masked speech upstreams for ESPnet.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for group in (bake, methods):
         group.add_to(commands)

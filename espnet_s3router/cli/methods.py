@@ -1,7 +1,10 @@
 """``s3router methods``: the table of methods and their options."""
 
 import argparse
+import ast
 import dataclasses
+import inspect
+import textwrap
 from typing import Any
 
 
@@ -11,14 +14,30 @@ def add_to(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print every method with its source and its options with their defaults."""
+    """Print every method with its source, and its options with their defaults and meanings."""
     from espnet_s3router.methods import METHODS
 
     for name, method in METHODS.items():
         print(f"{name}  [{method.source}]")
+        told = meanings(method.config)
         for option in dataclasses.fields(method.config):
             if option.default is not dataclasses.MISSING:
                 default = repr(option.default)
             else:
                 default = "required" if option.default_factory is dataclasses.MISSING else "{}"
             print(f"    {option.name}: {default}")
+            if option.name in told:
+                print(textwrap.fill(told[option.name], 120, initial_indent=" " * 8, subsequent_indent=" " * 8))
+
+
+def meanings(config: type) -> dict[str, str]:
+    """The docstrings below the fields of a dataclass, those of its bases included."""
+    found: dict[str, str] = {}
+    for base in reversed([base for base in config.__mro__ if dataclasses.is_dataclass(base)]):
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        lines = body.body if isinstance(body, ast.ClassDef) else []
+        for line, following in zip(lines, lines[1:]):
+            said = following.value if isinstance(following, ast.Expr) else None
+            if isinstance(line, ast.AnnAssign) and isinstance(said, ast.Constant):
+                found[line.target.id] = inspect.cleandoc(said.value)  # type: ignore[union-attr, arg-type]
+    return found

@@ -156,10 +156,13 @@ class LoraConfig:
     """Low-rank update W + (alpha / rank) B A of each target (arXiv 2106.09685), on the tensor: it works in every family."""
 
     rank: int = 8
+    """Columns of B and rows of A."""
     alpha: float = 16.0
+    """Over the rank, the factor of the update."""
     targets: str | tuple[str, ...] = "attention"
     """As for masks; the paper adapts attention."""
     seed: int = 0
+    """Of the random values that A begins with; B begins with zeros."""
 
     def __post_init__(self) -> None:
         if isinstance(self.targets, list):
@@ -176,6 +179,7 @@ class HoulsbyConfig:
     bottleneck: int = 32
     """Width of the adapter in units."""
     seed: int = 0
+    """Of the random values that the adapters begin with."""
 
     def __post_init__(self) -> None:
         check(self.bottleneck >= 1, "bottleneck", self.bottleneck, "a whole number from 1")

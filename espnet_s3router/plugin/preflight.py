@@ -62,12 +62,13 @@ def _located(value: Any) -> Any:
 
 
 def check_space(model: nn.Module, folder: str | Path, keep_nbest_models: int | list[int]) -> None:
-    """InputError when the disk cannot hold the checkpoints: one with optimiser state (trained parameters and two moments,
-    twice while it is replaced) and one model file per kept epoch plus the averages."""
+    """InputError when the disk cannot hold the checkpoints: one with optimiser state (two moments of the trained parameters,
+    and what a pruning method may keep of removed ones, twice while it is replaced) and one model file per kept epoch plus
+    the averages."""
     kept = max(keep_nbest_models) if isinstance(keep_nbest_models, list) else keep_nbest_models
     saved = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    needed = 3 * (saved + 2 * trained) + (kept + 3) * saved
+    needed = 3 * (saved + 3 * trained) + (kept + 3) * saved
     place = Path(folder)
     while not place.exists():
         place = place.parent

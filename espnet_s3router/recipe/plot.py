@@ -21,14 +21,16 @@ def plot_error_rate(
     title: str,
     metric: str,
     bars: str = "95 % bootstrap interval",
+    log: bool = False,
 ) -> None:
     """Draw ``curves`` (label -> [(sparsity or None, rate as a fraction)]) into a PNG, written whole or not. ``bars``: what
-    the intervals are.
+    the intervals are. ``log``: equal relative differences are equally far apart, and a bad method does not flatten the rest.
 
     With a sparsity: a line with interval error bars. Without: a horizontal line with a band.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     FigureCanvasAgg(figure)  # draws to memory, whatever backend the user has set
@@ -47,6 +49,11 @@ def plot_error_rate(
         axes.set_xticks(sorted({100 * sparsity for sparsity in sparsities}))
     if len(set(sparsities)) == 1:  # otherwise the axis would span the distance between error bars
         axes.set_xlim(100 * sparsities[0] - 5, 100 * sparsities[0] + 5)
+    if log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)

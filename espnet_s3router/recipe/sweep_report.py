@@ -10,7 +10,7 @@ from espnet_s3router.recipe.plot import plot_error_rate
 from espnet_s3router.recipe.points import Point, System, collect, compare, place_of, read_point, systems
 from espnet_s3router.recipe.results import ResultRow, put_rows
 from espnet_s3router.recipe.scoring import read_text
-from espnet_s3router.recipe.sweep_table import Variant, cells, chosen, curves, table
+from espnet_s3router.recipe.sweep_table import Cells, Variant, cells, chosen, curves, table
 from espnet_s3router.recipe.table import METRICS, Section, environment, print_table, write_results_md
 
 DENSE = "finetune"
@@ -48,7 +48,7 @@ def report(
         tables[runs_table.CAPTION] = runs_table.table(of_place, best)
         found.append(Section(place, tables, [], [], {}))
         for metric in METRICS:
-            _plot(args, place, curves(cells(of_place, best, held_out, metric)), metric, held_out)
+            _plot(args, place, cells(of_place, best, held_out, metric), metric, held_out)
     if broken:
         rows_of_broken = [["point", "why"], *([name, _plain(why)] for name, why in broken.items())]
         found.append(Section(("points that failed",), {"the others are finished": rows_of_broken}, [], [], {}))
@@ -130,12 +130,14 @@ def _variant(system: System) -> Variant:
     return Variant(system.info["method"], system.info["sparsity"], system.info["variant"])
 
 
-def _plot(args: argparse.Namespace, place: Sequence[str], made, metric: str, test: Sequence[str]) -> None:
+def _plot(args: argparse.Namespace, place: Sequence[str], found: Cells, metric: str, test: Sequence[str]) -> None:
     recipe, upstream, split = place
     path = Path(args.expdir) / f"{metric}_against_sparsity_{upstream}_{split}.png".replace("/", "_")
     title = f"{metric.upper()} on {'+'.join(test)}: upstream {upstream}, trained on {split} ({recipe})"
-    if made:
-        plot_error_rate(made, path, title=title, metric=metric, bars="mean, lowest and highest of the seeds")
+    seeds = sorted({seed for columns in found.values() for of_seed in columns.values() for seed in of_seed})
+    if found:
+        bars = "mean, lowest and highest of the seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
+        plot_error_rate(curves(found), path, title=title, metric=metric, bars=bars, log=True)
         print(f"plot: {path}")
 
 

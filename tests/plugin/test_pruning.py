@@ -70,7 +70,8 @@ def test_routed_pruning_ends_every_epoch_at_the_target(experiment, dense, tmp_pa
     ids=["parp_p", "remask", "imp", "routing_prune"],
 )
 def test_resumed_run_equals_an_uninterrupted_one(mask_conf, experiment, dense, tmp_path):
-    """Killed within a ramp or a round and resumed: the same file at the end, bit for bit."""
+    """Killed within a ramp or a round and resumed: the same file at the end, bit for bit, and the same said of it; also when
+    it is killed once more after its last epoch."""
     conf = {"mask_conf": {**mask_conf, "start": dense}}
     if mask_conf is IMP:
         conf |= {"scheduler": "tristagelr_rounds", "scheduler_conf": {"max_steps": 6, "rounds": 3}}
@@ -79,6 +80,17 @@ def test_resumed_run_equals_an_uninterrupted_one(mask_conf, experiment, dense, t
     S3RouterASRTask.main(cmd=experiment(out=tmp_path / "exp", max_epoch=3, resume=True, **conf))
     whole, resumed = (torch.load(tmp_path / name / "3epoch.pth") for name in ("whole", "exp"))
     assert whole.keys() == resumed.keys() and all(torch.equal(whole[key], resumed[key]) for key in whole)
+    moved = [(tmp_path / name / "masks.tsv").read_text() for name in ("whole", "exp")]
+    assert last_columns(moved[0]) == last_columns(moved[1])
+    (tmp_path / "exp/model.json").unlink()
+    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "exp", max_epoch=3, resume=True, **conf))
+    described = [json.loads((tmp_path / name / "model.json").read_text()) for name in ("whole", "exp")]
+    assert described[0] == described[1] and described[0]["sparsity"]["zeros"] > 0
+
+
+def last_columns(masks):
+    """Of ``masks.tsv`` but what counts from the start of a process."""
+    return [line.split("\t")[:4] for line in masks.splitlines()]
 
 
 def test_what_is_scored_is_what_is_saved(experiment, dense, tmp_path, monkeypatch):

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +70,34 @@ class Recipes:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+
+    def kill_when(self, reached, point, *command):
+        """Start a command, kill it with all its workers as soon as ``reached()``, and wait until nobody works on the folder
+        ``point`` any more: its own process ends when the one that started it does."""
+        process = self.start(*command)
+        limit = time.monotonic() + LONGEST_S
+        try:
+            while not reached():
+                assert process.poll() is None and time.monotonic() < limit, "the run ended or hung before it was killed"
+                time.sleep(0.005)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        while not unattended(point):
+            assert time.monotonic() < limit, "the point outlived the stage that ran it"
+            time.sleep(0.01)
+
+
+def unattended(folder):
+    """Whether no process works on a point."""
+    from espnet_s3router.errors import InputError
+    from espnet_s3router.recipe import point
+
+    try:
+        with point.alone(folder):
+            return True
+    except InputError:
+        return False
 
 
 def logs(folder):

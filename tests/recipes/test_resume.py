@@ -1,10 +1,7 @@
 """A run that is killed goes on to the same result, and one that is another run is refused."""
 
-import os
 import shutil
-import signal
 import sys
-import time
 
 import pytest
 
@@ -17,7 +14,6 @@ NAME = "asr_routing_s0.1_seed0"
 ARGS = "max_epoch=4 num_iters_per_epoch=20"
 EPOCHS, KILLED_AFTER = 4, 2
 UPDATES = 80
-LONGEST_S = 120
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # ESPnet and s3prl, in this process
 
@@ -39,29 +35,11 @@ def uninterrupted(prepared, tmp_path_factory):
 def killed(prepared, tmp_path_factory):
     """The folder of the same run, whose stage is killed in its third epoch."""
     expdir = tmp_path_factory.mktemp("killed")
-    process = prepared.recipes.start(*command(prepared, expdir))
     progress = expdir / NAME / "progress.tsv"
-    limit = time.monotonic() + LONGEST_S
-    try:
-        while read_progress(progress).epoch < KILLED_AFTER:
-            assert process.poll() is None and time.monotonic() < limit, "the run ended or hung before it was killed"
-            time.sleep(0.005)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    while not unattended(expdir / NAME):
-        assert time.monotonic() < limit, "the point outlived the stage that ran it"
-        time.sleep(0.01)
+    prepared.recipes.kill_when(
+        lambda: read_progress(progress).epoch >= KILLED_AFTER, expdir / NAME, *command(prepared, expdir)
+    )
     return expdir
-
-
-def unattended(folder):
-    """Whether no process works on a point any more; its own ends when the one that started it does."""
-    try:
-        with point.alone(folder):
-            return True
-    except InputError:
-        return False
 
 
 def point_options(prepared, expdir):

@@ -116,6 +116,23 @@ def test_a_finished_point_is_not_run_again(prepared, options, swept, capsys):
     assert times(folder / "exp") == before
 
 
+def test_killed_again_and_again(prepared, options, swept, tmp_path):
+    """While the dense model is decoded, and while the point that waited for it trains: the same numbers."""
+    folder, _ = swept
+    command = (sys.executable, "-m", sweep.__name__, *options(tmp_path / "exp", prune_methods="remask", parallel=1))
+    for name, file in ((DENSE, "point.json"), (PARP, "progress.tsv")):
+        prepared.recipes.kill_when((tmp_path / "exp" / name / file).exists, tmp_path / "exp" / name, *command)
+        assert not (tmp_path / "exp/results.tsv").exists()
+    prepared.recipes.run(*command)
+    unsteady = {"train_seconds", "commit"}
+    tables = []
+    for expdir in (folder / "exp", tmp_path / "exp"):
+        with (expdir / "results.tsv").open(encoding="utf-8") as file:
+            rows = [{k: v for k, v in row.items() if k not in unsteady} for row in csv.DictReader(file, delimiter="\t")]
+        tables.append(rows)
+    assert tables[0] == tables[1] and {row["method"] for row in tables[0]} == {"finetune", "remask"}
+
+
 def test_points_that_another_machine_has_committed(prepared, options, swept, tmp_path, capsys):
     """With the rows, and without the folders; a dense model that nothing needs any more is not trained either."""
     folder, _ = swept
