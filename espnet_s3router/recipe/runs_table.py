@@ -1,27 +1,28 @@
 """How the models of a sweep were trained, from rows of results: learning rates, updates, seeds and commits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from espnet_s3router.recipe.results import ResultRow
-from espnet_s3router.recipe.sweep_table import Variant
+from espnet_s3router.recipe.sweep_table import Variant, compared
 
 CAPTION = (
-    "learning rate at each sparsity, the best on dev of those tried; optimiser updates, seeds and commits of these runs"
+    "learning rates tried and their CER in % on dev, over the seeds that all of them have; bold: chosen; optimiser updates, "
+    "seeds and commits of the chosen runs"
 )
 
 
-def table(rows: Iterable[ResultRow], best: Sequence[Variant]) -> list[list[str]]:
+def table(rows: Sequence[ResultRow], best: Sequence[Variant], dev: Sequence[str]) -> list[list[str]]:
     """Header and rows of cells, a method a row, in the order of ``best``."""
-    runs: dict[Variant, list[ResultRow]] = {}
-    for row in rows:
-        runs.setdefault(Variant(row.method, row.sparsity, row.variant), []).append(row)
     sparsities = sorted({variant.sparsity for variant in best if variant.sparsity is not None})
-    made = [["method", "dense", *(f"{sparsity:g}" for sparsity in sparsities), "tried", "updates", "seeds", "commits"]]
+    made = [["method", "dense", *(f"{sparsity:g}" for sparsity in sparsities), "updates", "seeds", "commits"]]
+    tried, lrs = compared(rows, dev), {Variant(row.method, row.sparsity, row.variant): row.lr for row in rows}
     for method in dict.fromkeys(variant.method for variant in best):
-        ours = {variant.sparsity: runs[variant] for variant in best if variant.method == method and variant in runs}
-        tried = sorted({row.lr for variant, found in runs.items() if variant.method == method for row in found})
-        lrs = [f"{ours[sparsity][0].lr:g}" if sparsity in ours else "–" for sparsity in (None, *sparsities)]
-        shown = [row for found in ours.values() for row in found]
-        told = (sorted({getattr(row, name) for row in shown}) for name in ("updates", "seed", "commit"))
-        made.append([method, *lrs, ", ".join(f"{lr:g}" for lr in tried), *(", ".join(map(str, values)) for values in told)])
+        cells = []
+        for sparsity in (None, *sparsities):
+            means = sorted((lrs[variant], variant, mean) for variant, mean in tried.get((method, sparsity), {}).items())
+            told = (f"**{lr:g}: {mean:.1f}**" if variant in best else f"{lr:g}: {mean:.1f}" for lr, variant, mean in means)
+            cells.append(", ".join(told) or "–")
+        ours = [row for row in rows if row.method == method and Variant(row.method, row.sparsity, row.variant) in best]
+        about = (sorted({getattr(row, name) for row in ours}) for name in ("updates", "seed", "commit"))
+        made.append([method, *cells, *(", ".join(map(str, values)) for values in about)])
     return made

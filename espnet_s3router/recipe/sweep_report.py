@@ -45,7 +45,7 @@ def report(
         tables = tables_of(of_place, best, sets) | comparisons(here, best, held_out)
         if len(counted := counted_table.table(of_place, best)) > 1:
             tables[counted_table.CAPTION] = counted
-        tables[runs_table.CAPTION] = runs_table.table(of_place, best)
+        tables[runs_table.CAPTION] = runs_table.table(of_place, best, [args.valid_set])
         found.append(Section(place, tables, [], [], {}))
         for metric in METRICS:
             _plot(args, place, cells(of_place, best, held_out, metric), metric, held_out)

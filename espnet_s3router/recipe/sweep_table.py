@@ -48,18 +48,25 @@ def _rate(counts: Mapping[tuple[str, str], float], sets: Sequence[str]) -> float
     return 100 * wrong / tokens
 
 
-def chosen(rows: Sequence[ResultRow], dev: Sequence[str], metric: str = "cer") -> dict[tuple[str, float | None], Variant]:
-    """Of each method at each sparsity the variant (learning rate …) with the lowest mean on dev, over the seeds that all of
-    its variants have (over their own where there are none)."""
+def compared(
+    rows: Sequence[ResultRow], dev: Sequence[str], metric: str = "cer"
+) -> dict[tuple[str, float | None], dict[Variant, float]]:
+    """Of each method at each sparsity the mean on dev of every variant (learning rate …), over the seeds that all have
+    (over their own where there are none)."""
     groups: dict[tuple[str, float | None], Rates] = {}
     for variant, seeds in rates(rows, dev, metric).items():
         groups.setdefault(variant[:2], {})[variant] = seeds
-    best = {}
+    found = {}
     for key, group in groups.items():
         shared = set.intersection(*(set(seeds) for seeds in group.values()))
-        means = {v: mean([rate for seed, rate in s.items() if not shared or seed in shared]) for v, s in group.items()}
-        best[key] = min(means, key=lambda variant: (means[variant], variant.variant))
-    return best
+        found[key] = {v: mean([rate for seed, rate in s.items() if not shared or seed in shared]) for v, s in group.items()}
+    return found
+
+
+def chosen(rows: Sequence[ResultRow], dev: Sequence[str], metric: str = "cer") -> dict[tuple[str, float | None], Variant]:
+    """Of each method at each sparsity the variant with the lowest mean on dev, see ``compared``."""
+    found = compared(rows, dev, metric)
+    return {key: min(means, key=lambda variant: (means[variant], variant.variant)) for key, means in found.items()}
 
 
 def mean(values: Sequence[float]) -> float:

@@ -342,3 +342,19 @@ def test_bake(tmp_path, capsys):
     assert main(["bake", *given]) == 1
     assert_told(capsys.readouterr().err, "baked exists already", "remove it or choose another")
     assert files(tmp_path) == {"config.yaml", "baked"}
+
+
+@pytest.mark.parametrize(
+    ("lang", "model", "tag", "results"),
+    [
+        ("en", "whisper_tiny_en", "whisper_tiny_en", "RESULTS"),
+        ("en", "hubert_mini", "", "RESULTS_hubert_mini"),
+        ("es", "whisper_tiny_en", "whisper_tiny_en_es", "RESULTS_es"),
+        ("es", "hubert_mini", "es", "RESULTS_hubert_mini_es"),
+    ],
+)
+def test_points_of_another_language_are_others(recipes, lang, model, tag, results):
+    """Folders that are told apart by their names alone: one of another language would count as finished."""
+    choose = '. ../../TEMPLATE/router1/options.sh; . ../choices.sh; echo "${tag}:${results}:${corpus[*]}"'
+    told = recipes.run("bash", "-c", choose, lang=lang, model=model, ASTERISK="downloads").stdout
+    assert told.startswith(f"{tag}:{results}:") and f"--train_set train_10min_{lang} " in told
