@@ -1,5 +1,6 @@
 """A learning rate for runs of several rounds."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -34,3 +35,14 @@ class TristageRounds(TristageLR):
             return super().get_lr()
         finally:
             self.last_epoch = done
+
+
+def refuse_other_rounds(schedulers: Iterable[Any], schedule: Any) -> None:
+    """InputError when a learning rate begins anew after other updates than a method prunes after (its ``schedule``)."""
+    for scheduler in schedulers:
+        pruned = (0, *schedule.starts) if isinstance(schedule, Rounds) else (0,)
+        if isinstance(scheduler, TristageRounds) and scheduler.starts != pruned:
+            raise InputError(
+                f"scheduler: {NAME} begins anew after {scheduler.starts[1:]} updates, and the method prunes after "
+                f"{pruned[1:]}: give scheduler_conf the rounds of mask_conf, and max_steps its updates"
+            )

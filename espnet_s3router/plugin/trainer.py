@@ -17,6 +17,7 @@ from espnet_s3router.methods import Attached
 from espnet_s3router.methods.flips import HEADER as FLIP_HEADER
 from espnet_s3router.methods.flips import FlipLog
 from espnet_s3router.plugin.progress import HEADER, write_model_description, write_rows
+from espnet_s3router.plugin.restarts import refuse_other_rounds
 from espnet_s3router.plugin.start import UPSTREAM
 
 CHECKPOINT = "checkpoint.pth"
@@ -38,6 +39,7 @@ class S3RouterTrainer(Trainer):
         cls.flips = FlipLog(cls.attached.kept) if cls.attached is not None else None
         if cls.flips is not None:
             cls.flips.start()
+        refuse_other_rounds(kwargs["schedulers"], getattr(cls.attached, "schedule", None))
         folder = Path(options.output_dir)
         if options.resume and not (folder / CHECKPOINT).exists() and (folder / PREVIOUS).exists():
             os.link(folder / PREVIOUS, folder / CHECKPOINT)

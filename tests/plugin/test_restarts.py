@@ -5,7 +5,8 @@ import torch
 from espnet2.schedulers.tristage_lr import TristageLR
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.plugin.restarts import TristageRounds
+from espnet_s3router.methods.schedule import Rounds
+from espnet_s3router.plugin.restarts import TristageRounds, refuse_other_rounds
 
 CONF = {"warmup_ratio": 0.2, "hold_ratio": 0.4, "decay_ratio": 0.4}
 
@@ -34,6 +35,17 @@ def test_rounds_begin_where_the_method_prunes():
     found = rates(TristageRounds, 32, max_steps=32, rounds=3)
     lowest = found[0]
     assert [step for step in range(1, 32) if found[step] == lowest] == [10, 21]
+
+
+@pytest.mark.parametrize(
+    "prunes", [Rounds(target=0.5, rounds=2, updates=30), Rounds(target=0.5, rounds=3, updates=60), None]
+)
+def test_rounds_of_another_method(prunes):
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+    ours = [TristageRounds(optimizer, max_steps=30, rounds=3, **CONF), None]
+    refuse_other_rounds(ours, Rounds(target=0.5, rounds=3, updates=30))
+    with pytest.raises(InputError, match=r"begins anew after \(10, 20\) updates, and the method prunes after"):
+        refuse_other_rounds(ours, prunes)
 
 
 @pytest.mark.parametrize("rounds", [0, 11])
