@@ -26,7 +26,7 @@ choices=(--asr_config "conf/train_asr.yaml ${file} conf/prune.yaml" --methods_co
 if "${quick}"; then
     choices=(--asr_config "conf/train_asr.yaml ${file} conf/quick/train_asr.yaml" --expdir exp/quick
         --methods_config "${methods} conf/quick/methods.yaml" --results_md exp/quick/RESULTS.md
-        --prune_methods "routing_prune parp omp" --sparsities "0.5 0.8" --seeds 0)
+        --prune_methods "routing_prune parp omp" --sparsities "0.5 0.7" --seeds 0)
 fi
 # stage 16 trains its dense models itself
 ../../TEMPLATE/router1/router.sh --recipe asterisk/prune1 "${corpus[@]}" \
