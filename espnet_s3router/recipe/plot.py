@@ -8,8 +8,9 @@ import numpy as np
 
 from espnet_s3router.recipe.bootstrap import Interval
 
-# Okabe and Ito's colours, told apart with every common colour blindness, with grey for yellow, which is pale on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
+# Okabe and Ito's colours, told apart with every common colour blindness, with grey for yellow, which is
+# pale on white, and brown.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F", "#8C510A")
 MARKERS = "osD^vPX*"
 DASHES = ("--", "-.", ":", (0, (8, 3)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (5, 5)), (0, (2, 2)))
 
