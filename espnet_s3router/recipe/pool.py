@@ -4,6 +4,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,18 +65,23 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, *, every: float = 20.0) -> d
 
 
 def _ended(grid: Grid, job: Job, future: "Future", total: int) -> None:
-    """Note how a job ended; what comes after a broken one is broken too."""
-    failure = future.exception()  # of Dask: a worker that was lost several times
-    outcome = future.result() if failure is None else Outcome(1, 0.0)
-    if failure is None and outcome.code == 0:
+    """Note how a job ended; what comes after a broken one is broken too, and everything that waits without a scheduler."""
+    outcome, lost, stopped = Outcome(1, 0.0), "", [other for other in grid.waiting if other.after == job.name]
+    try:
+        outcome = future.result()
+    except CancelledError:
+        lost, stopped = "the connection to Dask's scheduler was lost", list(grid.waiting)
+    except Exception as error:  # of Dask: a worker that was lost several times
+        lost = f"its worker was lost: {error}"
+    if not lost and outcome.code == 0:
         grid.seconds.append(outcome.seconds)
         print(f"  [{grid.ended}/{total}] {job.name}: done in {clock(outcome.seconds)}", flush=True)
         return
-    reason = explain(outcome, job.log) if failure is None else f"its worker was lost: {failure}"
+    reason = lost or explain(outcome, job.log)
     grid.broken[job.name] = reason
     print(f"  [{grid.ended}/{total}] {job.name}: FAILED, {reason}; the end of {job.log}:", file=sys.stderr)
     print("\n".join(f"    {line[:300]}" for line in tail(job.log, 12, outcome.at)), file=sys.stderr, flush=True)
-    for other in [other for other in grid.waiting if other.after == job.name]:
+    for other in stopped:
         grid.waiting.remove(other)
         grid.broken[other.name] = f"not started, because {job.name} failed"
 

@@ -3,9 +3,10 @@
 import sys
 
 import pytest
+from distributed.client import FutureCancelledError
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.recipe.cluster import connect, share_gpus
+from espnet_s3router.recipe.cluster import Workers, connect, share_gpus
 from espnet_s3router.recipe.jobs import Job
 from espnet_s3router.recipe.pool import Grid, clock, run_jobs, summary, time_left
 
@@ -56,6 +57,27 @@ def test_threads_are_shared_out(make, options, tmp_path):
         with connect(options(*words), 5) as workers:
             assert run_jobs([make(str(expected), say)], workers) == {}
         assert (tmp_path / str(expected) / "run.log").read_text() == f"{expected}\n"
+
+
+class WithoutScheduler:
+    """A client whose scheduler has died, and the future that it gives then."""
+
+    def submit(self, *args, **kwargs):
+        return self
+
+    def done(self):
+        return True
+
+    def result(self):
+        raise FutureCancelledError("run_job-1", "scheduler-connection-lost")
+
+
+def test_a_scheduler_that_dies(make, capsys):
+    """All that ran or waited is named, and the caller goes on to its report."""
+    broken = run_jobs([make(name, "print(1)") for name in "abc"], Workers(WithoutScheduler(), 2, 1))
+    lost = "the connection to Dask's scheduler was lost"
+    assert broken == {"a": lost, "b": lost, "c": "not started, because a failed"}
+    assert "a: FAILED, the connection to Dask's scheduler was lost" in capsys.readouterr().err
 
 
 def test_gpus_are_shared_out(make, options, tmp_path, monkeypatch):
