@@ -61,13 +61,16 @@ def report(
 
 def points_of(args: argparse.Namespace, dense: Iterable[Path], methods: Collection[str]) -> list[Point]:
     """The scored points of ``expdir`` by one of the methods, and the dense models, which may lie elsewhere and count as this
-    recipe's."""
+    recipe's. Of other dense models only those that differ from these in nothing but the seed."""
+    dense = list(dense)
     folders = {file.parent for file in Path(args.expdir).glob("*/point.json")}
     points = collect(args.expdir, args.inference_tag) if folders else []
     for folder in dense:
         if folder not in folders and (folder / "point.json").exists():
             point = read_point(folder / "point.json", args.inference_tag)
             points.append(dataclasses.replace(point, info={**point.info, "recipe": args.recipe, "method": DENSE}))
+    ours = {point.info["variant"] for point in points if point.path in dense}
+    points = [point for point in points if point.info["method"] != DENSE or not ours or point.info["variant"] in ours]
     return [point for point in points if point.info["method"] in methods and point.counts]
 
 

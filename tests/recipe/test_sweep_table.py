@@ -122,6 +122,15 @@ def test_points_with_folders_are_compared_by_bootstrap(measured, tmp_path, capsy
     assert {row.recipe for row in rows} == {"toy/prune1"}  # the dense model's too, which another recipe trained
 
 
+def test_dense_models_that_the_points_did_not_start_from(measured, capsys):
+    """Better ones of another configuration; another seed of ours belongs here."""
+    add_point(measured, "dense", "finetune", 4)
+    add_point(measured, "better", "finetune", 1, variant="other")
+    add_point(measured, "another_seed", "finetune", 6, seed=2)
+    report(asked(measured), [measured / "dense"], ["omp"], [], {})
+    assert "|finetune|50.0 [40.0, 60.0]|" in (measured / "RESULTS.md").read_text("utf-8")
+
+
 def test_unseen_texts_stand_apart(measured, tmp_path):
     unseen = tmp_path / "unseen"
     unseen.write_text("u03\nu07\n", encoding="utf-8")
