@@ -65,10 +65,10 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-sys.modules["espnet2"] = type(sys)("espnet2")  # the trainer's base class is not needed here
-sys.modules["espnet2.train"] = type(sys)("espnet2.train")
-sys.modules["espnet2.train.trainer"] = type(sys)("espnet2.train.trainer")
+for name in ("espnet2", "espnet2.train", "espnet2.train.trainer", "espnet2.schedulers", "espnet2.schedulers.tristage_lr"):
+    sys.modules[name] = type(sys)(name)  # base classes that are not needed here
 sys.modules["espnet2.train.trainer"].Trainer = object
+sys.modules["espnet2.schedulers.tristage_lr"].TristageLR = object
 import espnet_s3router
 plugin = type(sys)("espnet_s3router.plugin")
 plugin.__path__ = [str(Path(espnet_s3router.__file__).parent / "plugin")]

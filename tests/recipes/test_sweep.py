@@ -285,7 +285,7 @@ def test_the_recipe_from_a_users_own_data(recipes, corpus):
     assert not list(made.glob("*/.trained"))
     again = (made / "RESULTS.md").read_text("utf-8").splitlines()
     rates = [line for line in page.splitlines() if line.startswith(("|finetune|", "|omp|"))]
-    assert len(rates) == 4 and set(rates) <= set(again)  # two metrics; the bootstrap needs the folders
+    assert len(rates) == 6 and set(rates) <= set(again)  # two metrics and the runs; the bootstrap needs the folders
 
 
 def test_rates_are_tuned_on_the_first_seed(prepared, options, tmp_path, monkeypatch, capsys):
