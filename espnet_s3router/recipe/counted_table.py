@@ -17,7 +17,7 @@ def table(rows: Iterable[ResultRow], best: Sequence[Variant]) -> list[list[str]]
     counted: dict[tuple[Variant, int], Counted] = {}
     for row in rows:
         if row.metric.startswith(OF_THE_MODEL):
-            model = (Variant(row.method, row.sparsity, row.variant), row.seed)
+            model = (Variant.of(row), row.seed)
             counted.setdefault(model, {})[row.metric.removeprefix(OF_THE_MODEL)] = row.value
     methods: dict[tuple[float, tuple[str, ...]], list[str]] = {}
     for variant in best:

@@ -21,6 +21,11 @@ class Variant(NamedTuple):
     sparsity: float | None
     variant: str
 
+    @classmethod
+    def of(cls, row: ResultRow) -> "Variant":
+        """That of the run which a row is about."""
+        return cls(row.method, row.sparsity, row.variant)
+
 
 Rates = dict[Variant, dict[int, float]]  # seed -> error rate in percent
 Cells = dict[str, dict[float | None, dict[int, float]]]  # method -> sparsity -> seed -> error rate in percent
@@ -31,7 +36,7 @@ def rates(rows: Iterable[ResultRow], sets: Sequence[str], metric: str) -> Rates:
     counts: dict[Variant, dict[int, dict[tuple[str, str], float]]] = {}
     for row in rows:
         if row.set in sets and row.metric.startswith(f"{metric}_"):
-            of_seed = counts.setdefault(Variant(row.method, row.sparsity, row.variant), {}).setdefault(row.seed, {})
+            of_seed = counts.setdefault(Variant.of(row), {}).setdefault(row.seed, {})
             of_seed[row.set, row.metric.removeprefix(f"{metric}_")] = row.value
     needed = {(name, kind) for name in sets for kind in (*WRONG, *REFERENCE)}
     return {
