@@ -31,24 +31,27 @@ parse_options() {
     done
 }
 
-# own_options "NAME …" "$@": takes --NAME VALUE, or --NAME alone where the variable is false, out of the words of a run.sh and
-# sets the variable; what remains is in the array rest. The command as a reader can type it is exported for the results:
-# run_command.
-own_options() {
-    local names=" $1 " name word
-    shift
-    rest=()
+# record_command "$@": the call of a run.sh as a reader can type it, exported for the results: run_command.
+record_command() {
+    local word
     run_command=./run.sh
     for word in "$@"; do
         case ${word} in
-        -h | --help)
-            exec ../../TEMPLATE/router1/router.sh --help
-            ;;
         '' | *[!A-Za-z0-9_.:/=,{}-]*) run_command+=" '${word}'" ;;
         *) run_command+=" ${word}" ;;
         esac
     done
     export run_command
+}
+
+# own_options "NAME …" "$@": takes --NAME VALUE, or --NAME alone where the variable is false, out of the words of a run.sh and
+# sets the variable; what remains is in the array rest. Records the command.
+own_options() {
+    local names=" $1 " name
+    shift
+    rest=()
+    case " $* " in *" --help "* | *" -h "*) exec ../../TEMPLATE/router1/router.sh --help ;; esac
+    record_command "$@"
     while [ $# -gt 0 ]; do
         name=${1#--}
         if [ "${name}" = "$1" ] || [ "${names#* "${name}" }" = "${names}" ]; then

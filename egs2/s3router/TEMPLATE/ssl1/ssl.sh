@@ -113,7 +113,7 @@ if runs 6; then
     evaluate log_mel finetune "frontend_conf.mask_conf.train_cnn=true frontend_conf.cache_frozen=0" \
         --upstream hf_whisper_custom --upstream_path "${here}/${expdir}/log_mel" --skip_data_prep true
     ${python} -m espnet_s3router.recipe.upstream_table --expdir "${expdir}/downstream" --dev dev_en --test test_en \
-        --upstream hf_hubert_custom/hubert_mini --command "./run.sh ${run_args}" \
+        --upstream hf_hubert_custom/hubert_mini --command "${run_command:-ssl.sh ${run_args}}" \
         ${results_md:+--results_md "${results_md}" --pretraining "${expdir}"}
 fi
 }

@@ -4,7 +4,9 @@
 #   ./run.sh --max_hours 0.05    every stage in minutes, to see that it works
 set -euo pipefail
 cd "$(dirname "$0")"
+. ../../TEMPLATE/router1/options.sh
 . ../../TEMPLATE/router1/path.sh
+record_command "$@"
 
 corpora="festvox_ru tuxpaint fillets_cs fillets_nl train_en train_es train_fr train_it train_ru"
 held_out="dev_en test_en dev_es test_es dev_fr test_fr dev_it test_it dev_ru test_ru"
