@@ -9,7 +9,7 @@ from espnet_s3router.errors import InputError
 
 
 def report_input_errors(main: Callable[..., Any]) -> Callable[..., Any]:
-    """Print an InputError and exit with code 2 when called as a command; raise it when called with arguments from Python."""
+    """Print an InputError and exit with code 1, as every other command of this package, when called as a command; raise it when called with arguments from Python."""
 
     @wraps(main)
     def wrapped(cmd: Any = None) -> Any:
@@ -18,7 +18,7 @@ def report_input_errors(main: Callable[..., Any]) -> Callable[..., Any]:
         except InputError as error:
             if cmd is not None:
                 raise
-            print(f"Error: {error}", file=sys.stderr)
-            sys.exit(2)
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
 
     return wrapped

@@ -274,15 +274,15 @@ def test_full_disk_is_refused_before_training(experiment, monkeypatch, tmp_path)
 
 @pytest.mark.parametrize("mask_conf", [{"method": "routing", "sparsity": 2}, {"method": "rooting"}], ids=str)
 def test_bad_options_end_the_command_with_a_paragraph(mask_conf, experiment, monkeypatch, capsys):
-    """Exit code 2 and one line on stderr, no traceback."""
+    """Exit code 1 and one line on stderr, no traceback."""
     from espnet_s3router.bin.asr_train import main
 
     monkeypatch.setattr("sys.argv", ["asr_train", *experiment(mask_conf=mask_conf)])
     with pytest.raises(SystemExit) as ended:
         main()
-    assert ended.value.code == 2
+    assert ended.value.code == 1
     message = capsys.readouterr().err.splitlines()[-1]
-    assert message.startswith("Error: mask_conf: ")
+    assert message.startswith("error: mask_conf: ")
 
 
 def test_configuration_written_down_is_complete(experiment, tmp_path):
