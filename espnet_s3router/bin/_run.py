@@ -9,7 +9,8 @@ from espnet_s3router.errors import InputError
 
 
 def report_input_errors(main: Callable[..., Any]) -> Callable[..., Any]:
-    """Print an InputError and exit with code 1, as every other command of this package, when called as a command; raise it when called with arguments from Python."""
+    """Print an InputError and exit with code 1, as every command of this package, when called as a command; raise it when
+    called with arguments from Python."""
 
     @wraps(main)
     def wrapped(cmd: Any = None) -> Any:

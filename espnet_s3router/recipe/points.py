@@ -16,7 +16,7 @@ import numpy as np
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.recipe.bootstrap import Difference, Interval, error_rate_interval, relative_difference
-from espnet_s3router.recipe.results import OF_THE_MODEL, ResultRow
+from espnet_s3router.recipe.results import OF_THE_MODEL, Place, ResultRow
 from espnet_s3router.recipe.scoring import Counts, totals
 
 POINT_KEYS = tuple(f.name for f in fields(ResultRow) if f.name not in ("set", "metric", "value"))
@@ -33,6 +33,11 @@ class Point:
     counts: Mapping[str, Mapping[str, Mapping[str, Counts]]]
     inference_tags: Mapping[str, str]
     counted: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Place:
+        """See ``ResultRow.place``."""
+        return self.info["recipe"], self.info["upstream"], self.info["split"]
 
     def rows(self, unseen: Collection[str] = ()) -> list[ResultRow]:
         """Rates in percent and the counts behind them; of ``<set>_unseen`` too where it holds ``unseen``. Then the zeros."""
@@ -103,6 +108,11 @@ class System:
     def info(self) -> Mapping[str, Any]:
         return self.points[0].info
 
+    @property
+    def place(self) -> Place:
+        """Systems of different places are not compared."""
+        return self.points[0].place
+
     @cached_property
     def seeds(self) -> tuple[int, ...]:
         return tuple(point.info["seed"] for point in self.points)
@@ -139,7 +149,7 @@ def systems(points: Iterable[Point]) -> list[System]:
     """Group points by everything but the seed; baselines first, then by method, sparsity and variant."""
     groups: dict[tuple, list[Point]] = {}
     for point in points:
-        key = tuple(point.info[k] for k in ("recipe", "upstream", "split", "method", "variant"))
+        key = (*point.place, point.info["method"], point.info["variant"])
         groups.setdefault(key, []).append(point)
     found = [System(tuple(sorted(group, key=lambda p: p.info["seed"]))) for group in groups.values()]
     for system in found:
@@ -152,12 +162,7 @@ def systems(points: Iterable[Point]) -> list[System]:
 def _order(system: System) -> tuple:
     info = system.info
     rank = BASELINES.index(info["method"]) if info["method"] in BASELINES else len(BASELINES)
-    return (*place_of(system), rank, info["method"], info["sparsity"] or 0, info["variant"])
-
-
-def place_of(system: System) -> tuple[str, str, str]:
-    """What a table is about; systems of different places are not compared."""
-    return system.info["recipe"], system.info["upstream"], system.info["split"]
+    return (*system.place, rank, info["method"], info["sparsity"] or 0, info["variant"])
 
 
 def choose(group: Iterable[System], dev: Sequence[str], metric: str = "cer") -> list[System]:

@@ -19,6 +19,7 @@ from typing import Any
 from espnet_s3router.errors import InputError
 
 Key = tuple[str, str, str, str, str, str, int, str]
+Place = tuple[str, str, str]  # recipe, upstream, split
 OF_THE_MODEL = "sparsity_"
 """How the metrics begin that no set is decoded for: then a key of ``methods.report``."""
 
@@ -65,6 +66,11 @@ class ResultRow:
             raise InputError(
                 f"set is {self.set!r} with metric {self.metric}; expected a decoded set, none for {OF_THE_MODEL}…."
             )
+
+    @property
+    def place(self) -> Place:
+        """What a table is about; rows of different places are not compared."""
+        return self.recipe, self.upstream, self.split
 
     @property
     def key(self) -> Key:
@@ -129,8 +135,9 @@ def _parse(line: str) -> ResultRow:
     return ResultRow(**{f.name: readers[f.type](cell) for f, cell in zip(fields(ResultRow), cells, strict=True)})
 
 
-def put_rows(path: str | Path, rows: Iterable[ResultRow]) -> list[ResultRow]:
-    """Add rows to a results file, replacing those of the same key; gives all rows, sorted by key.
+def put_rows(path: str | Path, rows: Iterable[ResultRow], instead_of: Place | None = None) -> list[ResultRow]:
+    """Add rows to a results file, replacing those of the same key, and all of the place ``instead_of``; gives all rows,
+    sorted by key.
 
     Under a lock beside the file and by rename: other writers wait, readers see the old file or the new one.
     """
@@ -139,7 +146,7 @@ def put_rows(path: str | Path, rows: Iterable[ResultRow]) -> list[ResultRow]:
     if len(new) < len(given):
         raise InputError(f"{len(given) - len(new)} of the rows for {path} have the key of another; give each once.")
     with _lock(path):
-        merged = {row.key: row for row in read_rows(path)} | new
+        merged = {row.key: row for row in read_rows(path) if row.place != instead_of} | new
         ordered = [merged[key] for key in sorted(merged)]
         lines = ["\t".join("" if cell is None else str(cell) for cell in astuple(row)) for row in ordered]
         write_atomic(path, "\n".join(["\t".join(COLUMNS), *lines]) + "\n")

@@ -17,7 +17,7 @@ from espnet_s3router.recipe import experiments
 from espnet_s3router.recipe.cluster import check_options
 from espnet_s3router.recipe.experiments import assignments_of, base_of, job_of, methods_of, prefix_of
 from espnet_s3router.recipe.jobs import Job
-from espnet_s3router.recipe.results import ResultRow, own_command, read_rows
+from espnet_s3router.recipe.results import Place, ResultRow, own_command, read_rows
 from espnet_s3router.recipe.spec import Spec, expand, home, merge, method_of, read_yaml, store
 from espnet_s3router.recipe.sweep_report import DENSE, points_of, report
 from espnet_s3router.recipe.sweep_table import chosen
@@ -35,11 +35,14 @@ class Sweep:
     """The dense models that are trained here; none with ``--dense_exp``."""
     specs: list[Spec]
     """The pruning points, seeds outermost."""
+    place: Place
+    """What its results are about."""
 
     def part(self, seeds: Collection[int], specs: Iterable[Spec]) -> "Sweep":
         """With these points only, whose seeds are among ``seeds``."""
         dense = {seed: folder for seed, folder in self.dense.items() if seed in seeds}
-        return Sweep(dense, [spec for spec in self.dense_specs if spec.config["seed"] in seeds], list(specs))
+        dense_specs = [spec for spec in self.dense_specs if spec.config["seed"] in seeds]
+        return Sweep(dense, dense_specs, list(specs), self.place)
 
 
 def sweep_of(args: argparse.Namespace) -> Sweep:
@@ -67,7 +70,8 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
     for spec in specs:
         if not method_of(spec.config).masks:
             raise InputError(f"--prune_methods: {spec.mask_conf['method']} has no sparsity, expected a method that prunes")
-    return Sweep(dense, dense_specs, sorted(specs, key=lambda spec: spec.config["seed"]))
+    place = (args.recipe, specs[0].upstream, args.train_set)
+    return Sweep(dense, dense_specs, sorted(specs, key=lambda spec: spec.config["seed"]), place)
 
 
 def given_dense(args: argparse.Namespace, base: dict[str, Any]) -> dict[int, Path]:
@@ -120,7 +124,7 @@ def run(args: argparse.Namespace, sweep: Sweep, committed: Sequence[ResultRow]) 
     first, *others = sweep.dense
     tuned = sweep.part([first], [spec for spec in sweep.specs if spec.config["seed"] == first])
     broken = experiments.run_unfinished(args, jobs_of(args, tuned, committed))
-    points = points_of(args, (), {spec.method for spec in tuned.specs})
+    points = points_of(args, sweep.dense.values(), sweep.place)
     rows = {row.key: row for row in (*committed, *(row for point in points for row in point.rows()))}
     best = best_of(tuned, [row for row in rows.values() if row.seed == first], args.valid_set)
     left = [spec for spec in sweep.specs if spec.config["seed"] in others and (spec.method, spec.variant) in best]
@@ -154,7 +158,6 @@ def sweep_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dense_exp", default="", help="folder of the dense model, {seed} in it, instead of training it")
     parser.add_argument("--committed", nargs="*", default=[], help="results files whose points count as finished")
-    parser.add_argument("--results_tsv", default="", help="default: results.tsv in expdir")
     parser.add_argument("--results_md", default="", help="RESULTS.md to write")
     parser.add_argument("--unseen", default="", help="file of test utterances whose text does not occur in training")
     parser.add_argument("--command", default=own_command("sweep"), help="what RESULTS.md names as the command")
@@ -171,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sweep = sweep_of(args)
     experiments.collect_stats(args, [*sweep.dense_specs, *sweep.specs])
     broken = run(args, sweep, committed)
-    report(args, sweep.dense.values(), [spec.method for spec in sweep.specs], committed, broken)
+    report(args, sweep.dense.values(), sweep.place, [spec.method for spec in sweep.specs], committed, broken)
     return experiments.status_of(broken)
 
 

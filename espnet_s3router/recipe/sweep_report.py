@@ -2,16 +2,18 @@
 
 import argparse
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from espnet_s3router.recipe import counted_table, runs_table
+from espnet_s3router.recipe.experiments import prefix_of
 from espnet_s3router.recipe.plot import plot_error_rate
-from espnet_s3router.recipe.points import Point, System, collect, compare, place_of, read_point, systems
-from espnet_s3router.recipe.results import ResultRow, put_rows
+from espnet_s3router.recipe.points import Point, System, collect, compare, read_point, systems
+from espnet_s3router.recipe.results import Place, ResultRow, put_rows
 from espnet_s3router.recipe.scoring import read_text
 from espnet_s3router.recipe.sweep_table import Cells, Variant, cells, chosen, curves, table
-from espnet_s3router.recipe.table import METRICS, Section, environment, print_table, write_results_md
+from espnet_s3router.recipe.table import METRICS, Section, environment, of_seeds, print_table, write_results_md
 
 DENSE = "finetune"
 OURS = "routing_prune"  # compared with every other method too
@@ -20,35 +22,44 @@ OURS = "routing_prune"  # compared with every other method too
 def report(
     args: argparse.Namespace,
     dense: Iterable[Path],
-    methods: Sequence[str],
+    place: Place,
+    methods: Iterable[str],
     committed: Sequence[ResultRow],
     broken: Mapping[str, str],
 ) -> None:
-    """Print the tables; write results.tsv, a PNG a metric and, if asked, RESULTS.md. ``dense``: folders of dense models;
-    ``methods``: of the points in ``expdir`` that the report is about; ``committed``: rows of points that ran elsewhere."""
-    methods = [DENSE, *(method for method in dict.fromkeys(methods) if method != DENSE)]
+    """Print the tables; write results.tsv, a PNG a metric and group of sets and, if asked, RESULTS.md.
+
+    ``dense``: folders of dense models; ``place``: what the report is about: every point there with a sparsity, and of dense
+    models those that differ from these in nothing but the seed; ``methods``: which come first; ``committed``: rows of points
+    that ran elsewhere. Rows of this place whose points are gone leave results.tsv.
+    """
+    dense = list(dense)
     unseen = read_text(args.unseen).keys() if args.unseen else None
-    points = points_of(args, dense, methods)
-    target = Path(args.results_tsv or Path(args.expdir) / "results.tsv")
-    rows = [row for point in points for row in point.rows(unseen or ())]
-    put_rows(target, rows)
-    merged = {row.key: row for row in committed if row.method in methods} | {row.key: row for row in rows}
+    points = points_of(args, dense, place)
+    measured = [row for point in points for row in point.rows(unseen or ())]
+    target = Path(args.expdir) / "results.tsv"
+    put_rows(target, measured, instead_of=place)
+    ours = {point.info["variant"] for point in points if point.path in dense}
+    merged = {row.key: row for row in (*committed, *measured) if row.place == place}.values()
+    rows = [row for row in merged if row.sparsity is not None or (row.method == DENSE and (not ours or row.variant in ours))]
     held_out = [name for name in args.test_sets if name != args.valid_set] or args.test_sets
-    sets = {"+".join(held_out): held_out}
+    tested = {"+".join(held_out): held_out} | {name: [name] for name in held_out}
+    sets = dict(tested)
     if unseen is not None:
         sets[f"{'+'.join(held_out)} unseen"] = [f"{name}_unseen" for name in held_out]
     found = []
-    for place, of_place in places(merged.values()).items():
-        best = chosen(of_place, [args.valid_set])
-        best = sorted(best.values(), key=lambda v: (methods.index(v.method), v.sparsity or 0))
-        here = [system for system in systems(points) if place_of(system) == place and _variant(system) in best]
-        tables = tables_of(of_place, best, sets) | comparisons(here, best, held_out)
-        if len(counted := counted_table.table(of_place, best)) > 1:
+    if best := chosen(rows, [args.valid_set]):
+        order = list(dict.fromkeys((DENSE, *methods, *sorted(method for method, _ in best))))
+        ranked = sorted(best.values(), key=lambda v: (order.index(v.method), v.sparsity or 0))
+        here = [system for system in systems(points) if _variant(system) in ranked]
+        tables = tables_of(rows, ranked, sets) | comparisons(here, ranked, held_out)
+        if len(counted := counted_table.table(rows, ranked)) > 1:
             tables[counted_table.CAPTION] = counted
-        tables[runs_table.CAPTION] = runs_table.table(of_place, best, [args.valid_set])
+        tables[runs_table.CAPTION] = runs_table.table(rows, ranked, [args.valid_set])
         found.append(Section(place, tables, [], [], {}))
         for metric in METRICS:
-            _plot(args, place, cells(of_place, best, held_out, metric), metric, held_out)
+            for label, names in tested.items():
+                _plot(args, place, cells(rows, ranked, names, metric), metric, "" if names == held_out else label, names)
     if broken:
         rows_of_broken = [["point", "why"], *([name, _plain(why)] for name, why in broken.items())]
         found.append(Section(("points that failed",), {"the others are finished": rows_of_broken}, [], [], {}))
@@ -59,9 +70,10 @@ def report(
         print(f"results: {args.results_md}")
 
 
-def points_of(args: argparse.Namespace, dense: Iterable[Path], methods: Collection[str]) -> list[Point]:
-    """The scored points of ``expdir`` by one of the methods, and the dense models, which may lie elsewhere and count as this
-    recipe's. Of other dense models only those that differ from these in nothing but the seed."""
+def points_of(args: argparse.Namespace, dense: Iterable[Path], place: Place) -> list[Point]:
+    """The scored points of ``expdir`` that are about ``place``, and the dense models, which may lie elsewhere and count as
+    this recipe's. What was trained twice (under two tags) is in it once: the dense model that is asked for, else the one
+    under this tag."""
     dense = list(dense)
     folders = {file.parent for file in Path(args.expdir).glob("*/point.json")}
     points = collect(args.expdir, args.inference_tag) if folders else []
@@ -69,17 +81,14 @@ def points_of(args: argparse.Namespace, dense: Iterable[Path], methods: Collecti
         if folder not in folders and (folder / "point.json").exists():
             point = read_point(folder / "point.json", args.inference_tag)
             points.append(dataclasses.replace(point, info={**point.info, "recipe": args.recipe, "method": DENSE}))
-    ours = {point.info["variant"] for point in points if point.path in dense}
-    points = [point for point in points if point.info["method"] != DENSE or not ours or point.info["variant"] in ours]
-    return [point for point in points if point.info["method"] in methods and point.counts]
-
-
-def places(rows: Iterable[ResultRow]) -> dict[tuple[str, str, str], list[ResultRow]]:
-    """Rows by what a table is about: recipe, upstream and split."""
-    found: dict[tuple[str, str, str], list[ResultRow]] = {}
-    for row in rows:
-        found.setdefault((row.recipe, row.upstream, row.split), []).append(row)
-    return found
+    points = [point for point in points if point.place == place and point.counts]
+    points.sort(key=lambda point: (point.path not in dense, not point.path.name.startswith(prefix_of(args))))
+    once: dict[tuple[Any, ...], Point] = {}
+    for point in points:
+        same = once.setdefault(tuple(point.info[key] for key in ("method", "variant", "seed")), point)
+        if same is not point:
+            print(f"{point.path}: the same run as {same.path}, left out")
+    return list(once.values())
 
 
 def tables_of(
@@ -126,20 +135,23 @@ def _difference(system: System | None, baseline: System | None, test: Sequence[s
     if difference is None:
         return "–"
     value, low, high = (f"{100 * x:+.1f}" for x in (difference.value, difference.low, difference.high))
-    return f"{value} [{low}, {high}] {difference.verdict}"
+    return f"{value} [{low}, {high}] {difference.verdict}{of_seeds(system, baseline)}"
 
 
 def _variant(system: System) -> Variant:
     return Variant(system.info["method"], system.info["sparsity"], system.info["variant"])
 
 
-def _plot(args: argparse.Namespace, place: Sequence[str], found: Cells, metric: str, test: Sequence[str]) -> None:
+def _plot(args: argparse.Namespace, place: Place, found: Cells, metric: str, label: str, test: Sequence[str]) -> None:
+    """``label``: ends the name of the file."""
     recipe, upstream, split = place
-    path = Path(args.expdir) / f"{metric}_against_sparsity_{upstream}_{split}.png".replace("/", "_")
+    name = "_".join(part for part in (f"{metric}_against_sparsity", upstream, split, label) if part)
+    path = Path(args.expdir) / f"{name}.png".replace("/", "_")
     title = f"{metric.upper()} on {'+'.join(test)}: upstream {upstream}, trained on {split} ({recipe})"
-    seeds = sorted({seed for columns in found.values() for of_seed in columns.values() for seed in of_seed})
     if found:
-        bars = "mean, lowest and highest of the seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
+        counts = {len(of_seed) for columns in found.values() for of_seed in columns.values()}
+        few, many = min(counts), max(counts)
+        bars = f"mean, lowest and highest of {many if few == many else f'{few} to {many}'} seeds" if many > 1 else "one seed"
         plot_error_rate(curves(found), path, title=title, metric=metric, bars=bars, log=True)
         print(f"plot: {path}")
 

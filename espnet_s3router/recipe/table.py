@@ -22,7 +22,6 @@ from espnet_s3router.recipe.points import (
     choose,
     collect,
     compare,
-    place_of,
     systems,
 )
 from espnet_s3router.recipe.results import git_commit, own_command, put_rows, write_atomic
@@ -54,7 +53,7 @@ def sections(
     """Tables and comparisons of each recipe, upstream and split. ``dev``, ``test``: sets, pooled."""
     groups: dict[tuple, list[System]] = {}
     for system in systems(points):
-        groups.setdefault(place_of(system), []).append(system)
+        groups.setdefault(system.place, []).append(system)
     return [_section(place, group, dev, test, unseen) for place, group in groups.items()]
 
 
@@ -83,11 +82,11 @@ def _comparisons(chosen: Sequence[System], labels, sets: Sequence[str], subset) 
         for system, baseline in _pairs(chosen):
             if difference := compare(system, baseline, sets, metric, subset):
                 ours, theirs = (" ".join([labels[s], *_sparsity(s)]) for s in (system, baseline))
-                lines.append(comparison_line(ours, theirs, metric, difference) + _of_seeds(system, baseline))
+                lines.append(comparison_line(ours, theirs, metric, difference) + of_seeds(system, baseline))
     return lines
 
 
-def _of_seeds(system: System, baseline: System) -> str:
+def of_seeds(system: System, baseline: System) -> str:
     """Which seeds a comparison is of, where one of the two has more."""
     shared = sorted(set(system.seeds) & set(baseline.seeds))
     if not shared or set(shared) == set(system.seeds) | set(baseline.seeds):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from espnet_s3router.errors import InputError, exit_status
-from espnet_s3router.recipe.points import System, choose, collect, compare, place_of, systems
+from espnet_s3router.recipe.points import System, choose, collect, compare, systems
 from espnet_s3router.recipe.results import git_commit, own_command, put_rows, write_atomic
 from espnet_s3router.recipe.table import METRICS, comparison_line
 
@@ -21,7 +21,7 @@ def chosen_systems(points: Iterable, dev: Sequence[str]) -> Chosen:
     """Of each method on each upstream the variant with the lowest CER on dev."""
     groups: dict[tuple, list[System]] = {}
     for system in systems(points):
-        groups.setdefault(place_of(system), []).append(system)
+        groups.setdefault(system.place, []).append(system)
     found: Chosen = {}
     for group in groups.values():
         for system in choose(group, dev):

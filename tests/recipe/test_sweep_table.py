@@ -33,6 +33,7 @@ GRID = [
     *rows_of("parp", 0.5, (4, 6), variant="low"),
     *rows_of("parp", 0.5, (5, 1), variant="high"),  # best on test, not on dev
 ]
+PLACE = ("toy/prune1", "mini", "10min")
 DENSE, OMP, PARP = Variant("finetune", None, "v"), Variant("omp", 0.5, "v"), Variant("parp", 0.5, "low")
 
 
@@ -74,18 +75,20 @@ def test_table_and_spread():
 
 def asked(expdir, **changes):
     values = {"expdir": str(expdir), "inference_tag": "inference", "recipe": "toy/prune1", "valid_set": "dev", "unseen": ""}
-    values |= {
-        "test_sets": ["dev", "test"],
-        "results_tsv": "",
-        "results_md": str(expdir / "RESULTS.md"),
-        "command": "./run.sh",
-    }
+    values |= {"test_sets": ["dev", "test"], "asr_tag": "", "results_md": str(expdir / "RESULTS.md"), "command": "./run.sh"}
     return Namespace(**(values | changes))
 
 
 def test_a_page_out_of_committed_rows_alone(tmp_path, capsys):
-    """Points that ran on other machines; other methods' rows are left out."""
-    report(asked(tmp_path), [], ["parp", "omp"], [*GRID, *rows_of("lora", None, 0)], {"asr_rp_s0.5_seed0": "killed | badly"})
+    """Points that ran on other machines; a method without a sparsity has no place in the tables."""
+    report(
+        asked(tmp_path),
+        [],
+        PLACE,
+        ["parp", "omp"],
+        [*GRID, *rows_of("lora", None, 0)],
+        {"asr_rp_s0.5_seed0": "killed | badly"},
+    )
     page = (tmp_path / "RESULTS.md").read_text("utf-8")
     assert "|omp|–|60.0 [50.0, 70.0]|90.0 (seed 0)|" in page and "lora" not in page
     assert page.index("|finetune|30.0") < page.index("|parp|") < page.index("|omp|")  # as the methods were asked for
@@ -112,29 +115,30 @@ def measured(tmp_path):
 
 def test_points_with_folders_are_compared_by_bootstrap(measured, tmp_path, capsys):
     args = asked(measured, recipe="toy/prune1")
-    report(args, [tmp_path / "other/dense"], ["routing_prune", "omp"], [], {})
+    report(args, [tmp_path / "other/dense"], PLACE, ["routing_prune", "omp"], [], {})
     told = capsys.readouterr().out
     assert "routing_prune vs dense" in told and "+50.0 [+50.0, +50.0] worse" in told
     assert "routing_prune vs omp" in told and "-50.0 [-50.0, -50.0] better" in told
     assert "omp vs routing_prune" not in told and "lora" not in told
     rows = read_rows(measured / "results.tsv")
-    assert {row.method for row in rows} == {"finetune", "routing_prune", "omp"}
+    assert {row.method for row in rows} == {"finetune", "routing_prune", "omp", "lora"}
     assert {row.recipe for row in rows} == {"toy/prune1"}  # the dense model's too, which another recipe trained
 
 
 def test_dense_models_that_the_points_did_not_start_from(measured, capsys):
     """Better ones of another configuration; another seed of ours belongs here."""
-    add_point(measured, "dense", "finetune", 4)
-    add_point(measured, "better", "finetune", 1, variant="other")
-    add_point(measured, "another_seed", "finetune", 6, seed=2)
-    report(asked(measured), [measured / "dense"], ["omp"], [], {})
+    add_point(measured, "dense", "finetune", 4, recipe="toy/prune1")
+    add_point(measured, "better", "finetune", 1, variant="other", recipe="toy/prune1")
+    add_point(measured, "another_seed", "finetune", 6, seed=2, recipe="toy/prune1")
+    committed = rows_of("finetune", None, 0, variant="best")
+    report(asked(measured), [measured / "dense"], PLACE, ["omp"], committed, {})
     assert "|finetune|50.0 [40.0, 60.0]|" in (measured / "RESULTS.md").read_text("utf-8")
 
 
 def test_unseen_texts_stand_apart(measured, tmp_path):
     unseen = tmp_path / "unseen"
     unseen.write_text("u03\nu07\n", encoding="utf-8")
-    report(asked(measured, unseen=str(unseen)), [], ["omp"], [], {})
+    report(asked(measured, unseen=str(unseen)), [], PLACE, ["omp"], [], {})
     page = Path(measured / "RESULTS.md").read_text("utf-8")
     assert "CER in % on test unseen against sparsity" in page
     assert {row.set for row in read_rows(measured / "results.tsv")} >= {"test", "test_unseen"}
@@ -143,11 +147,62 @@ def test_unseen_texts_stand_apart(measured, tmp_path):
 def test_committed_rows_give_way_to_those_measured_here(measured):
     stale = rows_of("omp", 0.5, 9, variant="omp0.5", seed=1)
     put_rows(measured / "committed.tsv", stale)
-    report(asked(measured), [], ["omp"], read_rows(measured / "committed.tsv"), {})
+    report(asked(measured), [], PLACE, ["omp"], read_rows(measured / "committed.tsv"), {})
     assert "|omp|–|60.0|" in (measured / "RESULTS.md").read_text("utf-8")
 
 
 def test_a_grid_of_which_nothing_is_finished(tmp_path, capsys):
-    report(asked(tmp_path), [tmp_path / "absent"], ["omp"], [], {"asr_omp_s0.5_seed0": "killed"})
+    report(asked(tmp_path), [tmp_path / "absent"], PLACE, ["omp"], [], {"asr_omp_s0.5_seed0": "killed"})
     assert "asr_omp_s0.5_seed0  killed" in capsys.readouterr().out
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_a_part_of_the_grid_is_reported_with_what_is_there_already(measured):
+    """Methods that this call did not ask for, behind those it did; not another upstream's."""
+    add_point(measured, "imp", "imp", 4, sparsity=0.8, recipe="toy/prune1")
+    add_point(measured, "other", "mpi", 4, sparsity=0.8, recipe="toy/prune1", upstream="large")
+    report(asked(measured), [], PLACE, ["omp"], [replace(row, upstream="large") for row in GRID], {})
+    page = (measured / "RESULTS.md").read_text("utf-8")
+    assert page.index("|omp|") < page.index("|imp|") < page.index("|routing_prune|")
+    assert "|mpi|" not in page and "|finetune|" not in page
+
+
+def test_rows_of_points_that_are_gone_leave_the_results(measured):
+    """Those of other upstreams, which this page is not about, stay."""
+    elsewhere = [replace(row, upstream="large") for row in rows_of("rp", 0.5, 9)]
+    put_rows(measured / "results.tsv", [*rows_of("rp", 0.5, 9), *elsewhere])
+    report(asked(measured), [], PLACE, ["omp"], [], {})
+    rows = read_rows(measured / "results.tsv")
+    assert {row.method for row in rows if row.place == PLACE} == {"routing_prune", "omp", "lora"}
+    assert [row for row in rows if row.place != PLACE] == sorted(elsewhere, key=lambda row: row.key)
+
+
+def test_what_was_trained_under_two_tags_is_there_once(measured, capsys):
+    """The dense model that the points began from; else the one of this tag."""
+    about = {"recipe": "toy/prune1", "variant": "same"}
+    add_point(measured, "asr_a_finetune_seed1", "finetune", 2, **about)
+    add_point(measured, "asr_b_finetune_seed1", "finetune", 3, **about)
+    add_point(measured, "asr_a_mpi_seed1", "mpi", 8, sparsity=0.5, **about)
+    add_point(measured, "asr_b_mpi_seed1", "mpi", 8, sparsity=0.5, **about)
+    report(asked(measured, asr_tag="b"), [measured / "asr_a_finetune_seed1"], PLACE, ["mpi"], [], {})
+    told = capsys.readouterr().out
+    assert "asr_b_finetune_seed1: the same run as" in told and "asr_a_mpi_seed1: the same run as" in told
+    assert "|finetune|20.0|" in (measured / "RESULTS.md").read_text("utf-8")
+
+
+def test_a_comparison_names_its_seeds_where_one_side_has_more(measured):
+    add_point(measured, "omp2", "omp", 8, sparsity=0.5, seed=2, recipe="toy/prune1", variant="omp0.5")
+    report(asked(measured), [], PLACE, ["omp"], [], {})
+    assert "|routing_prune vs omp|-50.0 [-50.0, -50.0] better, seed 1|" in (measured / "RESULTS.md").read_text("utf-8")
+
+
+def test_test_sets_stand_together_and_apart(measured):
+    about = {"recipe": "toy/prune1", "sets": ("dev", "clean", "other"), "sparsity": 0.5}
+    add_point(measured, "mpi", "mpi", (1, 2, 6), **about)
+    report(asked(measured, test_sets=["dev", "clean", "other"]), [], PLACE, ["mpi"], [], {})
+    page = (measured / "RESULTS.md").read_text("utf-8")
+    for label, rate in (("clean+other", "40.0"), ("clean", "20.0"), ("other", "60.0")):
+        caption = f"CER in % on {label} against sparsity"
+        assert f"|mpi|–|{rate}|" in page[page.index(caption) :].split("\n\n")[1]
+    names = {path.name for path in measured.glob("cer_*.png")}
+    assert names == {f"cer_against_sparsity_mini_10min{end}.png" for end in ("", "_clean", "_other")}
