@@ -13,11 +13,22 @@ from typing import Any
 
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.cluster import add_options, check_options, connect
+from espnet_s3router.recipe.decoding import is_decoded
 from espnet_s3router.recipe.jobs import Job
 from espnet_s3router.recipe.point import build_parser, data_options, run_module
 from espnet_s3router.recipe.pool import run_jobs
-from espnet_s3router.recipe.results import mark
-from espnet_s3router.recipe.spec import Assignment, Spec, expand, merge, parse_assignment, read_yaml, set_path, store
+from espnet_s3router.recipe.results import write_atomic
+from espnet_s3router.recipe.spec import (
+    Assignment,
+    Spec,
+    expand,
+    is_begun,
+    merge,
+    parse_assignment,
+    read_yaml,
+    set_path,
+    store,
+)
 
 POINT_OPTIONS = (
     "stage", "stop_stage", "recipe", "dump", "stats_dir", "train_set", "valid_set", "test_sets", "token_type", "token_list",
@@ -76,8 +87,13 @@ def specs_of(args: argparse.Namespace) -> list[Spec]:
 def collect_stats(args: argparse.Namespace, specs: list[Spec]) -> None:
     """Stage 10: lengths of speech and text, which batches are made by; no model is built for it."""
     stats = Path(args.stats_dir)
-    done = stats / ".collected"
+    done, about = stats / ".collected", f"{args.train_set} {args.valid_set} {args.token_list}\n"
     if done.exists():
+        if (found := done.read_text(encoding="utf-8")) != about:
+            raise InputError(
+                f"{stats} holds statistics of {found.strip()}, now it is {about.strip()}: give another folder with "
+                "--asr_stats_dir or --expdir"
+            )
         print(f"{stats}: collected already")
         return
     folder = store(Spec(".stats", specs[0].config), args.expdir)
@@ -91,7 +107,7 @@ def collect_stats(args: argparse.Namespace, specs: list[Spec]) -> None:
         lines = (stats / part / "text_shape").read_text("utf-8").splitlines()
         shapes = "".join(f"{line},{vocabulary}\n" for line in lines)
         (stats / part / f"text_shape.{args.token_type}").write_text(shapes, encoding="utf-8")
-    mark(done)
+    write_atomic(done, about)
 
 
 def job_of(args: argparse.Namespace, folder: Path, *, label: str = "", after: str = "", **changes: Any) -> Job:
@@ -112,7 +128,23 @@ def job_of(args: argparse.Namespace, folder: Path, *, label: str = "", after: st
 
 def jobs_of(args: argparse.Namespace, specs: list[Spec]) -> list[Job]:
     """One job a point; all folders are checked before the first starts."""
-    return [job_of(args, store(spec, args.expdir), label=spec.label) for spec in specs]
+    return [job_of(args, folder_of(spec, args), label=spec.label) for spec in specs]
+
+
+def folder_of(spec: Spec, args: argparse.Namespace) -> Path:
+    """The folder of a point with its configuration in it; InputError if what lies there is another configuration, or was
+    trained on other data."""
+    folder = store(spec, args.expdir)
+    if (folder / "config.yaml").exists() and is_begun(folder):
+        told = read_yaml(folder / "config.yaml")
+        for part, wanted in (("train", args.train_set), ("valid", args.valid_set)):
+            found = {Path(path).parent.name for path, *_ in told[f"{part}_data_path_and_name_and_type"]}
+            if found != {wanted}:
+                raise InputError(
+                    f"{folder} was trained with --{part}_set {' '.join(sorted(found))}, now it is {wanted}. Remove the "
+                    "folder to train anew, or keep both with --asr_tag or --expdir"
+                )
+    return folder
 
 
 def run_unfinished(args: argparse.Namespace, jobs: list[Job]) -> dict[str, str]:
@@ -129,7 +161,7 @@ def finished(folder: Path, args: argparse.Namespace) -> bool:
     """Whether nothing of the asked stages is left to do for a point."""
     trained = args.stage > 11 or (folder / ".trained").exists()
     sets = [folder / args.inference_tag / name for name in args.test_sets]
-    decoded = not args.stage <= 12 <= args.stop_stage or all((path / ".decoded").exists() for path in sets)
+    decoded = not args.stage <= 12 <= args.stop_stage or all(is_decoded(path, args) for path in sets)
     scored = args.stop_stage < 13 or all((path / "counts.json").exists() for path in sets)
     return trained and decoded and scored
 

@@ -6,7 +6,6 @@ Every stage leaves a marker when it is done and is skipped when its marker is th
 import argparse
 import fcntl
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from espnet_s3router.errors import InputError, exit_status
+from espnet_s3router.recipe.decoding import decode, is_decoded
 from espnet_s3router.recipe.jobs import end_with_parent
 from espnet_s3router.recipe.progress import read_progress
-from espnet_s3router.recipe.results import git_commit, mark, write_atomic
+from espnet_s3router.recipe.results import git_commit, write_atomic
 from espnet_s3router.recipe.spec import read_yaml
 
 MODEL = "valid.cer_ctc.ave.pth"
@@ -29,6 +29,7 @@ def train(folder: Path, args: argparse.Namespace) -> None:
     done = folder / ".trained"
     if done.exists():
         print(f"{folder}: trained already")
+        remove_checkpoints(folder)
         return
     command = train_options(folder, args)
     if args.num_nodes > 1 or args.ngpu > 1:
@@ -42,7 +43,14 @@ def train(folder: Path, args: argparse.Namespace) -> None:
         main(command)
     refuse_diverged(folder)
     write_atomic(folder / "point.json", json.dumps(describe(folder, args), indent=1) + "\n")
-    mark(done)
+    write_atomic(done, "done\n")
+    remove_checkpoints(folder)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """A finished run goes on from nothing, and the state of its optimiser is most of what it would leave on the disk."""
+    for path in folder.glob("checkpoint*.pth"):
+        path.unlink()
 
 
 def refuse_diverged(folder: Path) -> None:
@@ -130,63 +138,14 @@ def describe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def decode(folder: Path, args: argparse.Namespace) -> None:
-    """Stage 12: decode every test set with the best epoch on dev."""
-    model = folder / args.inference_asr_model
-    if not (folder / ".trained").exists() or not model.exists():
-        raise InputError(f"{folder}: is not trained to the end ({model.name} or .trained is missing); run stage 11 first")
-    for name in args.test_sets:
-        target = folder / args.inference_tag / name
-        if (target / ".decoded").exists():
-            continue
-        logs = target / "logdir"
-        shutil.rmtree(logs, ignore_errors=True)
-        keys = [line.split(maxsplit=1)[0] for line in (Path(args.dump) / name / "wav.scp").read_text("utf-8").splitlines()]
-        jobs = max(1, min(args.inference_nj, len(keys)))
-        parts = []
-        for job in range(jobs):
-            part = logs / f"output.{job + 1}"
-            part.mkdir(parents=True)
-            write_atomic(part / "keys", "".join(f"{key} {key}\n" for key in keys[job::jobs]))
-            parts.append((part, decode_options(part, model, name, folder, args)))
-        run_decoders([options for _, options in parts])
-        for file in ("text", "token", "score"):
-            lines = [ln for part, _ in parts for ln in (part / "1best_recog" / file).read_text("utf-8").splitlines()]
-            write_atomic(target / file, "".join(f"{line}\n" for line in sorted(lines)))
-        mark(target / ".decoded")
-
-
-def decode_options(part: Path, model: Path, name: str, folder: Path, args: argparse.Namespace) -> list[str]:
-    """The command line of ``asr_inference`` for one share of a set."""
-    options = ["--config", args.inference_config] if args.inference_config else []
-    options += ["--asr_train_config", str(folder / "config.yaml"), "--asr_model_file", str(model)]
-    options += ["--data_path_and_name_and_type", f"{args.dump}/{name}/wav.scp,speech,sound"]
-    options += ["--key_file", str(part / "keys"), "--output_dir", str(part), "--ngpu", str(int(args.gpu_inference))]
-    return [*options, "--num_workers", "0", *args.inference_args]
-
-
-def run_decoders(commands: list[list[str]]) -> None:
-    """One share in this process, several in processes of their own."""
-    if len(commands) == 1:
-        from espnet_s3router.bin.asr_inference import main
-
-        main(commands[0])
-        return
-    module = [sys.executable, "-m", "espnet_s3router.bin.asr_inference"]
-    children = [subprocess.Popen([*module, *command]) for command in commands]
-    codes = [child.wait() for child in children]
-    if any(codes):
-        raise InputError(f"{sum(map(bool, codes))} of {len(codes)} decoding jobs failed; their messages stand above")
-
-
 def score(folder: Path, args: argparse.Namespace) -> None:
     """Stage 13: WER and CER (TER where tokens are not characters) of every decoded set."""
     from espnet_s3router.recipe.scoring import score_dir
 
     for name in args.test_sets:
         decoded = folder / args.inference_tag / name
-        if not (decoded / ".decoded").exists():
-            raise InputError(f"{decoded}: is not decoded; run stage 12 first")
+        if not is_decoded(decoded, args):
+            raise InputError(f"{decoded}: is not decoded with these options; run stage 12 first")
         tokens = args.token_list if args.token_type == "bpe" else None
         score_dir(Path(args.dump) / name / "text", decoded / "text", decoded, token_list=tokens)
 

@@ -176,11 +176,6 @@ def write_atomic(path: str | Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def mark(path: Path) -> None:
-    """Leave a done-marker."""
-    write_atomic(path, "done\n")
-
-
 def own_command(module: str) -> str:
     """The command line of this process, as any machine would type it: ``python -m`` a module of this package."""
     return shlex.join(["python", "-m", f"{__package__}.{module}", *sys.argv[1:]])

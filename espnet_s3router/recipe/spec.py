@@ -229,6 +229,11 @@ def home(spec: Spec, expdir: str | Path) -> Path:
     return Path(expdir) / spec.name
 
 
+def is_begun(folder: Path) -> bool:
+    """Whether an epoch was trained there; else the run failed at once, and nothing is lost with it."""
+    return any((folder / name).exists() for name in ("checkpoint.pth", ".trained"))
+
+
 def store(spec: Spec, expdir: str | Path) -> Path:
     """Write the configuration of a point into its folder and return that; InputError if another one lies there."""
     folder = home(spec, expdir)
@@ -236,7 +241,7 @@ def store(spec: Spec, expdir: str | Path) -> Path:
     text = _yaml(spec)
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return folder
-    if path.exists() and any((folder / name).exists() for name in ("checkpoint.pth", ".trained")):  # else it failed at once
+    if path.exists() and is_begun(folder):
         raise InputError(
             f"{folder} holds another configuration of {spec.name} (train.yaml). Remove the folder to train anew, or keep "
             "both with --asr_tag"

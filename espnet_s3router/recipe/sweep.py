@@ -15,10 +15,10 @@ from typing import Any
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe import experiments
 from espnet_s3router.recipe.cluster import check_options
-from espnet_s3router.recipe.experiments import assignments_of, base_of, job_of, methods_of, prefix_of
+from espnet_s3router.recipe.experiments import assignments_of, base_of, folder_of, job_of, methods_of, prefix_of
 from espnet_s3router.recipe.jobs import Job
 from espnet_s3router.recipe.results import Place, ResultRow, own_command, read_rows
-from espnet_s3router.recipe.spec import Spec, expand, home, merge, method_of, read_yaml, store
+from espnet_s3router.recipe.spec import Spec, expand, home, merge, method_of, read_yaml
 from espnet_s3router.recipe.sweep_report import DENSE, points_of, report
 from espnet_s3router.recipe.sweep_table import chosen
 
@@ -111,14 +111,14 @@ def jobs_of(args: argparse.Namespace, sweep: Sweep, committed: Sequence[ResultRo
     for spec in left:
         dense = sweep.dense[spec.config["seed"]]
         after = dense.name if spec.begins_from(dense) else ""
-        jobs.append(job_of(args, store(spec, args.expdir), label=spec.label, after=after))
+        jobs.append(job_of(args, folder_of(spec, args), label=spec.label, after=after))
     return jobs
 
 
 def run(args: argparse.Namespace, sweep: Sweep, committed: Sequence[ResultRow]) -> dict[str, str]:
     """Run what is left of a sweep; name -> why of the points that failed."""
     for spec in sweep.dense_specs:
-        store(spec, args.expdir)  # the variant of a point depends on that of its dense model
+        folder_of(spec, args)  # the variant of a point depends on that of its dense model
     if not args.tune_on_first_seed:
         return experiments.run_unfinished(args, jobs_of(args, sweep, committed))
     first, *others = sweep.dense

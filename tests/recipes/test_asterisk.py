@@ -75,9 +75,11 @@ def test_nothing_of_dev_or_test_is_trained_on(first):
     data = {name: keys(recipes.here / "data" / name / "text") for name in SETS}
     assert all(data.values())
     assert not data["train_10min_en"] & (data["dev_en"] | data["test_en"]) and not data["dev_en"] & data["test_en"]
-    seen = keys(recipes.here / "exp/asr_stats_raw_en_char/train/speech_shape")  # what ESPnet makes its batches from
+    seen = keys(
+        recipes.here / "exp/asr_stats_raw_train_10min_en_char/train/speech_shape"
+    )  # what ESPnet makes its batches from
     assert seen <= data["train_10min_en"]
-    assert keys(recipes.here / "exp/asr_stats_raw_en_char/valid/speech_shape") <= data["dev_en"]
+    assert keys(recipes.here / "exp/asr_stats_raw_train_10min_en_char/valid/speech_shape") <= data["dev_en"]
     for name in POINTS.values():
         config = (recipes.here / "exp" / name / "config.yaml").read_text("utf-8")
         assert "dump/raw/train_10min_en/wav.scp" in config and "dump/raw/test_en" not in config

@@ -102,7 +102,7 @@ def test_resumed_and_uninterrupted_are_equal(prepared, killed, uninterrupted, tm
     for name, expected in models[1].items():
         assert models[0][name].keys() == expected.keys()
         assert all(torch.equal(models[0][name][key], tensor) for key, tensor in expected.items())
-    last = [torch.load(path / NAME / "checkpoint.pth", weights_only=False)["model"] for path in (expdir, uninterrupted)]
+    last = [torch.load(path / NAME / "latest.pth", weights_only=True) for path in (expdir, uninterrupted)]
     assert last[0].keys() == last[1].keys() and all(torch.equal(last[0][key], last[1][key]) for key in last[1])
     assert results(expdir) == results(uninterrupted)
     assert results(expdir)[0]["updates"] == UPDATES
@@ -115,3 +115,47 @@ def test_a_finished_point_is_not_run_again(prepared, uninterrupted, capsys):
     assert experiments.main(prepared.options(uninterrupted, asr_args=f"{ARGS} grad_clip=1.0")) == 1
     assert "another configuration" in capsys.readouterr().err
     assert content(uninterrupted) == before
+
+
+def test_other_data_under_the_same_name_is_refused(prepared, killed, uninterrupted, tmp_path, capsys):
+    """Before anything is trained or decoded: the interrupted run, the finished one, and their statistics."""
+    for expdir in (killed, uninterrupted):
+        before = content(expdir)
+        for changed in ({"train_set": "mine"}, {"valid_set": "mine"}):
+            options = prepared.options(expdir, asr_args=ARGS, stage=11, **changed)
+            assert experiments.main(options) == 1
+            told = capsys.readouterr().err
+            assert (
+                told.startswith(f"error: {expdir / NAME} was trained with --{next(iter(changed))}")
+                and "now it is mine" in told
+            )
+        assert content(expdir) == before
+    assert experiments.main(prepared.options(uninterrupted, asr_args=ARGS, stage=10, train_set="mine")) == 1
+    assert "holds statistics of" in capsys.readouterr().err
+
+
+def test_a_finished_run_keeps_no_state_of_its_optimiser(uninterrupted):
+    assert not list((uninterrupted / NAME).glob("checkpoint*.pth")) and (uninterrupted / NAME / "latest.pth").exists()
+
+
+def test_other_decoding_options_decode_again(prepared, uninterrupted, tmp_path):
+    """What one inference tag holds was decoded in one way; training is not repeated."""
+    expdir = tmp_path / "again"
+    shutil.copytree(uninterrupted, expdir, symlinks=True)
+    trained = (expdir / NAME / ".trained").stat().st_mtime_ns
+    (scored,) = (expdir / NAME).glob("*/test/counts.json")
+    scored.write_text("{}", encoding="utf-8")  # what is left of the other way would be believed
+    point_of = point_options(prepared, expdir)
+    assert experiments.finished(expdir / NAME, point_of)
+    point_of.inference_args = ["--ctc_best_path", "false", "--beam_size", "2"]
+    assert not experiments.finished(expdir / NAME, point_of)
+    options = prepared.options(expdir, asr_args=ARGS, parallel=1)
+    options += [
+        "--inference_args=--ctc_best_path",
+        "--inference_args=false",
+        "--inference_args=--beam_size",
+        "--inference_args=2",
+    ]
+    prepared.recipes.run(sys.executable, "-m", "espnet_s3router.recipe.experiments", *options)
+    assert scored.read_text("utf-8") != "{}"
+    assert (expdir / NAME / ".trained").stat().st_mtime_ns == trained

@@ -10,7 +10,6 @@ train=train_${split}
 data="local.librispeech --librispeech ${LIBRISPEECH} --data_dir data --split ${split} --subset ${subset}"
 [ -z "${LIBRILIGHT_LIMITED}" ] || data+=" --librilight ${LIBRILIGHT_LIMITED}"
 # the upstream's file comes last: HuBERT's masking is its own
-corpus=(--lang en --asr_tag "${split}_${model}" --local_data "${data}"
+corpus=(--lang en --asr_tag "${train#train_}_${model}" --local_data "${data}"
     --train_set "${train}" --valid_set dev_other --test_sets "dev_other test_clean test_other"
-    --asr_config "conf/train_asr.yaml conf/split/${split}.yaml conf/upstream/${model}.yaml"
-    --asr_stats_dir "exp/asr_stats_raw_${train}")
+    --asr_config "conf/train_asr.yaml conf/split/${split}.yaml conf/upstream/${model}.yaml")

@@ -97,7 +97,7 @@ case ${token_type} in char | bpe) ;; *) die "--token_type is '${token_type}', ex
 source_set=${train_set}
 [ -z "${speed_perturb_factors}" ] || train_set=${train_set}_sp
 tokens=data/${lang}_token_list/${token_type}$([ "${token_type}" = char ] || echo "_${bpemode}${nbpe}")
-stats=${asr_stats_dir:-${expdir}/asr_stats_raw_${lang}_${token_type}}
+stats=${asr_stats_dir:-${expdir}/asr_stats_raw_${train_set}_$(basename "${tokens}")}
 inference_tag=${inference_tag:-$(basename "${inference_config}" .yaml)}
 raw=${dumpdir}/raw
 datadir="${python} -m espnet_s3router.recipe.datadir"
