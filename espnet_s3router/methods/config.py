@@ -48,7 +48,7 @@ def n_of_m(ranking: object) -> tuple[int, int] | None:
 def check_pattern(ranking: object, sparsity: float, named: tuple[str, ...]) -> None:
     """One of ``named``, or N:M with the sparsity that it implies."""
     pattern = n_of_m(ranking)
-    allowed = f"one of {', '.join(named)}, or N:M with 0 < N <= M such as 2:4"
+    allowed = f"one of {', '.join(named)}, or N:M with 0 < N <= M such as '2:4', in quotes"
     check(ranking in named or pattern is not None, "ranking", ranking, allowed)
     if pattern is not None:
         implied = 1.0 - pattern[0] / pattern[1]

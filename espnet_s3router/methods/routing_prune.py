@@ -38,7 +38,8 @@ class RoutedPruning(Attached):
         self._set(0)
 
     def begin_epoch(self, epoch: int) -> None:
-        self._set(self.update)
+        """At the sparsity that the last due update left."""
+        self._set(next((update for update in range(self.update, 0, -1) if self.ramp.due(update)), 0))
 
     def step(self, update: int, optimizer: torch.optim.Optimizer) -> None:
         if self.ramp.due(update):

@@ -80,7 +80,7 @@ def connect(args: argparse.Namespace, jobs: int) -> Iterator[Workers]:
         if args.cluster == "slurm":
             options = slurm_options(args.cluster_config)
             cluster = stack.enter_context(slurm_cluster(options))
-            cluster.adapt(minimum_jobs=count, maximum_jobs=count)  # a job that reaches its time limit is replaced
+            cluster.adapt(minimum_jobs=1, maximum_jobs=count)  # as many as have work; one that reaches its limit is replaced
             client = stack.enter_context(Client(cluster, set_as_default=False))
             threads = args.threads or int(options["cores"])
         else:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ GPUS = "CUDA_VISIBLE_DEVICES"
 TRIMMING = "MALLOC_TRIM_THRESHOLD_"  # Dask sets it for its workers; it would make every allocation of a training slower
 OUT_OF_MEMORY = ("out of memory", "MemoryError", "can't allocate memory", "Cannot allocate memory")
 SHOWN = 200  # characters of a reason
+RUNNING: dict[Path, subprocess.Popen[bytes]] = {}  # in this process: log -> child
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,19 @@ def run_job(job: Job, folder: Path, threads: int, gpus: str = "") -> Outcome:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        RUNNING[log] = child
         code = child.wait()  # before the pipe is closed
+        del RUNNING[log]
         assert child.stdin is not None
         child.stdin.close()
     return Outcome(code, time.monotonic() - began, at)
+
+
+def end_jobs(logs: Collection[Path]) -> None:
+    """End the jobs with these logs, as far as this process runs them: as if it had ended."""
+    for log in logs:
+        if (child := RUNNING.get(log)) and child.stdin:
+            child.stdin.close()
 
 
 def end_with_parent() -> None:

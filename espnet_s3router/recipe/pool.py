@@ -5,12 +5,13 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espnet_s3router.recipe.cluster import Workers
-from espnet_s3router.recipe.jobs import Job, Outcome, explain, run_job, tail
+from espnet_s3router.recipe.jobs import Job, Outcome, end_jobs, explain, run_job, tail
 from espnet_s3router.recipe.progress import read_progress
 
 if TYPE_CHECKING:
@@ -42,8 +43,25 @@ class Grid:
 
 def run_jobs(jobs: Sequence[Job], workers: Workers, *, every: float = 20.0) -> dict[str, str]:
     """Run all jobs and print how far they are every ``every`` seconds. Returns why each of those that failed did; one that
-    fails stops only those that come after it."""
-    grid, told = Grid(list(jobs)), time.monotonic()
+    fails stops only those that come after it. When this is interrupted, what runs ends."""
+    grid = Grid(list(jobs))
+    try:
+        _run(grid, workers, every)
+    except BaseException:
+        _end(grid, workers)
+        raise
+    return grid.broken
+
+
+def _end(grid: Grid, workers: Workers) -> None:
+    """End what was handed to workers, which may go on after this process and would finish it."""
+    with suppress(Exception):  # workers of this process may be gone already, and their jobs with them
+        workers.client.cancel([future for future, _ in grid.running.values()], force=True)
+        workers.client.run(end_jobs, [Path.cwd() / job.log for job in grid.running])
+
+
+def _run(grid: Grid, workers: Workers, every: float) -> None:
+    total, told = len(grid.waiting), time.monotonic()
     free, taken = list(workers.gpus or [""] * workers.count), dict[Job, str]()
     while grid.waiting or grid.running:
         for job in grid.ready[: workers.count - len(grid.running)]:
@@ -56,12 +74,11 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, *, every: float = 20.0) -> d
         for job in [job for job, (future, _) in grid.running.items() if future.done()]:
             future, _ = grid.running.pop(job)
             free.append(taken.pop(job))
-            _ended(grid, job, future, len(jobs))
+            _ended(grid, job, future, total)
         if time.monotonic() - told >= every and grid.running:
             told = time.monotonic()
             print("  " + "; ".join(_state(job, told - began) for job, (_, began) in grid.running.items()))
             print(f"  {summary(grid, workers.count)}", flush=True)
-    return grid.broken
 
 
 def _ended(grid: Grid, job: Job, future: "Future", total: int) -> None:

@@ -112,6 +112,8 @@ def parse_assignment(text: str) -> Assignment:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError:  # a pattern such as *.fc1.weight
         parsed = value
+    if isinstance(parsed, int) and ":" in value:  # YAML 1.1 reads 2:4 as minutes and seconds
+        parsed = value
     if isinstance(parsed, str):  # YAML 1.1 reads 1e-3, without a point, as text
         with suppress(ValueError):
             parsed = float(parsed)

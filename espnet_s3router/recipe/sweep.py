@@ -49,6 +49,11 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
     """The dense models and the points that the options ask for; InputError before anything runs or is written."""
     if not args.methods or not args.sparsities:
         raise InputError("stage 16: expected --prune_methods and --sparsities, for example --sparsities 0.1 0.5 0.8")
+    if args.init_param:
+        raise InputError(
+            f"stage 16: --pretrained_model is {args.init_param[0]}, and pruning starts from dense models: give --dense_exp, "
+            "or train them from it with stage 11 first"
+        )
     methods, assignments = methods_of(args), assignments_of(args)
     base = base_of(args, assignments)
     options: dict[str, Any] = {"prefix": prefix_of(args), "seeds": args.seeds}

@@ -403,3 +403,16 @@ def test_routed_pruning_with_trained_weights_moves_both():
     for name, masked in run.attached.masks.items():
         assert not torch.equal(masked.scores, run.start[name])
         assert not torch.equal(run.attached.startable[name], run.start[name])
+
+
+def test_a_rising_sparsity_of_learned_masks_rises_when_it_is_due():
+    """Every third update of the first half here; an epoch begins at what the last rise left."""
+    conf = {"method": "routing_prune", "sparsity": 0.4, "start": "x", "schedule": "linear", "interval": 3}
+    run, seen = Run({**conf, "updates": 12}), []
+    for number in range(1, 4):
+        run.attached.begin_epoch(number)
+        for _ in range(4):
+            seen.append(run.zeros())
+            run.update()
+        run.attached.end_epoch()
+    assert [a != b for a, b in zip(seen, seen[1:])] == [update in (3, 6) for update in range(1, 12)]

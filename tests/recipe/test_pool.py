@@ -1,14 +1,19 @@
 """Points side by side on Dask's workers: order, failures, and how long it will take."""
 
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from distributed.client import FutureCancelledError
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.recipe import pool
 from espnet_s3router.recipe.cluster import Workers, connect, share_gpus
 from espnet_s3router.recipe.jobs import Job
 from espnet_s3router.recipe.pool import Grid, clock, run_jobs, summary, time_left
+
+LONGEST_S = 30
 
 
 @pytest.fixture
@@ -78,6 +83,40 @@ def test_a_scheduler_that_dies(make, capsys):
     lost = "the connection to Dask's scheduler was lost"
     assert broken == {"a": lost, "b": lost, "c": "not started, because a failed"}
     assert "a: FAILED, the connection to Dask's scheduler was lost" in capsys.readouterr().err
+
+
+WAITS = """
+import os, sys, time
+from espnet_s3router.recipe.jobs import end_with_parent
+end_with_parent()
+print(os.getpid(), flush=True)
+time.sleep(600)
+"""
+
+
+def test_nothing_goes_on_at_workers_that_outlive_an_interrupted_grid(make, options, tmp_path, monkeypatch):
+    """The same command could not take the point up again while somebody works on it."""
+    from distributed import LocalCluster
+
+    log, sleep = tmp_path / "waits/run.log", pool.time.sleep
+    limit = time.monotonic() + LONGEST_S
+
+    def interrupt(seconds):
+        sleep(seconds)
+        assert time.monotonic() < limit
+        if log.exists() and log.read_text().endswith("\n"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool.time, "sleep", interrupt)
+    silent = {"dashboard_address": "127.0.0.1:0", "memory_limit": None, "processes": True}
+    with LocalCluster(n_workers=1, threads_per_worker=1, **silent) as there:
+        with pytest.raises(KeyboardInterrupt):  # noqa: SIM117 - the workers are still there when it has ended
+            with connect(options("--cluster", there.scheduler_address), 1) as workers:
+                run_jobs([make("waits", WAITS)], workers)
+        pid = Path("/proc", log.read_text().strip())
+        while pid.exists():
+            assert time.monotonic() < limit, "the job outlived its grid"
+            sleep(0.05)
 
 
 def test_gpus_are_shared_out(make, options, tmp_path, monkeypatch):

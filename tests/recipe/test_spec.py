@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.recipe.spec import Spec, expand, merge, method_of, store, updates_of
+from espnet_s3router.recipe.spec import Spec, expand, merge, method_of, parse_assignment, store, updates_of
 
 BASE = {
     "frontend_conf": {"frontend_conf": {"upstream": "mini"}, "mask_conf": {"method": "routing", "sparsity": 0.1}},
@@ -152,3 +152,19 @@ def test_the_variant_of_seed_0_is_a_plain_hash():
     assert spec.variant == hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:10]
     (other,) = expand(BASE, METHODS, ["routing"], seeds=[5])
     assert other.variant == spec.variant and Spec("x", merge(spec.config, {"max_epoch": 11})).variant != spec.variant
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a.ranking=2:4", "2:4"),
+        ("a.lr=1e-3", 1e-3),
+        ("a.patience=null", None),
+        ("a.n=24", 24),
+        ("a.targets=*.fc1.weight", "*.fc1.weight"),
+    ],
+)
+def test_values_of_assignments(text, value):
+    """YAML 1.1 alone would read the first as 124 and the second as text."""
+    path, parsed = parse_assignment(text)
+    assert path[0] == "a" and parsed == value and type(parsed) is type(value)

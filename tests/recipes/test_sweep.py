@@ -218,6 +218,7 @@ def test_dense_models_have_no_teacher(prepared, options, tmp_path):
         ({"dense_exp": "exp/dense{seed}"}, ["dense model of seed 0 in exp/dense0", "not finished", "stage 11"]),
         ({"committed": __file__}, ["test_sweep.py", "expected the columns"]),
         ({"parallel": 0}, ["--parallel is 0"]),
+        ({"init_param": "model.pth"}, ["--pretrained_model is model.pth", "--dense_exp"]),
         ({"asr_args": "frontend_conf.mask_conf.sparsty=1"}, ["'sparsty' is not an option of method parp"]),
     ],
 )

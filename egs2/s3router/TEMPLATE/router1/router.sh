@@ -187,7 +187,12 @@ fi
 if runs 16; then
     log "Stage 16: prune (${prune_methods}), from dense models to tables and plots -> ${expdir}"
     ! "${tune_on_first_seed}" || options+=" --tune_on_first_seed"
-    ! "${skip_committed}" || options+=" --committed $(printf '%s ' ${committed_results})"
+    if "${skip_committed}"; then
+        for file in ${committed_results}; do
+            [ -f "${file}" ] || die "--committed_results is '${committed_results}', and there is no such file"
+        done
+        options+=" --committed $(printf '%s ' ${committed_results})"
+    fi
     ${python} -m espnet_s3router.recipe.sweep --prune_methods ${prune_methods} --dense_method "${dense_method}" \
         ${dense_exp:+--dense_exp "${dense_exp}"} ${options} "${report[@]}"
 fi
