@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from espnet_s3router.errors import InputError, exit_status
+from espnet_s3router.pretraining.export import identity
 from espnet_s3router.pretraining.features import Extract, all_features, frame_count, hidden_states, mfcc
 from espnet_s3router.pretraining.store import Store, Utterance, read_store
 from espnet_s3router.recipe.tables import replacing_dir
@@ -105,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         extract, about = mfcc, {"features": "mfcc"}
     else:
         extract = hidden_states(args.model, args.layer)
-        about = {"features": "hidden states", "model": str(args.model), "layer": args.layer}
+        about = {"features": "hidden states", "model": str(args.model), "layer": args.layer, "weights": identity(args.model)}
     write_labels(store, args.folder, extract, args.clusters, args.seed, dict(about))
 
 

@@ -7,6 +7,7 @@ Both are random, to compare with.
 """
 
 import argparse
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,15 @@ def export(model: MaskedPrediction, folder: Path) -> None:
             "sampling_rate": 16000,
         }
         (temporary / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n", encoding="utf-8")
+
+
+def identity(folder: Path) -> str:
+    """SHA-256 of the weights of an exported model: another model may be trained into the same folder."""
+    path = folder / "model.safetensors"
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}): expected a model that stage 3 has trained") from error
 
 
 def export_log_mel(shape: Mapping[str, Any], folder: Path) -> None:

@@ -23,7 +23,7 @@ from torch import Tensor
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.pretraining.batches import BatchConfig, Batches
 from espnet_s3router.pretraining.clusters import Labels, read_labels
-from espnet_s3router.pretraining.export import export, load_weights
+from espnet_s3router.pretraining.export import export, identity, load_weights
 from espnet_s3router.pretraining.model import MaskConfig, MaskedPrediction, spans
 from espnet_s3router.pretraining.store import Store, read_store
 from espnet_s3router.recipe.pool import clock
@@ -187,6 +187,7 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
         "updates": args.updates,
         "max_hours": args.max_hours,
         "init": str(args.init or ""),
+        "init_weights": identity(args.init) if args.init else "",
         "labels": json.loads((args.labels / "about.json").read_text(encoding="utf-8")),
     }
 

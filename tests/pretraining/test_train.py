@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,22 @@ def test_the_second_iteration_clusters_hidden_states_and_starts_from_the_first(r
     assert (tmp_path / "curves.png").stat().st_size > 5000
     assert clusters.main([*list(map(str, words[:-1])), "9"]) == 1
     assert "layer 9 was asked for" in capsys.readouterr().err
+
+
+def test_what_follows_from_another_model_in_the_same_folder(run, tmp_path, dump, capsys):
+    """Is made anew or refused, and not taken for that of the model before."""
+    _, first = run("hubert1")
+    labels = tmp_path / "labels2"
+    words = list(map(str, [dump, labels, "--clusters", 6, "--model", first / "hf", "--layer", 1]))
+    options = ("--labels", labels, "--init", first / "hf")
+    assert clusters.main(words) == 0 and run("hubert2", *options)[0] == 0
+    before = labels.stat().st_ino
+    assert clusters.main(words) == 0 and labels.stat().st_ino == before  # the same model: kept
+    shutil.rmtree(first)
+    run("hubert1", updates=10)
+    assert run("hubert2", *options)[0] == 1
+    assert "holds a run with init_weights" in capsys.readouterr().err
+    assert clusters.main(words) == 0 and labels.stat().st_ino != before
 
 
 def test_what_is_exported_is_what_was_trained(run, store):

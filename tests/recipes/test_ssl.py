@@ -7,6 +7,8 @@ import pytest
 import soundfile
 import yaml
 
+from tests.recipes.conftest import ROOT
+
 COUNT, RATE = 120, 16000
 
 
@@ -67,8 +69,52 @@ def test_a_recording_to_evaluate_on_stops_it(ssl1):
         (("--max_hours", "long"), "--max_hours is 'long'"),
         (("--config", "conf/no.yaml"), "no such file"),
         (("--layer", "x"), "--layer is 'x'"),
+        (("--layer", "3"), "--layer is 3, and the model of conf/tiny.yaml has 2"),
     ],
 )
 def test_bad_options_are_refused(ssl1, options, said):
     done = ssl1.run("./run.sh", *OWN, *options, check=False)
     assert done.returncode == 2 and said in done.stderr
+
+
+EVALUATES = """#!/usr/bin/env bash
+# Stands for a recipe of another corpus: notes how it was called, and leaves points of all that it is asked for.
+echo "$*" >>calls.txt
+exec python3 - "$@" <<'END'
+import argparse
+from pathlib import Path
+from toy_points import add_point
+parser = argparse.ArgumentParser()
+for name in ("expdir", "asr_tag", "methods", "upstream", "upstream_path"):
+    parser.add_argument(f"--{name}", default="")
+args, _ = parser.parse_known_args()
+upstream = f"{args.upstream}/{Path(args.upstream_path).name}" if args.upstream_path else args.upstream
+for method in args.methods.split():
+    sets = ("dev_fr", "test_fr")
+    errors = 3 if args.asr_tag == "new" else 6
+    add_point(Path(args.expdir), f"asr_{args.asr_tag}_{method}", method, errors, sets=sets, upstream=upstream)
+END
+"""
+
+
+def test_what_a_model_is_worth_on_another_corpus(ssl1, tmp_path):
+    """Stage 6 with a recipe, sets and a folder of one's own; points of one model are not told as those of another."""
+    recipe, exp = tmp_path / "mine", tmp_path / "exp"
+    for folder in (recipe, exp / "hubert_mini"):
+        folder.mkdir(parents=True)
+    (recipe / "run.sh").write_text(EVALUATES)
+    (recipe / "run.sh").chmod(0o755)
+    weights = exp / "hubert_mini/model.safetensors"
+    weights.write_bytes(b"one model")
+    command = ("./run.sh", *OWN, "--layer", 1, "--stage", 6, "--expdir", exp, "--results_md", exp / "RESULTS.md")
+    command += ("--eval_recipe", recipe, "--eval_args", "--lang fr", "--eval_dev", "dev_fr", "--eval_test", "test_fr")
+    path = f"{ROOT}:{ROOT / 'tests'}"
+    ssl1.run(*command, PYTHONPATH=path)
+    calls = (ssl1.here / "calls.txt").read_text().splitlines()
+    assert len(calls) == 4 and all("--lang fr" in call and f"--expdir {exp}/downstream " in call for call in calls)
+    assert f"--upstream_path {exp}/hubert_mini" in calls[0] and (exp / "random/model.safetensors").exists()
+    page = (exp / "RESULTS.md").read_text("utf-8")
+    assert "finetune on hf_hubert_custom/hubert_mini vs hf_whisper_custom/log_mel: -50.0 % relative CER" in page
+    weights.write_bytes(b"another one")
+    done = ssl1.run(*command, check=False, PYTHONPATH=path)
+    assert done.returncode == 2 and "is about another model" in done.stderr and len(calls) == 4

@@ -30,6 +30,8 @@ eval_methods="head_only finetune routing"
 eval_sparsities=0.2
 eval_seeds="0 1 2"
 eval_args="--model hubert_mini"   # options of that recipe
+eval_dev=dev_en           # its sets
+eval_test=test_en
 baseline=s3router_hubert_mini   # upstream to compare with, beside random weights and log-mel features
 expdir=exp
 dumpdir=dump
@@ -48,6 +50,8 @@ read -ra each_clusters <<<"${clusters}"
     die "--updates is '${updates}' and --clusters '${clusters}', expected as many numbers in both, one an iteration"
 [[ ${max_hours} =~ ^[0-9]*\.?[0-9]+$ ]] || die "--max_hours is '${max_hours}', expected a number of hours, 0 for no limit"
 [ -f "${config}" ] || die "--config is '${config}', and there is no such file"
+layers=$(awk '$1 == "num_hidden_layers:" { print $2 }' "${config}")
+[ "${layer}" -le "${layers:-${layer}}" ] || die "--layer is ${layer}, and the model of ${config} has ${layers}"
 
 room="${python} -m espnet_s3router.pretraining"
 device=cpu
@@ -92,10 +96,17 @@ if runs 5; then
         --data_dirs ${data_dirs} ${extra_data_dirs} ${card_notes:+--notes "${card_notes}"}
 fi
 if runs 6; then
+    # points are kept by name, and another model may have been trained into the same folder
+    downstream=$(realpath -m "${expdir}/downstream")
+    weights=$(sha256sum <"${expdir}/hubert_mini/model.safetensors")
+    [ "$(cat "${downstream}/.weights" 2>/dev/null || echo "${weights}")" = "${weights}" ] ||
+        die "${expdir}/downstream is about another model than ${expdir}/hubert_mini: remove it, or keep both with --expdir"
+    mkdir -p "${downstream}"
+    echo "${weights}" >"${downstream}/.weights"
     log "Stage 6: ${eval_recipe##*../} on the new model, on ${baseline}, on random weights and on log-mel features"
     ${room}.export "${config}" "${expdir}/random"
     ${room}.export "${config}" "${expdir}/log_mel" --log_mel
-    here=${PWD}
+    models=$(realpath -m "${expdir}")
     short=
     if awk -v h="${max_hours}" 'BEGIN { exit !(h > 0 && h < 0.5) }'; then
         log "max_hours is below 0.5: one short epoch and one seed downstream, to see that it works"
@@ -103,16 +114,16 @@ if runs 6; then
         short="max_epoch=1 num_iters_per_epoch=8"
     fi
     evaluate() { # NAME METHODS "KEY=VALUE …", then options that choose the upstream
-        "${eval_recipe}/run.sh" --expdir "${here}/${expdir}/downstream" --asr_tag "$1" --methods "$2" --asr_args "$3 ${short}" \
+        "${eval_recipe}/run.sh" --expdir "${downstream}" --asr_tag "$1" --methods "$2" --asr_args "$3 ${short}" \
             --sparsities "${eval_sparsities}" --seeds "${eval_seeds}" "${@:4}" ${eval_args}
     }
-    evaluate new "${eval_methods}" "" --upstream hf_hubert_custom --upstream_path "${here}/${expdir}/hubert_mini"
+    evaluate new "${eval_methods}" "" --upstream hf_hubert_custom --upstream_path "${models}/hubert_mini"
     evaluate baseline "${eval_methods}" "" --upstream "${baseline}" --skip_data_prep true
-    evaluate random "${eval_methods}" "" --upstream hf_hubert_custom --upstream_path "${here}/${expdir}/random" --skip_data_prep true
+    evaluate random "${eval_methods}" "" --upstream hf_hubert_custom --upstream_path "${models}/random" --skip_data_prep true
     # log-mel features: a Transformer of the same shape on them, all of it trained, its convolutions too
     evaluate log_mel finetune "frontend_conf.mask_conf.train_cnn=true frontend_conf.cache_frozen=0" \
-        --upstream hf_whisper_custom --upstream_path "${here}/${expdir}/log_mel" --skip_data_prep true
-    ${python} -m espnet_s3router.recipe.upstream_table --expdir "${expdir}/downstream" --dev dev_en --test test_en \
+        --upstream hf_whisper_custom --upstream_path "${models}/log_mel" --skip_data_prep true
+    ${python} -m espnet_s3router.recipe.upstream_table --expdir "${downstream}" --dev "${eval_dev}" --test "${eval_test}" \
         --upstream hf_hubert_custom/hubert_mini --command "${run_command:-ssl.sh ${run_args}}" \
         ${results_md:+--results_md "${results_md}" --pretraining "${expdir}"}
 fi
