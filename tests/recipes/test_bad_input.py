@@ -52,6 +52,8 @@ def files(folder):
         (["--stop_stage", "99"], ["--stop_stage is 99", "at most 16"]),
         (["--stop_stage", "16", "--prune_methods", "parp", "--sparsities", ""], ["stage 16 needs", "--sparsities"]),
         (["--stop_stage", "16", "--sparsities", "0.5"], ["stage 16 needs", "--prune_methods"]),
+        (["--gpu_inference", "true"], ["--gpu_inference is true", "--ngpu 0"]),
+        (["--gpu_inference", "maybe", "--ngpu", "1"], ["--gpu_inference is 'maybe'", "expected true or false"]),
         (["--skip_committed", "yes"], ["--skip_committed is 'yes'", "expected true or false"]),
         (["--options", "x"], ["unknown option --options"]),
         (["--lang"], ["--lang needs a value"]),

@@ -16,7 +16,7 @@ ngpu=0                    # GPUs of a training run
 num_nodes=1
 nj=2                      # threads of data preparation
 inference_nj=1            # processes of decoding
-gpu_inference=false
+gpu_inference=            # true or false; empty: true where training has a GPU
 parallel=2                # points that train at a time: workers on this machine, jobs of SLURM
 threads=0                 # of a point; 0: the cores of a worker, shared out
 cluster=local             # local, slurm, or the address of a Dask scheduler (tcp://host:8786)
@@ -92,6 +92,12 @@ fi
 for name in skip_committed tune_on_first_seed; do
     case ${!name} in true | false) ;; *) die "--${name} is '${!name}', expected true or false" ;; esac
 done
+[ -n "${gpu_inference}" ] || gpu_inference=$([ "${ngpu}" = 0 ] && echo false || echo true)
+case ${gpu_inference}:${ngpu} in
+    true:0) die "--gpu_inference is true and --ngpu 0: a point has no GPU to decode on" ;;
+    true:* | false:*) ;;
+    *) die "--gpu_inference is '${gpu_inference}', expected true or false" ;;
+esac
 case ${token_type} in char | bpe) ;; *) die "--token_type is '${token_type}', expected char or bpe" ;; esac
 
 source_set=${train_set}

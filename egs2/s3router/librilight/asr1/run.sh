@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # LibriSpeech with the labelled 10 minutes, 1 hour and 10 hours of Libri-Light, or 100 hours.
-#   ./run.sh --split 10min --subset 0 --model wav2vec2_base --ngpu 1
+#   ./run.sh --split 10min --subset 0 --model wav2vec2_base --ngpu 1 --parallel 1
 # --split 10min|1h|10h|100h; --subset 0..5: which of the six 10-minute sets; --model: a file of conf/upstream.
 set -euo pipefail
 cd "$(dirname "$0")"

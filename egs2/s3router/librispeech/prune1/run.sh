@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pruning methods against sparsity on LibriSpeech with 10 minutes, 1, 10 or 100 hours of labels, all from one dense model a
 # seed (stage 16).
-#   ./run.sh --split 10min --subset 0 --model wav2vec2_base --ngpu 1
+#   ./run.sh --split 10min --subset 0 --model wav2vec2_base --ngpu 1 --parallel 1
 # --split 10min|1h|10h|100h; --subset 0..5: which of the six 10-minute sets; --model: a file of conf/upstream.
 # Four GPUs here: --parallel 4, a point on each. A cluster: --cluster slurm --cluster_config FILE (TEMPLATE/router1/slurm.yaml).
 set -euo pipefail
