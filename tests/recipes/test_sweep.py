@@ -192,7 +192,7 @@ def test_dense_models_have_no_teacher(prepared, options, tmp_path):
     assert ["distill" in spec.config["frontend_conf"] for spec in grid.dense_specs] == [False, False]
     (tmp_path / "exp").mkdir()
     for spec in grid.dense_specs:
-        sweep.store(spec, args.expdir)
+        sweep.folder_of(spec, args)
     jobs = sweep.jobs_of(args, grid, [])
     assert [job.after for job in jobs[2:]] == [DENSE, DENSE, *["asr_finetune_seed1"] * 2]
     omp, taught = grid.specs[:2]
