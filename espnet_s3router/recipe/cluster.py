@@ -33,6 +33,8 @@ class Workers:
     threads: int
     gpus: tuple[str, ...] = ()
     """Of each worker, such as 0,1; empty where they see to it themselves."""
+    stay: bool = False
+    """Whether they go on after this process."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +79,7 @@ def connect(args: argparse.Namespace, jobs: int) -> Iterator[Workers]:
             client = stack.enter_context(Client(cluster, set_as_default=False))
             yield Workers(client, count, args.threads or max(1, CPU_COUNT // count), share_gpus(count, args.ngpu))
             return
+        stay = args.cluster != "slurm"
         if args.cluster == "slurm":
             options = slurm_options(args.cluster_config)
             cluster = stack.enter_context(slurm_cluster(options))
@@ -87,7 +90,7 @@ def connect(args: argparse.Namespace, jobs: int) -> Iterator[Workers]:
             client = stack.enter_context(existing(args.cluster))
             threads = args.threads or 1
         wait_for_one(client, args)
-        yield Workers(client, count, threads)
+        yield Workers(client, count, threads, stay=stay)
 
 
 def share_gpus(workers: int, each: int) -> tuple[str, ...]:

@@ -48,14 +48,15 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, *, every: float = 20.0) -> d
     try:
         _run(grid, workers, every)
     except BaseException:
-        _end(grid, workers)
+        if workers.stay:
+            _end(grid, workers)
         raise
     return grid.broken
 
 
 def _end(grid: Grid, workers: Workers) -> None:
-    """End what was handed to workers, which may go on after this process and would finish it."""
-    with suppress(Exception):  # workers of this process may be gone already, and their jobs with them
+    """End what was handed to workers, who would finish it, as far as they can be reached."""
+    with suppress(Exception):
         workers.client.cancel([future for future, _ in grid.running.values()], force=True)
         workers.client.run(end_jobs, [Path.cwd() / job.log for job in grid.running])
 

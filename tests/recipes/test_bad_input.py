@@ -55,6 +55,7 @@ def files(folder):
         (["--gpu_inference", "true"], ["--gpu_inference is true", "--ngpu 0"]),
         (["--gpu_inference", "maybe", "--ngpu", "1"], ["--gpu_inference is 'maybe'", "expected true or false"]),
         (["--skip_committed", "yes"], ["--skip_committed is 'yes'", "expected true or false"]),
+        (["--skip_committed", "true", "--committed_results", "a/*.tsv"], ["is 'a/*.tsv'", "no such file"]),
         (["--options", "x"], ["unknown option --options"]),
         (["--lang"], ["--lang needs a value"]),
         (["--token_type", "phoneme"], ["'phoneme'", "expected char or bpe"]),

@@ -92,6 +92,9 @@ fi
 for name in skip_committed tune_on_first_seed; do
     case ${!name} in true | false) ;; *) die "--${name} is '${!name}', expected true or false" ;; esac
 done
+for file in $("${skip_committed}" && echo "${committed_results}"); do
+    [ -f "${file}" ] || die "--committed_results is '${committed_results}', and there is no such file"
+done
 [ -n "${gpu_inference}" ] || gpu_inference=$([ "${ngpu}" = 0 ] && echo false || echo true)
 case ${gpu_inference}:${ngpu} in
     true:0) die "--gpu_inference is true and --ngpu 0: a point has no GPU to decode on" ;;
@@ -193,12 +196,7 @@ fi
 if runs 16; then
     log "Stage 16: prune (${prune_methods}), from dense models to tables and plots -> ${expdir}"
     ! "${tune_on_first_seed}" || options+=" --tune_on_first_seed"
-    if "${skip_committed}"; then
-        for file in ${committed_results}; do
-            [ -f "${file}" ] || die "--committed_results is '${committed_results}', and there is no such file"
-        done
-        options+=" --committed $(printf '%s ' ${committed_results})"
-    fi
+    ! "${skip_committed}" || options+=" --committed $(printf '%s ' ${committed_results})"
     ${python} -m espnet_s3router.recipe.sweep --prune_methods ${prune_methods} --dense_method "${dense_method}" \
         ${dense_exp:+--dense_exp "${dense_exp}"} ${options} "${report[@]}"
 fi

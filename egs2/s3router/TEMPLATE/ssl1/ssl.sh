@@ -96,6 +96,7 @@ if runs 5; then
         --data_dirs ${data_dirs} ${extra_data_dirs} ${card_notes:+--notes "${card_notes}"}
 fi
 if runs 6; then
+    [ -f "${expdir}/hubert_mini/model.safetensors" ] || die "there is no model in ${expdir}/hubert_mini: run stages 1 to 5 first"
     # points are kept by name, and another model may have been trained into the same folder
     downstream=$(realpath -m "${expdir}/downstream")
     weights=$(sha256sum <"${expdir}/hubert_mini/model.safetensors")
