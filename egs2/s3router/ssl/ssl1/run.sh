@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pretrain the small HuBERT that this project ships, from 8.4 hours of free recordings in 13 languages.
 #   ./run.sh                     about two and a half hours on one core, then the comparison downstream
-#   ./run.sh --max_hours 0.05    every stage in minutes, to see that it works
+#   ./run.sh --max_hours 0.05 --expdir exp/short    every stage in minutes, to see that it works
 set -euo pipefail
 cd "$(dirname "$0")"
 . ../../TEMPLATE/router1/options.sh
