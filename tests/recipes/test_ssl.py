@@ -55,7 +55,7 @@ def test_a_recording_to_evaluate_on_stops_it(ssl1):
     test_set = ssl1.here / "data/test"
     test_set.mkdir()
     (test_set / "wav.scp").write_text("another-name data/mine/7.wav\n")
-    done = ssl1.run("./run.sh", *OWN, "--held_out_dirs", "data/test", "--stop_stage", 2, check=False)
+    done = ssl1.run("./run.sh", *OWN, *SMALL, "--held_out_dirs", "data/test", "--stop_stage", 2, check=False)
     assert done.returncode != 0 and "tone007 (mine) is a recording to evaluate on" in done.stderr
     assert not (ssl1.here / "dump").exists()
 
