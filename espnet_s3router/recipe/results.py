@@ -182,7 +182,8 @@ def own_command(module: str) -> str:
 
 
 def git_commit() -> str:
-    """Short commit of this package's source, with ``+dirty`` where tracked files differ; else ``unknown``.
+    """Short commit of this package's source, with ``+dirty`` where tracked files differ (but results, which recipes write);
+    else ``unknown``.
 
     A package installed without its repository is ``unknown``, whatever repository its folder lies in.
     """
@@ -195,7 +196,8 @@ def git_commit() -> str:
 
     try:
         git("ls-files", "--error-unmatch", here.name)
-        dirty = git("status", "--porcelain", "--untracked-files=no")
+        results = (":(top,exclude)**/RESULTS*.md", ":(top,exclude)**/results/**")
+        dirty = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *results)
         return git("rev-parse", "--short", "HEAD") + ("+dirty" if dirty else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"

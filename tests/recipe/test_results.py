@@ -151,6 +151,10 @@ def test_interrupted_write_keeps_the_old_file(tmp_path, monkeypatch):
 def test_git_commit(tmp_path, monkeypatch):
     source = tmp_path / "results.py"
     source.write_text("one\n")
+    pages = [tmp_path / "RESULTS.md", tmp_path / "asr1/RESULTS_mini.md", tmp_path / "asr1/results/rows.tsv"]
+    for page in pages:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text("one\n")
     monkeypatch.setattr(results, "__file__", str(source))
     assert results.git_commit() == "unknown"
     identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
@@ -159,6 +163,8 @@ def test_git_commit(tmp_path, monkeypatch):
     head = subprocess.run(["git", "-C", str(tmp_path), "rev-parse", "HEAD"], capture_output=True, text=True).stdout
     assert head.startswith(results.git_commit())
     (tmp_path / "untracked").write_text("x")
+    for page in pages:  # a recipe writes them, and goes on with the next point
+        page.write_text("two\n")
     assert not results.git_commit().endswith("+dirty")
     source.write_text("two\n")
     assert results.git_commit().endswith("+dirty")

@@ -303,6 +303,7 @@ def test_rates_are_tuned_on_the_first_seed(prepared, options, tmp_path, monkeypa
                 {"errors": 5} if name.startswith("asr_finetune") else {"errors": errors[tuple(NAMED.search(name).groups())]}
             )
             about = {"variant": spec.variant, "seed": spec.config["seed"], "lr": spec.config["optim_conf"]["lr"]}
+            about |= {"recipe": args.recipe, "upstream": spec.upstream, "split": args.train_set}
             about |= {"sparsity": spec.mask_conf.get("sparsity"), "sets": ("dev", "test"), "decoded": args.inference_tag}
             add_point(folder.parent, name, job.command[job.command.index("--label") + 1], **found, **about)
         return {}
