@@ -196,7 +196,7 @@ def git_commit() -> str:
 
     try:
         git("ls-files", "--error-unmatch", here.name)
-        results = (":(top,exclude)**/RESULTS*.md", ":(top,exclude)**/results/**")
+        results = (":(top,exclude,glob)**/RESULTS*.md", ":(top,exclude,glob)**/results/**")
         dirty = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *results)
         return git("rev-parse", "--short", "HEAD") + ("+dirty" if dirty else "")
     except (OSError, subprocess.SubprocessError):
