@@ -79,16 +79,15 @@ def connect(args: argparse.Namespace, jobs: int) -> Iterator[Workers]:
             client = stack.enter_context(Client(cluster, set_as_default=False))
             yield Workers(client, count, args.threads or max(1, CPU_COUNT // count), share_gpus(count, args.ngpu))
             return
-        stay = args.cluster != "slurm"
         if args.cluster == "slurm":
             options = slurm_options(args.cluster_config)
             cluster = stack.enter_context(slurm_cluster(options))
             cluster.adapt(minimum_jobs=1, maximum_jobs=count)  # as many as have work; one that reaches its limit is replaced
             client = stack.enter_context(Client(cluster, set_as_default=False))
-            threads = args.threads or int(options["cores"])
+            threads, stay = args.threads or int(options["cores"]), False
         else:
             client = stack.enter_context(existing(args.cluster))
-            threads = args.threads or 1
+            threads, stay = args.threads or 1, True
         wait_for_one(client, args)
         yield Workers(client, count, threads, stay=stay)
 

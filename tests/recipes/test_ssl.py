@@ -117,4 +117,5 @@ def test_what_a_model_is_worth_on_another_corpus(ssl1, tmp_path):
     assert "finetune on hf_hubert_custom/hubert_mini vs hf_whisper_custom/log_mel: -50.0 % relative CER" in page
     weights.write_bytes(b"another one")
     done = ssl1.run(*command, check=False, PYTHONPATH=path)
-    assert done.returncode == 2 and "is about another model" in done.stderr and len(calls) == 4
+    assert done.returncode == 2 and "is about another model" in done.stderr
+    assert (ssl1.here / "calls.txt").read_text().splitlines() == calls  # nothing was evaluated
