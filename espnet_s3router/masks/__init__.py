@@ -2,7 +2,7 @@
 
 from espnet_s3router.masks.global_ranking import global_masks
 from espnet_s3router.masks.inject import MaskedTensor, bake, inject, masked_tensors, remove, set_enabled, use
-from espnet_s3router.masks.scores import init_scores
+from espnet_s3router.masks.scores import init_scores, init_scores_together
 from espnet_s3router.masks.select import nm_mask, topk_mask, unit_mask, zero_count
 from espnet_s3router.masks.selectors import NM, GlobalRanking, Selector, TopK, Units
 from espnet_s3router.masks.sites import Site, find_sites
@@ -19,6 +19,7 @@ __all__ = [
     "find_sites",
     "global_masks",
     "init_scores",
+    "init_scores_together",
     "inject",
     "masked_tensors",
     "nm_mask",

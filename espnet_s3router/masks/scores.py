@@ -5,6 +5,7 @@ Only |s| selects and its straight-through gradient is zero at s = 0, so every in
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -19,14 +20,24 @@ INITS = (
     "xavier_normal",
     "constant",
 )
+COMPARABLE_INITS = ("ori", "ori_sampled", "magnitude")
+"""Those that can order the entries of several tensors at once."""
 
 
-def init_scores(weight: Tensor, init: str, *, scale: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
-    """Scores (shape of ``weight``, float32, contiguous) by the named init.
+def init_scores(
+    weight: Tensor,
+    init: str,
+    *,
+    scale: float = 1.0,
+    generator: torch.Generator | None = None,
+    spread: float | None = None,
+) -> Tensor:
+    """Scores (shape of ``weight``, float32, contiguous) by the named init, divided by ``scale``.
 
     ``ori`` is the order-preserving random initialisation of S3-Router in closed form, ``ori_sampled`` as the paper draws
     it (Kaiming uniform magnitudes with random signs, sorted into the order of |W|); the first mask is then exactly the
-    magnitude mask while |s| has an even spread. ``magnitude`` is W / scale; ``constant`` has one magnitude, random signs.
+    magnitude mask while |s| has an even ``spread``, from 0 to 1 / sqrt(fan_in) if not given. ``magnitude`` is W;
+    ``constant`` has one magnitude, random signs.
     """
     if init not in INITS:
         raise ValueError(f"init is {init!r}, expected one of {', '.join(INITS)}")
@@ -34,14 +45,15 @@ def init_scores(weight: Tensor, init: str, *, scale: float = 1.0, generator: tor
         raise ValueError(f"score scale is {scale}, expected a number above 0")
     weight = weight.detach().to(torch.float32)
     fan_in, fan_out = fans(weight)
+    spread = 1.0 / math.sqrt(fan_in) if spread is None else spread
     if init == "ori":
-        scores = rank_magnitudes(weight).mul_(1.0 / math.sqrt(fan_in)) * random_signs(weight, generator)
+        scores = rank_magnitudes(weight).mul_(spread) * random_signs(weight, generator)
     elif init == "ori_sampled":
-        drawn = torch.rand(weight.numel(), generator=generator).div_(math.sqrt(fan_in)).sort().values
+        drawn = torch.rand(weight.numel(), generator=generator).mul_(spread).sort().values
         scores = torch.empty_like(drawn).scatter_(0, stable_order(weight), drawn).view(weight.shape)
         scores = scores * random_signs(weight, generator)
     elif init == "magnitude":
-        scores = weight / scale
+        scores = weight
     elif init == "kaiming_uniform":
         # a = sqrt(5), as torch.nn.Linear and the paper's code use it: U(-1/sqrt(fan_in), 1/sqrt(fan_in))
         scores = uniform(weight, 1.0 / math.sqrt(fan_in), generator)
@@ -53,7 +65,21 @@ def init_scores(weight: Tensor, init: str, *, scale: float = 1.0, generator: tor
         scores = torch.randn(weight.shape, generator=generator) * math.sqrt(2.0 / (fan_in + fan_out))
     else:
         scores = random_signs(weight, generator) / math.sqrt(fan_in)
-    return away_from_zero(scores.contiguous())
+    return away_from_zero((scores / scale).contiguous())
+
+
+def init_scores_together(
+    weights: Sequence[Tensor], init: str, *, scale: float = 1.0, generator: torch.Generator | None = None
+) -> list[Tensor]:
+    """Scores for one ranking over all ``weights``, by one of COMPARABLE_INITS: the first mask is that of all their
+    magnitudes. Had each tensor a spread of its own, those with many inputs would lose their weights first."""
+    if init not in COMPARABLE_INITS:
+        raise ValueError(f"init is {init!r}, expected one of {', '.join(COMPARABLE_INITS)}: other scores cannot be compared")
+    sizes = [weight.numel() for weight in weights]
+    spread = sum(size / math.sqrt(fans(weight)[0]) for size, weight in zip(sizes, weights)) / sum(sizes)
+    flat = torch.cat([weight.detach().flatten() for weight in weights])
+    scores = init_scores(flat, init, scale=scale, generator=generator, spread=spread)
+    return [part.view(weight.shape).clone() for part, weight in zip(scores.split(sizes), weights)]
 
 
 def fans(weight: Tensor) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.masks.scores import INITS
+from espnet_s3router.masks.scores import COMPARABLE_INITS, INITS
 from espnet_s3router.masks.select import ROUNDINGS
 from espnet_s3router.upstreams import TARGETS
 
@@ -100,6 +100,7 @@ class FixedMaskConfig:
         for name in ("feed_forward_sparsity", "attention_sparsity"):
             if getattr(self, name) is not None:
                 check_sparsity(name, getattr(self, name))
+        check(isinstance(self.layer_sparsity, Mapping), "layer_sparsity", self.layer_sparsity, "layer: sparsity pairs")
         for layer, value in self.layer_sparsity.items():
             check(isinstance(layer, int) and layer >= 0, "layer_sparsity", layer, "layer numbers from 0 as keys")
             check_sparsity(f"layer_sparsity[{layer}]", value)
@@ -133,7 +134,7 @@ class RoutingConfig(FixedMaskConfig):
     init: str = "ori"
     """Score initialisation, see masks.scores."""
     scale: float = 1.0
-    """Divides W for ``init: magnitude``; relative to the learning rate it sets how fast masks change."""
+    """Divides the initial scores: relative to the learning rate it sets how fast masks change."""
     train_weights: bool = False
     """Co-train the masked weights with their scores (movement pruning, arXiv 2005.07683)."""
     freeze_below: int = 0
@@ -141,7 +142,8 @@ class RoutingConfig(FixedMaskConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self.init in INITS, "init", self.init, f"one of {', '.join(INITS)}")
+        inits = COMPARABLE_INITS if self.ranking == "global" else INITS
+        check(self.init in inits, "init", self.init, f"one of {', '.join(inits)} with ranking {self.ranking}")
         check(self.scale > 0, "scale", self.scale, "a number above 0")
         check(self.freeze_below >= 0, "freeze_below", self.freeze_below, "a layer number from 0")
         if self.freeze_below and self.ranking == "global":

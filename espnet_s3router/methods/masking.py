@@ -1,6 +1,6 @@
 """Methods that mask: ``routing`` learns the masks, ``random`` and ``magnitude`` keep them fixed (the controls)."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,10 @@ from espnet_s3router.masks import (
     Units,
     find_sites,
     init_scores,
+    init_scores_together,
     inject,
 )
+from espnet_s3router.masks.scores import uniform
 from espnet_s3router.masks.sites import maskable
 from espnet_s3router.methods.attached import Attached
 from espnet_s3router.methods.config import FixedMaskConfig, RoutingConfig
@@ -29,9 +31,7 @@ def routing(upstream: nn.Module, config: RoutingConfig) -> Attached:
     """Trainable scores on every site, frozen weights (S3-Router, arXiv 2211.01522 sec. 3.2)."""
     sites = sites_of(upstream, config.targets)
     generator = torch.Generator().manual_seed(config.seed)
-    scores = mask_sites(
-        sites, config, lambda weight: init_scores(weight, config.init, scale=config.scale, generator=generator)
-    )
+    scores = mask_sites(sites, config, initial_scores(weights_of(sites), config, generator))
     trained = {
         name: parameter
         for name, (site, parameter) in scores.items()
@@ -49,18 +49,21 @@ def routing(upstream: nn.Module, config: RoutingConfig) -> Attached:
 def random(upstream: nn.Module, config: FixedMaskConfig) -> Attached:
     """Random masks of the same sparsity, head trained: what masking does by itself."""
     generator = torch.Generator().manual_seed(config.seed)
-    return fixed(upstream, config, lambda weight: init_scores(weight, "kaiming_uniform", generator=generator))
+    sites = sites_of(upstream, config.targets)
+    # of one spread whatever the shape: a global ranking compares them
+    return fixed(upstream, config, sites, [uniform(weight.detach(), 1.0, generator) for weight in weights_of(sites)])
 
 
 def magnitude(upstream: nn.Module, config: FixedMaskConfig) -> Attached:
     """Magnitude masks, head trained: where ORI starts from, never learned."""
-    return fixed(upstream, config, lambda weight: init_scores(weight, "magnitude"))
+    sites = sites_of(upstream, config.targets)
+    return fixed(upstream, config, sites, [init_scores(weight, "magnitude") for weight in weights_of(sites)])
 
 
-def fixed(upstream: nn.Module, config: FixedMaskConfig, scores_of: Callable[[Tensor], Tensor]) -> Attached:
+def fixed(upstream: nn.Module, config: FixedMaskConfig, sites: list[Site], scores: Sequence[Tensor]) -> Attached:
     """Masks from scores that are saved but never trained."""
-    scores = mask_sites(sites_of(upstream, config.targets), config, scores_of)
-    saved = freeze({name: parameter for name, (_, parameter) in scores.items()})
+    placed = mask_sites(sites, config, scores)
+    saved = freeze({name: parameter for name, (_, parameter) in placed.items()})
     return Attached(upstream=upstream, trained=extras(upstream, config), saved=saved)
 
 
@@ -86,17 +89,26 @@ def sites_of(upstream: nn.Module, targets: str | tuple[str, ...]) -> list[Site]:
         raise InputError(f"mask_conf: targets: {error}") from error
 
 
-def mask_sites(
-    sites: list[Site], config: FixedMaskConfig, scores_of: Callable[[Tensor], Tensor]
-) -> dict[str, tuple[Site, nn.Parameter]]:
-    """Mask every site in place; the score parameters by their path."""
+def weights_of(sites: list[Site]) -> list[Tensor]:
+    """The tensor of each site."""
+    return [getattr(site.module, site.tensor) for site in sites]
+
+
+def initial_scores(weights: Sequence[Tensor], config: RoutingConfig, generator: torch.Generator) -> list[Tensor]:
+    """Where the search for the masks of ``weights`` begins: each tensor by itself, or all together in a global ranking."""
+    if config.ranking == "global":
+        return init_scores_together(weights, config.init, scale=config.scale, generator=generator)
+    return [init_scores(weight, config.init, scale=config.scale, generator=generator) for weight in weights]
+
+
+def mask_sites(sites: list[Site], config: FixedMaskConfig, scores: Sequence[Tensor]) -> dict[str, tuple[Site, nn.Parameter]]:
+    """Mask every site in place with its scores; the score parameters by their path."""
     refuse_unused(sites, config)
     ranking = GlobalRanking(config.sparsity, config.rounding) if config.ranking == "global" else None
     placed = {}
-    for site in sites:
-        weight = getattr(site.module, site.tensor)
+    for site, values in zip(sites, scores, strict=True):
         dense = getattr(config, "train_weights", False)
-        masked = MaskedTensor(scores_of(weight), selector_of(site, config, ranking), dense_gradient=dense)
+        masked = MaskedTensor(values, selector_of(site, config, ranking), dense_gradient=dense)
         inject(site, masked)
         owner = site.name.rpartition(".")[0]
         placed[f"{owner}.parametrizations.{site.tensor}.0.scores"] = (site, masked.scores)

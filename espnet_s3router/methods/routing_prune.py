@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from espnet_s3router.masks import Selector, init_scores
+from espnet_s3router.masks import Selector
 from espnet_s3router.methods.attached import Attached
-from espnet_s3router.methods.masking import routing
+from espnet_s3router.methods.masking import initial_scores, routing
 from espnet_s3router.methods.pruning_config import RoutingPruneConfig
 from espnet_s3router.methods.schedule import Ramp, between
 from espnet_s3router.methods.weights import finetuned
@@ -28,12 +28,11 @@ class RoutedPruning(Attached):
     def begin(self, start: Mapping[str, Tensor] | None = None, ranked: Mapping[str, Tensor] | None = None) -> None:
         """The scores begin anew, from the weights of ``start``."""
         super().begin(start)
-        options, generator = self.options, torch.Generator().manual_seed(self.options.seed)
+        generator = torch.Generator().manual_seed(self.options.seed)
         parameters = dict(self.upstream.named_parameters())
-        for name, masked in self.masks.items():
-            owner, _, tensor = name.rpartition(".")
-            weight = parameters[f"{owner}.parametrizations.{tensor}.original"].detach().cpu()
-            scores = init_scores(weight, options.init, scale=options.scale, generator=generator)
+        paths = [name.rpartition(".") for name in self.masks]
+        weights = [parameters[f"{owner}.parametrizations.{tensor}.original"].cpu() for owner, _, tensor in paths]
+        for masked, scores in zip(self.masks.values(), initial_scores(weights, self.options, generator), strict=True):
             masked.scores.copy_(scores)
         self._set(0)
 
@@ -60,9 +59,11 @@ class RoutedPruning(Attached):
     def bytes_added(self) -> int:
         """Bytes to store beside the shared base, as for every pruned model: for a masked tensor one bit per weight (rounded
         up) and the weights that are left in fp32, fp32 for every other tensor of the finetuned model."""
+        now = {selector: selector.sparsity for selector in self.targets}
         self.end_epoch()
         removed = sum(int((~mask).sum()) for name, mask in self.kept().items() if name in self.startable)
-        self._set(self.update)
+        for selector, sparsity in now.items():
+            selector.sparsity = sparsity
         packed = sum(-(-masked.scores.numel() // 8) for masked in self.masks.values())
         return packed + 4 * (sum(parameter.numel() for parameter in self.startable.values()) - removed)
 

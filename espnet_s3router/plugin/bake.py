@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 import yaml
+from espnet2.asr.frontend.s3prl import S3prlFrontend
 from torch import nn
 from torch.nn.utils import parametrize
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import masked_tensors
 from espnet_s3router.methods.adapters import Bottleneck, LowRank
-from espnet_s3router.plugin.build import resolve_source
+from espnet_s3router.plugin.build import reason, resolve_source
 from espnet_s3router.plugin.register import S3PRL_ENTRIES
 from espnet_s3router.plugin.tasks import S3RouterASRTask, S3RouterSLUTask
 from espnet_s3router.upstreams import EMBEDDED
@@ -43,8 +44,11 @@ def bake_experiment(train_config: str | Path, model_file: str | Path, out: str |
             f"model would need this package too: nothing was baked. Decode {model_file} as it is, with "
             f"python -m espnet_s3router.bin.{task}_inference"
         )
+    plain = plain_frontend_conf(args.frontend_conf, out)
+    if name not in EMBEDDED:
+        refuse_unloadable(plain, train_config)
     bake_upstream(model.frontend.expert)
-    config = vars(args) | {"frontend": "s3prl", "frontend_conf": plain_frontend_conf(args.frontend_conf, out)}
+    config = vars(args) | {"frontend": "s3prl", "frontend_conf": plain}
     config["init"] = None  # the weights are complete; nothing is to be initialised (stock ESPnet reads the key)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -55,6 +59,21 @@ def bake_experiment(train_config: str | Path, model_file: str | Path, out: str |
     torch.save(dense_model_state(model), partial / "model.pth")
     partial.rename(out)
     return out
+
+
+def refuse_unloadable(plain: dict[str, Any], train_config: str | Path) -> None:
+    """InputError when stock ESPnet cannot use the upstream: transformers 5 loads a checkpoint in the type that its
+    configuration names, and s3prl gives it float32 audio."""
+    source = plain["frontend_conf"]
+    if source["upstream"].startswith("hf_"):
+        try:
+            S3prlFrontend(**plain)
+        except Exception as error:  # whatever a foreign loader raises
+            raise InputError(
+                f"{train_config}: stock ESPnet cannot use its upstream {source['path_or_url']}: {reason(error)}. Nothing "
+                "was baked. If its weights are in half precision, save a copy with from_pretrained(…, dtype=torch.float32) "
+                "and save_pretrained of transformers, and name that as path_or_url"
+            ) from error
 
 
 def bake_upstream(expert: nn.Module) -> None:

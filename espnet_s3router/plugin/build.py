@@ -84,8 +84,10 @@ def complete_float32(name: str) -> Iterator[None]:
     def from_pretrained(cls: type, *args: Any, **kwargs: Any) -> nn.Module:
         kwargs = {"dtype": torch.float32, **kwargs, "output_loading_info": True}
         model, report = plain.__func__(cls, *args, **kwargs)
-        # older checkpoints come without the embedding of masked frames; the method or its default draws one
-        refuse_missing(sorted(key for key in report["missing_keys"] if key != "masked_spec_embed"), str(args[:1]))
+        missing = set(report["missing_keys"])
+        if "masked_spec_embed" in missing:  # as in older checkpoints; drawn anew by every process, it would change the base
+            model.get_parameter("masked_spec_embed").detach().zero_()
+        refuse_missing(sorted(missing - {"masked_spec_embed"}), str(args[:1]))
         return model
 
     PreTrainedModel.from_pretrained = classmethod(from_pretrained)  # type: ignore[assignment]

@@ -71,6 +71,13 @@ class SlimState:
                 f"fingerprint {_short(given[FINGERPRINT])}, expected {_short(live[FINGERPRINT])}. "
                 "Give frontend_conf the upstream and path_or_url that it was trained on"
             )
+        frozen = sorted(given.keys() - self._kept - foreign(module, self._kept))
+        if frozen:  # they would be used now and be missing from every file that is saved
+            raise InputError(
+                f"The checkpoint holds {len(frozen)} tensors that this frontend's method leaves as they are, for example "
+                f"{prefix}{frozen[0]}. It was trained with another method or other targets: use the config.yaml that lies "
+                "beside it, or to begin from a finetuned model a method with start in mask_conf"
+            )
         for name in self._kept:
             got, expected = tuple(given[name].shape), tuple(live[name].shape)
             if got != expected:

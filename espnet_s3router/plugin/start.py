@@ -33,7 +33,8 @@ def begin_training(model: nn.Module, init_param: Sequence[str] = ()) -> None:
         weights = finetuned_weights(state, attached.startable, start)
         load_head(model, state, start)
     if mask is not None:
-        ranked = ranking_values(read_model(mask, "initial_mask", model), attached.kept(), mask)
+        own = {name: (weights or attached.trained)[name].detach().cpu() for name in attached.kept()}
+        ranked = ranking_values(read_model(mask, "initial_mask", model), own, mask)
     attached.begin(weights, ranked)
     for option, path in (("start", start), ("initial_mask", mask)):
         if path is not None:
@@ -121,11 +122,13 @@ def load_head(model: nn.Module, state: Mapping[str, Tensor], path: str) -> None:
 
 
 def ranking_values(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
-    """What a model file says of the importance of each tensor in ``wanted`` (by path): learned scores, else its weights,
-    whose removed entries are zero and so the first to go. Scores of different tensors cannot be compared unless they were
-    learned in one ranking, as each has its own scale: their ranks within the tensor are given then, in (0, 1]."""
+    """What a model file says of the importance of each tensor in ``wanted`` (this run's weights by path): learned scores,
+    else its weights, of which the removed ones are the first to go, see ``break_ties``. Scores of different tensors cannot
+    be compared unless they were learned in one ranking, as each has its own scale: their ranks within the tensor are given
+    then, in (0, 1]."""
     compared = mask_conf_of(config_beside(Path(path))).get("ranking") == "global"
-    found = {}
+    found: dict[str, Tensor] = {}
+    weights: list[str] = []
     for name, tensor in wanted.items():
         owner, _, attribute = name.rpartition(".")
         keys = (f"{UPSTREAM}{owner}.parametrizations.{attribute}.0.scores", UPSTREAM + name)
@@ -137,7 +140,21 @@ def ranking_values(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], pa
             )
         check_shape(f"initial_mask: {path}: {name}", state[key], tensor)
         found[name] = ranks(state[key]) if key == keys[0] and not compared else state[key]
+        if key == keys[1]:
+            weights.append(name)
+    break_ties({name: found[name] for name in weights}, wanted)
     return found
+
+
+def break_ties(ranked: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Fill the zeros of ``ranked`` in place: where that run removed more than this one is to remove, ``own`` magnitudes
+    decide among them. They stay below every weight that is left there. (As ties they would go layer by layer.)"""
+    removed = {name: tensor.abs() <= torch.finfo(tensor.dtype).tiny for name, tensor in ranked.items()}
+    left = [tensor[~removed[name]].abs().min().item() for name, tensor in ranked.items() if not removed[name].all()]
+    largest = max((own[name].abs().max().item() for name in ranked), default=0.0)
+    factor = min(left, default=1.0) / (2 * largest or 1.0)
+    for name, tensor in ranked.items():
+        tensor[removed[name]] = own[name][removed[name]] * factor
 
 
 def ranks(scores: Tensor) -> Tensor:

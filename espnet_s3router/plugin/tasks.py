@@ -8,6 +8,7 @@ import argparse
 from typing import Any
 
 import torch
+from espnet2.optimizers.optim_groups import add_optimizer_hooks
 from espnet2.tasks.abs_task import optim_classes
 from espnet2.tasks.asr import ASRTask
 from espnet2.tasks.slu import SLUTask
@@ -52,6 +53,8 @@ class _Hooks:
         if not (args.dry_run or args.collect_stats):
             begin_training(model, args.init_param)
             install_distillation(cls, model)
+        if args.exclude_weight_decay:
+            add_optimizer_hooks(model, **args.exclude_weight_decay_conf)
         optimizer = optim_classes[args.optim](parameter_groups(model, options), **options)
         install_step(optimizer, frontend.attached)
         if getattr(args, "output_dir", None) and not args.dry_run:
@@ -84,18 +87,23 @@ def leaves_unused(args: argparse.Namespace) -> bool:
 
 
 def parameter_groups(model: nn.Module, options: dict[str, Any]) -> list[dict[str, Any]]:
-    """Groups of trained parameters with their learning rates; takes ``weight_lr`` and ``head_lr`` out of ``options``."""
+    """Groups of trained parameters with their learning rates; takes ``weight_lr`` and ``head_lr`` out of ``options``.
+    What ESPnet has marked as not decaying (``exclude_weight_decay``) is in groups of its own."""
     frontend: MaskedUpstream = model.frontend  # type: ignore[assignment]
     default = options.get("lr", 1e-3)
     rates = {"scores": default, "weights": options.pop("weight_lr", default), "head": options.pop("head_lr", default)}
     scores = {id(masked.scores) for masked in frontend.attached.masks.values()}
     inside = {id(parameter) for parameter in frontend.upstream.parameters()}
-    groups: dict[str, list[nn.Parameter]] = {name: [] for name in rates}
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {(name, decays): [] for name in rates for decays in (True, False)}
     for parameter in model.parameters():
         if parameter.requires_grad:
             kind = "scores" if id(parameter) in scores else "weights" if id(parameter) in inside else "head"
-            groups[kind].append(parameter)
-    return [{"params": params, "lr": rates[name]} for name, params in groups.items() if params]
+            groups[kind, not hasattr(parameter, "_optim")].append(parameter)
+    return [
+        {"params": params, "lr": rates[name]} | ({} if decays else {"weight_decay": 0.0})
+        for (name, decays), params in groups.items()
+        if params
+    ]
 
 
 def check_trainable(frontend: MaskedUpstream) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import espnet2.train.trainer
 import torch
 from espnet2.train.trainer import Trainer
 
@@ -43,7 +44,7 @@ class S3RouterTrainer(Trainer):
         folder = Path(options.output_dir)
         if options.resume and not (folder / CHECKPOINT).exists() and (folder / PREVIOUS).exists():
             os.link(folder / PREVIOUS, folder / CHECKPOINT)
-        with whole_files(cls.finish_average):
+        with whole_files(cls.finish_average), separate_averages():
             super().run(model, *args, **kwargs)
         if cls.attached is not None and first_process(kwargs["distributed_option"]):
             if cls.attached.update < cls.attached.settled:
@@ -78,6 +79,8 @@ class S3RouterTrainer(Trainer):
         """One epoch, then a row of ``progress.tsv``, the rows of ``masks.tsv`` and a line on how the masks moved."""
         if cls.attached is not None:
             cls.attached.begin_epoch(kwargs["reporter"].epoch)
+        for optimizer in kwargs["optimizers"]:
+            optimizer.zero_grad()  # what accum_grad left of the epoch before, which a resumed run would not have
         began = time.perf_counter()
         updates = {"done": 0}
         hooks = [
@@ -154,6 +157,27 @@ def whole_files(finish_average: Callable[[Any], Any] = lambda state: state) -> I
         yield
     finally:
         torch.save = plain_save
+
+
+@contextmanager
+def separate_averages() -> Iterator[None]:
+    """Within the block each n-best average is made by itself: ESPnet sums up in the tensors of the first model, which the
+    next average (another criterion, another n) takes for that model."""
+    plain = espnet2.train.trainer.average_nbest_models
+
+    def average(*, reporter: Any, best_model_criterion: Any, nbest: Any, **kwargs: Any) -> None:
+        counts = sorted({nbest} if isinstance(nbest, int) else set(nbest))
+        for criterion in best_model_criterion:
+            phase, key, mode = criterion
+            epochs = len(reporter.sort_epochs_and_values(phase, key, mode)) if reporter.has(phase, key) else 0
+            for count in [count for count in counts if count <= epochs] or [1]:
+                plain(reporter=reporter, best_model_criterion=[criterion], nbest=[count], **kwargs)
+
+    espnet2.train.trainer.average_nbest_models = average
+    try:
+        yield
+    finally:
+        espnet2.train.trainer.average_nbest_models = plain
 
 
 def publish(temporary: Path, path: Path) -> None:

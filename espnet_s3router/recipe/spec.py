@@ -181,7 +181,7 @@ def updates_of(config: Mapping[str, Any]) -> int | None:
     """Optimiser updates of a run; None where the configuration leaves it to the data."""
     if not config.get("max_epoch") or not config.get("num_iters_per_epoch"):
         return None
-    return config["max_epoch"] * config["num_iters_per_epoch"] // config.get("accum_grad", 1)
+    return config["max_epoch"] * (config["num_iters_per_epoch"] // config.get("accum_grad", 1))  # an epoch's rest is left
 
 
 def _point(

@@ -17,7 +17,7 @@ def macs_per_second(expert: "nn.Module", family: Family, seconds: float = 10.0) 
     inputs = int(seconds * SAMPLE_RATE) // family.hop
     total, frames = _extractor(expert.get_submodule(family.extractor), inputs)
     for path in family.projection:
-        total += frames * sum(p.numel() for p in _matrices(expert.get_submodule(path)))
+        total += frames * sum(_weight_numel(module) for module in _linears(expert.get_submodule(path)))
     for module in expert.get_submodule(family.encoder).modules():
         if type(module).__name__.endswith("Conv1d"):
             total += frames * _weight_numel(module)
@@ -41,8 +41,8 @@ def _extractor(extractor: "nn.Module", inputs: int) -> tuple[int, int]:
     return total, length
 
 
-def _matrices(module: "nn.Module") -> list[Any]:
-    return [p for p in module.parameters() if p.dim() == 2]
+def _linears(module: "nn.Module") -> list[Any]:
+    return [found for found in module.modules() if hasattr(found, "in_features")]
 
 
 def _weight_numel(module: Any) -> int:

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from espnet_s3router.masks import init_scores, topk_mask
-from espnet_s3router.masks.scores import INITS
+from espnet_s3router.masks import global_masks, init_scores, init_scores_together, topk_mask
+from espnet_s3router.masks.scores import COMPARABLE_INITS, INITS
 
 WEIGHTS = {
     "normal": torch.randn(24, 40, generator=torch.Generator().manual_seed(0)),
@@ -16,6 +16,8 @@ WEIGHTS = {
     "half": torch.randn(8, 8, generator=torch.Generator().manual_seed(3)).half(),
     "not contiguous": torch.randn(10, 6, generator=torch.Generator().manual_seed(4)).t(),
 }
+
+SHAPES = {"wide": (16, 64), "narrow": (64, 16), "conv": (4, 2, 8)}
 
 
 def scores_of(weight, init, seed=0, **options):
@@ -54,6 +56,31 @@ def test_first_mask_is_the_magnitude_mask(init, sparsity, name):
     """Order-preserving: routing starts where magnitude pruning ends."""
     weight = WEIGHTS[name].contiguous()
     assert torch.equal(topk_mask(scores_of(weight, init), sparsity), topk_mask(weight, sparsity))
+
+
+@pytest.mark.parametrize("init", COMPARABLE_INITS)
+@pytest.mark.parametrize("sparsity", [0.3, 0.8])
+def test_first_mask_of_a_ranking_over_all_tensors(init, sparsity):
+    """Whatever the shapes: a spread of its own would empty the tensor with the most inputs first."""
+    weights = {name: torch.randn(shape, generator=torch.Generator().manual_seed(5)) for name, shape in SHAPES.items()}
+    scores = init_scores_together(list(weights.values()), init, generator=torch.Generator().manual_seed(0))
+    assert [tensor.shape for tensor in scores] == list(SHAPES.values())
+    assert all(tensor.is_contiguous() and (tensor != 0).all() for tensor in scores)
+    found, wanted = global_masks(dict(zip(weights, scores)), sparsity), global_masks(weights, sparsity)
+    assert all(torch.equal(found[name], wanted[name]) for name in weights)
+    largest = max(tensor.abs().max() for tensor in scores)
+    assert init == "magnitude" or 1 / math.sqrt(64) < largest < 1 / math.sqrt(16)
+
+
+def test_scores_that_no_ranking_can_compare():
+    with pytest.raises(ValueError, match="'kaiming_uniform', expected one of ori, ori_sampled, magnitude"):
+        init_scores_together([torch.ones(2, 2)], "kaiming_uniform")
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_scale_divides_the_scores(init):
+    """Over the learning rate it decides how fast masks change, whatever they began with."""
+    assert torch.equal(scores_of(WEIGHTS["normal"], init, scale=4.0), scores_of(WEIGHTS["normal"], init) / 4)
 
 
 def test_ori_closed_form():

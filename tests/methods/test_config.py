@@ -38,6 +38,7 @@ REFUSED = {
     "sparsity true": ({**ROUTING, "sparsity": True}, "expected a number"),
     "group sparsity": ({**ROUTING, "attention_sparsity": 1.2}, r"attention_sparsity is 1.2.*\[0, 1\)"),
     "layer sparsity": ({**ROUTING, "layer_sparsity": {0: 8}}, r"layer_sparsity\[0\] is 8"),
+    "layers of a list": ({**ROUTING, "layer_sparsity": 0.5}, "layer_sparsity is 0.5, expected layer: sparsity pairs"),
     "layer by name": ({**ROUTING, "layer_sparsity": {"first": 0.1}}, "layer numbers from 0"),
     "scale": ({**ROUTING, "scale": 0}, "scale is 0, expected a number above 0"),
     "freeze_below": ({**ROUTING, "freeze_below": -1}, "layer number from 0"),
@@ -47,6 +48,10 @@ REFUSED = {
     "rank 1.5": ({"method": "lora", "rank": 1.5}, "expected a whole number"),
     "alpha": ({"method": "lora", "alpha": -1}, "number above 0"),
     "bottleneck": ({"method": "houlsby", "bottleneck": 0}, "whole number from 1"),
+    "global and init": (
+        {**ROUTING, "ranking": "global", "init": "constant"},
+        "ori, ori_sampled, magnitude with ranking global",
+    ),
     "global and layers": ({**ROUTING, "ranking": "global", "layer_sparsity": {0: 0.1}}, "contradiction"),
     "2:4 and groups": ({**ROUTING, "sparsity": 0.5, "ranking": "2:4", "feed_forward_sparsity": 0.5}, "contradiction"),
     "2:4 at another sparsity": ({**ROUTING, "ranking": "2:4"}, "sparsity is 0.1, expected 0.5 with ranking 2:4"),

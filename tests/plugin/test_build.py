@@ -123,6 +123,21 @@ def test_huggingface_checkpoint_without_its_weights(tmp_path):
         build(source)
 
 
+def test_huggingface_checkpoint_without_the_embedding_of_masked_frames(tmp_path):
+    """As older ones are: the same base in every process, whatever its seed."""
+    from safetensors.torch import load_file, save_file
+
+    source = hf_hubert(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    del state["masked_spec_embed"]
+    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    fingerprints = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        fingerprints.append(build(source).base_fingerprint)
+    assert torch.equal(*fingerprints)
+
+
 def test_huggingface_folder_of_another_architecture(toy_upstreams):
     """The weights of a wav2vec2 with other norms under the name of a HuBERT."""
     source = {**toy_upstreams["hf_wav2vec2"], "upstream": "hf_hubert_custom"}

@@ -113,6 +113,18 @@ def test_checkpoint_of_other_targets_is_refused(frontend):
         in_model(frontend("hubert")).load_state_dict(state, strict=False)
 
 
+@pytest.mark.parametrize("method", ["head_only", "bitfit", "lora", "routing"])
+def test_weights_that_the_method_freezes_are_refused(method, frontend):
+    """As by --init_param from a finetuned model: they would be trained on and then be missing from every saved file."""
+    state = in_model(frontend("hubert", {"method": "finetune"})).state_dict()
+    model = in_model(frontend("hubert", {"method": method, **({"sparsity": 0.2} if method == "routing" else {})}))
+    whole = model.state_dict() | state  # what ESPnet's loading of --init_param makes of it
+    with pytest.raises(
+        InputError, match="tensors that this frontend's method leaves as they are, for example frontend.upstream"
+    ):
+        model.load_state_dict(whole)
+
+
 def test_other_base_is_refused(frontend, tmp_path):
     """The same architecture and the same names: only the fingerprint knows."""
     from toys import wav2vec2

@@ -246,6 +246,25 @@ def test_cache_equals_computing_alone(family_cached, frontend):
     assert (model.cache.hits, model.cache.misses) == (2, 2)
 
 
+def test_macs_do_not_count_scores(frontend):
+    """Of a masked projection either."""
+    from espnet_s3router.upstreams.count import macs_per_second
+
+    plain, masked = (
+        frontend("hf_hubert", {"method": "routing", "sparsity": 0.2, "targets": [target]})
+        for target in ("*.intermediate_dense.weight", "*feature_projection.projection.weight")
+    )
+    assert macs_per_second(masked.expert, masked.family) == macs_per_second(plain.expert, plain.family)
+
+
+@pytest.mark.parametrize("family_cached", ["hf_hubert", "wav2vec2"])
+def test_cache_of_training_in_bfloat16_is_not_that_of_evaluation(family_cached, frontend):
+    """A recording may be in both sets."""
+    model = frontend(family_cached, cache_frozen=8, autocast="bfloat16").train()
+    model(BATCH.waves, BATCH.lengths)
+    assert torch.equal(features(model.eval()), features(frontend(family_cached, cache_frozen=8)))
+
+
 @pytest.mark.parametrize("family_cached", [name for name in FAMILIES if name != "espnet_hubert"])
 def test_cache_hits_in_the_second_epoch(family_cached, frontend):
     """And the second epoch sees what the first saw, in another batch too."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from espnet_s3router.plugin.progress import write_rows
-from espnet_s3router.plugin.trainer import CHECKPOINT, PREVIOUS, whole_files
+from espnet_s3router.plugin.trainer import CHECKPOINT, PREVIOUS, separate_averages, whole_files
 
 
 class Bomb:
@@ -108,6 +108,37 @@ def test_kill_leaves_the_last_epoch(victim, tmp_path):
     with whole_files():
         epoch(folder, 2)
     assert {path.name for path in folder.iterdir()} == {CHECKPOINT, PREVIOUS, "1epoch.pth", "2epoch.pth"}
+
+
+def test_each_average_is_its_own(tmp_path):
+    """Two criteria and two sizes: ESPnet would sum up in the models that the next average is made of."""
+    import espnet2.train.trainer
+    from espnet2.train.reporter import Reporter
+
+    class Ranked(Reporter):
+        def has(self, *key):
+            return key[1] != "none"
+
+        def sort_epochs_and_values(self, phase, key, mode):
+            return [(epoch, 0.0) for epoch in ((1, 2, 3) if key == "up" else (3, 2, 1))]
+
+    for epoch in (1, 2, 3):
+        torch.save({"a": torch.tensor([float(epoch)])}, tmp_path / f"{epoch}epoch.pth")
+    plain = espnet2.train.trainer.average_nbest_models
+    with separate_averages():
+        espnet2.train.trainer.average_nbest_models(
+            output_dir=tmp_path,
+            reporter=Ranked(),
+            best_model_criterion=[("valid", "up", "min"), ("valid", "none", "min"), ("valid", "down", "min")],
+            nbest=[3, 2, 1, 5],
+        )
+    assert espnet2.train.trainer.average_nbest_models is plain
+    found = {path.name: torch.load(path)["a"].item() for path in tmp_path.glob("valid.*")}
+    assert found == {
+        **{"valid.up.ave_3best.pth": 2.0, "valid.up.ave_2best.pth": 1.5, "valid.up.ave_1best.pth": 1.0},
+        **{"valid.down.ave_3best.pth": 2.0, "valid.down.ave_2best.pth": 2.5, "valid.down.ave_1best.pth": 3.0},
+        **{"valid.up.ave.pth": 2.0, "valid.down.ave.pth": 2.0},
+    }
 
 
 def test_rows_of_a_repeated_epoch_are_replaced(tmp_path):

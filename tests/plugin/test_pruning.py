@@ -114,12 +114,15 @@ def test_what_is_scored_is_what_is_saved(experiment, dense, tmp_path, monkeypatc
 
 
 def test_run_that_ends_before_its_ramp(experiment, dense, tmp_path, caplog):
-    """`updates` that do not fit the epochs: said, because the figures would say it only as a bad model."""
-    for name, updates, warned in (("short", 40, True), ("long", 4, False)):
+    """`updates` that do not fit the epochs: said, because the figures would say it only as a bad model. The files are as
+    sparse as they should be, and so they are counted."""
+    for name, conf, updates, warned in (("short", PARP_P, 40, 1), ("long", PARP_P, 4, 0), ("routed", ROUTED, 40, 1)):
         caplog.clear()
-        mask_conf = {**PARP_P, "updates": updates, "start": dense}
+        mask_conf = {**conf, "updates": updates, "start": dense}
         S3RouterASRTask.main(cmd=experiment(out=tmp_path / name, max_epoch=1, mask_conf=mask_conf))
-        assert ("the sparsity was to rise until update 20" in caplog.text) == warned
+        assert ("the sparsity was to rise until update 20" in caplog.text) == bool(warned)
+        report = json.loads((tmp_path / name / "model.json").read_text())["sparsity"]
+        assert report["zeros"] == report["entries"] / 2, name
 
 
 def test_decoding_without_the_start_file(experiment, dense, tmp_path):

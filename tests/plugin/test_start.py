@@ -6,7 +6,7 @@ import yaml
 from toys import TOYS, speech, wav2vec2
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.masks import topk_mask
+from espnet_s3router.masks import global_masks, topk_mask
 from espnet_s3router.plugin.checkpoint import FINGERPRINT
 from espnet_s3router.plugin.start import UPSTREAM, begin_training
 
@@ -174,6 +174,24 @@ def test_mask_of_a_route_is_its_mask(finetuned, asr_model):
     for name, mask in model.frontend.attached.kept().items():
         scores = state[f"{UPSTREAM}{name.removesuffix('.weight')}.parametrizations.weight.0.scores"]
         assert (mask != topk_mask(scores, 0.4)).sum() <= 1, name  # a count rounded over all tensors
+
+
+def test_mask_of_a_sparser_run(finetuned, asr_model):
+    """Its zeros are more than are to go: this run's magnitudes decide among them, not the order of the tensors."""
+    path, state = finetuned()
+    names = [key for key in state if key.endswith(("_proj.weight", "_dense.weight"))]
+    for key, mask in global_masks({key: state[key] for key in names}, 0.6).items():
+        state[key] *= mask
+    torch.save(state, path)
+    model = begun(asr_model, {"method": "parp", "sparsity": 0.25, "initial_mask": path})
+    pretrained, _ = asr_model(mask_conf={"method": "finetune"})
+    own = {key: pretrained.frontend.attached.trained[key.removeprefix(UPSTREAM)].detach() for key in names}
+    among = {key: tensor.where(state[key] == 0, torch.inf) for key, tensor in own.items()}
+    largest = max(tensor[state[key] == 0].abs().max() for key, tensor in own.items())
+    wanted = global_masks({key: tensor.clamp(max=10 * largest) for key, tensor in among.items()}, 0.25)
+    kept = model.frontend.attached.kept()
+    assert len(names) == 12
+    assert all(torch.equal(kept[key.removeprefix(UPSTREAM)], mask) for key, mask in wanted.items())
 
 
 def test_mask_that_lacks_a_target(finetuned, asr_model):

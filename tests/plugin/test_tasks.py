@@ -46,6 +46,17 @@ def test_learning_rates_by_group(optim_conf, expected, asr_model):
     assert args.optim_conf == optim_conf  # the configuration that is written down stays whole
 
 
+def test_weight_decay_where_espnet_leaves_it_out(asr_model):
+    """exclude_weight_decay spares biases and norms, and neither scores nor matrices."""
+    mask_conf = {"method": "routing", "sparsity": 0.2, "train_norms": True}
+    model, args = asr_model(mask_conf=mask_conf, optim_conf={"lr": 0.01, "weight_decay": 0.1}, exclude_weight_decay=True)
+    (optimizer,) = S3RouterASRTask.build_optimizers(args, model)
+    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    spared = [name for name, p in model.named_parameters() if decays.get(id(p)) == 0.0]
+    assert spared and all(name.endswith("bias") or "layer_norm" in name for name in spared)
+    assert {decays[id(p)] for name, p in model.named_parameters() if name.endswith((".scores", "ctc_lo.weight"))} == {0.1}
+
+
 def test_unknown_optimizer(asr_model):
     model, args = asr_model()
     args.optim = "madam"
@@ -219,6 +230,15 @@ def test_resumed_run_equals_an_uninterrupted_one(experiment, states, tmp_path, c
     assert same(states("3epoch.pth", "gone"), whole)
     logs = [(tmp_path / name / "masks.tsv").read_text().splitlines() for name in ("whole", "gone")]
     assert [line.split("\t")[:4] for line in logs[0]] == [line.split("\t")[:4] for line in logs[1]]
+
+
+def test_resume_where_accumulation_leaves_a_rest(experiment, states, tmp_path):
+    """Four batches and updates of three: what is left of an epoch belongs to no update of the next."""
+    more = {"accum_grad": 3, "batch_size": 2}
+    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "whole", max_epoch=2, **more))
+    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "exp", max_epoch=1, **more))
+    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "exp", max_epoch=2, resume=True, **more))
+    assert same(states("2epoch.pth"), states("2epoch.pth", "whole"))
 
 
 @pytest.mark.parametrize(

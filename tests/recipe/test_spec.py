@@ -99,6 +99,11 @@ def test_updates_left_to_the_data():
     assert updates_of({"max_epoch": 3}) is None
 
 
+def test_updates_of_an_epoch_that_accumulation_does_not_divide():
+    """ESPnet counts batches anew in every epoch."""
+    assert updates_of({"max_epoch": 10, "num_iters_per_epoch": 10, "accum_grad": 4}) == 20
+
+
 def test_a_mask_conf_is_replaced_by_another_method_and_changed_without():
     changed = merge(METHODS, {"omp": {"frontend_conf": {"mask_conf": {"sparsity": 0.8}}}, "imp": row("rp", sparsity=0.7)})
     assert changed["omp"]["frontend_conf"]["mask_conf"] == {"method": "omp", "sparsity": 0.8}
