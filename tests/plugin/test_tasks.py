@@ -324,3 +324,16 @@ def test_registered_with_every_task():
     register()  # a second time, as a spawned worker may
     for module in (espnet2.tasks.asr, espnet2.tasks.slu):
         assert module.frontend_choices.get_class("masked_upstream") is MaskedUpstream
+
+
+def test_adapters_of_espnet_are_saved_and_loaded(experiment, tmp_path):
+    """With the weights that they are merged into whenever the model is evaluated; resumed in between."""
+    more = {"use_adapter": True, "adapter": "lora", "adapter_conf": {"rank": 2, "target_modules": ["q_proj"]}}
+    more |= {"mask_conf": {"method": "head_only"}, "frontend": {"dropout": "upstream"}, "save_strategy": "all"}
+    for epochs in (1, 2):
+        S3RouterASRTask.main(cmd=experiment(max_epoch=epochs, resume=True, **more))
+    out = tmp_path / "exp"
+    model, _ = S3RouterASRTask.build_model_from_file(out / "config.yaml", out / "2epoch.pth", "cpu")
+    saved, loaded = torch.load(out / "2epoch.pth"), model.state_dict()
+    assert sum("lora_" in key for key in saved) == 2 * 2
+    assert all(torch.equal(loaded[key], tensor) for key, tensor in saved.items())
