@@ -18,7 +18,7 @@ _FREE = {
     "nbest_averaging_interval", "num_att_plot", "multiprocessing_distributed", "distributed", "local_rank", "dist_rank",
     "dist_world_size", "dist_backend", "dist_init_method", "dist_master_addr", "dist_master_port", "dist_launcher",
     "dist_init_timeout", "dist_shutdown_timeout", "valid_max_cache_size", "max_cache_size", "max_cache_fd", "patience",
-    "required", "token_list", "train_dtype", "cudnn_benchmark",
+    "required", "train_dtype", "cudnn_benchmark",
 }  # fmt: skip
 
 
@@ -33,7 +33,8 @@ def check_resume(args: argparse.Namespace) -> None:
         saved: dict[str, Any] = yaml.safe_load(file)
     # as the file would read after a round trip: tuples are lists there
     now: dict[str, Any] = yaml.safe_load(yaml.safe_dump(_plain(vars(args))))
-    keys = (saved.keys() | now.keys()) - _FREE
+    _check_tokens(folder, saved.get("token_list"), args)
+    keys = (saved.keys() | now.keys()) - _FREE - {"token_list"}
     changed = sorted(key for key in keys if _located(saved.get(key)) != _located(now.get(key)))
     if changed:
         key = changed[0]
@@ -42,6 +43,27 @@ def check_resume(args: argparse.Namespace) -> None:
             f"{f' (and {len(changed) - 1} more: {changed[1:6]})' if len(changed) > 1 else ''}. "
             "Resume with the old configuration, or give the new one another folder (--asr_tag)"
         )
+
+
+def _check_tokens(folder: Path, saved: Any, args: argparse.Namespace) -> None:
+    """The file may lie elsewhere now, but the outputs of the model are its lines in their order, which are saved."""
+    durations = (getattr(args, "model_conf", None) or {}).get("transducer_multi_blank_durations")
+    if not isinstance(saved, list) or durations:  # for which ESPnet puts tokens of its own between
+        return
+    now = args.token_list
+    if isinstance(now, str):
+        with open(now, encoding="utf-8") as file:
+            now = [line.rstrip() for line in file]
+    if list(now) == saved:
+        return
+    differing = [(at, *pair) for at, pair in enumerate(zip(saved, now)) if pair[0] != pair[1]]
+    what = f"{len(saved)} were, {len(now)} are there"
+    if differing:
+        what = "token {} was {!r}, is {!r} now".format(*differing[0])
+    raise InputError(
+        f"{folder} holds a run with other tokens: {what}. Resume with the token list of then, or give this run another "
+        "folder (--asr_tag)"
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
+from espnet_s3router.errors import InputError
+from espnet_s3router.plugin.preflight import check_resume
 from espnet_s3router.plugin.progress import write_rows
 from espnet_s3router.plugin.trainer import CHECKPOINT, PREVIOUS, separate_averages, whole_files
 
@@ -147,3 +151,20 @@ def test_rows_of_a_repeated_epoch_are_replaced(tmp_path):
     for epoch_number, value in ((1, 0.1), (2, 0.2), (3, 0.3), (2, 0.25)):
         write_rows(path, ("epoch", "value"), epoch_number, [(epoch_number, value)])
     assert path.read_text().splitlines() == ["epoch\tvalue", "1\t0.100000", "2\t0.250000"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told"),
+    [(["a", "c", "b"], "token 1 was 'b', is 'c' now"), (["a", "b"], "3 were, 2 are there"), (["a", "b", "c"], None)],
+)
+def test_a_run_goes_on_with_its_own_tokens(tmp_path, tokens, told):
+    """In their order: they name the outputs of the model. Where the list lies is free."""
+    (tmp_path / "tokens.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"token_list": ["a", "b", "c"]}), encoding="utf-8")
+    (tmp_path / "checkpoint.pth").touch()
+    args = Namespace(output_dir=str(tmp_path), resume=True, token_list=str(tmp_path / "tokens.txt"))
+    if told is None:
+        check_resume(args)
+        return
+    with pytest.raises(InputError, match=f"other tokens: {told}. Resume with the token list of then.*--asr_tag"):
+        check_resume(args)
