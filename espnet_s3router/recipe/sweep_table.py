@@ -91,7 +91,8 @@ def cells(rows: Sequence[ResultRow], best: Iterable[Variant], sets: Sequence[str
 def spread(seeds: Mapping[int, float]) -> Interval:
     """Mean, lowest and highest over seeds, as fractions."""
     values = [value / 100 for value in seeds.values()]
-    return Interval(mean(values), min(values), max(values))
+    low, high = min(values), max(values)
+    return Interval(min(max(mean(values), low), high), low, high)  # rounding may put the mean of equal values beside them
 
 
 def table(found: Cells, sparsities: Sequence[float]) -> list[list[str]]:

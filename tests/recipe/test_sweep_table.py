@@ -9,7 +9,7 @@ from toy_points import ROW, add_point
 
 from espnet_s3router.recipe.results import put_rows, read_rows
 from espnet_s3router.recipe.sweep_report import report
-from espnet_s3router.recipe.sweep_table import Variant, cells, chosen, curves, rates, spread, table
+from espnet_s3router.recipe.sweep_table import Variant, cells, chosen, curves, mean, rates, spread, table
 
 
 def rows_of(method, sparsity, wrong, *, variant="v", seed=0, tokens=10, sets=("dev", "test")):
@@ -71,6 +71,14 @@ def test_table_and_spread():
     assert drawn == {"finetune (dense)": [None], "omp": [0.5, 0.8], "parp": [0.5]}
     interval = spread(found["omp"][0.5])
     assert (interval.value, interval.low, interval.high) == pytest.approx((0.6, 0.5, 0.7))
+
+
+def test_the_mean_of_equal_rates_is_between_them():
+    """Summed and divided it may be a bit above, which the plot refuses as an error bar of negative length."""
+    rates = (number / 7 for number in range(1, 1000))
+    value = next(rate for rate in rates if mean([rate / 100] * 3) > rate / 100)
+    interval = spread(dict.fromkeys(range(3), value))
+    assert interval.low <= interval.value <= interval.high
 
 
 def asked(expdir, **changes):
