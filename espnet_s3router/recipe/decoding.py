@@ -9,23 +9,25 @@ from pathlib import Path
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.recipe.results import write_atomic
+from espnet_s3router.recipe.sets import LENGTHS, digest, folder_of_set
 from espnet_s3router.recipe.spec import read_yaml
 
 DONE = ".decoded"  # holds what it was decoded with
+SCORED = ".scored"  # holds what the scores of it were made with
 
 
-def asked(args: argparse.Namespace) -> str:
-    """What decides the result beside the model's folder and the set."""
+def asked(args: argparse.Namespace, name: str) -> str:
+    """What decides the result for a set beside the model's folder."""
     conf = read_yaml(args.inference_config) if args.inference_config else {}
-    return (
-        json.dumps({"config": conf, "args": args.inference_args, "model": args.inference_asr_model}, sort_keys=True) + "\n"
-    )
+    about = {"config": conf, "args": args.inference_args, "model": args.inference_asr_model}
+    about["data"] = digest(folder_of_set(args, name) / LENGTHS)
+    return json.dumps(about, sort_keys=True) + "\n"
 
 
 def is_decoded(target: Path, args: argparse.Namespace) -> bool:
     """Whether ``target`` (the folder of a set) holds what these options ask for."""
     done = target / DONE
-    return done.exists() and done.read_text(encoding="utf-8") == asked(args)
+    return done.exists() and done.read_text(encoding="utf-8") == asked(args, target.name)
 
 
 def decode(folder: Path, args: argparse.Namespace) -> None:
@@ -38,12 +40,13 @@ def decode(folder: Path, args: argparse.Namespace) -> None:
         if is_decoded(target, args):
             continue
         if (target / DONE).exists():
-            print(f"{target}: decoded with other options; decoding again (--inference_tag keeps both)")
-            for file in (DONE, "counts.json"):
+            print(f"{target}: decoded with other options or data; decoding again (--inference_tag keeps both)")
+            for file in (DONE, SCORED, "counts.json"):
                 (target / file).unlink(missing_ok=True)
         logs = target / "logdir"
         shutil.rmtree(logs, ignore_errors=True)
-        keys = [line.split(maxsplit=1)[0] for line in (Path(args.dump) / name / "wav.scp").read_text("utf-8").splitlines()]
+        audio = folder_of_set(args, name) / "wav.scp"
+        keys = [line.split(maxsplit=1)[0] for line in audio.read_text("utf-8").splitlines()]
         jobs = max(1, min(args.inference_nj, len(keys)))
         parts = []
         for job in range(jobs):
@@ -55,14 +58,14 @@ def decode(folder: Path, args: argparse.Namespace) -> None:
         for file in ("text", "token", "score"):
             lines = [ln for part, _ in parts for ln in (part / "1best_recog" / file).read_text("utf-8").splitlines()]
             write_atomic(target / file, "".join(f"{line}\n" for line in sorted(lines)))
-        write_atomic(target / DONE, asked(args))
+        write_atomic(target / DONE, asked(args, name))
 
 
 def decode_options(part: Path, model: Path, name: str, folder: Path, args: argparse.Namespace) -> list[str]:
     """The command line of ``asr_inference`` for one share of a set."""
     options = ["--config", args.inference_config] if args.inference_config else []
     options += ["--asr_train_config", str(folder / "config.yaml"), "--asr_model_file", str(model)]
-    options += ["--data_path_and_name_and_type", f"{args.dump}/{name}/wav.scp,speech,sound"]
+    options += ["--data_path_and_name_and_type", f"{folder_of_set(args, name)}/wav.scp,speech,sound"]
     options += ["--key_file", str(part / "keys"), "--output_dir", str(part), "--ngpu", str(int(args.gpu_inference))]
     return [*options, "--num_workers", "0", *args.inference_args]
 

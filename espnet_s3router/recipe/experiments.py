@@ -6,6 +6,7 @@
 
 import argparse
 import dataclasses
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +16,10 @@ from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.cluster import add_options, check_options, connect
 from espnet_s3router.recipe.decoding import is_decoded
 from espnet_s3router.recipe.jobs import Job
-from espnet_s3router.recipe.point import build_parser, data_options, run_module
+from espnet_s3router.recipe.point import build_parser, data_options, is_scored, run_module
 from espnet_s3router.recipe.pool import run_jobs
-from espnet_s3router.recipe.results import write_atomic
+from espnet_s3router.recipe.results import Place, write_atomic
+from espnet_s3router.recipe.sets import digests_of_data, names_of_data
 from espnet_s3router.recipe.spec import (
     Assignment,
     Spec,
@@ -29,12 +31,18 @@ from espnet_s3router.recipe.spec import (
     set_path,
     store,
 )
+from espnet_s3router.recipe.tokens import read_tokens
 
+COLLECTED = ".collected"  # holds what statistics are of
 POINT_OPTIONS = (
     "stage", "stop_stage", "recipe", "dump", "stats_dir", "train_set", "valid_set", "test_sets", "token_type", "token_list",
-    "bpemodel", "inference_config", "inference_args", "inference_tag", "inference_asr_model", "inference_nj",
+    "bpemodel", "nlsyms_txt", "inference_config", "inference_args", "inference_tag", "inference_asr_model", "inference_nj",
     "gpu_inference", "ngpu", "num_nodes", "train_cmd", "init_param",
 )  # fmt: skip
+OF_CRITERION = re.compile(r"((?:train|valid)\..+)\.(?:best|ave(?:_\d+best)?)\.pth")
+"""The models that ESPnet names by a criterion."""
+ESPNETS_CRITERIA = [("train", "loss"), ("valid", "loss"), ("train", "acc"), ("valid", "acc")]
+"""By which ESPnet keeps models where the configuration says nothing."""
 
 
 def assignments_of(args: argparse.Namespace) -> list[Assignment]:
@@ -56,7 +64,27 @@ def base_of(args: argparse.Namespace, assignments: Iterable[Assignment]) -> dict
         base = merge(base, {"frontend_conf": {"frontend_conf": source}})
     if base.get("frontend") != "masked_upstream" or "mask_conf" not in base.get("frontend_conf", {}):
         raise InputError(f"{args.asr_config[0]}: expected frontend: masked_upstream with a mask_conf in frontend_conf")
-    return base
+    return base | identity_of(args)
+
+
+def identity_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Tokens and start weights, which are part of a point's configuration. Nothing for characters: points of before have no
+    such key, and results are kept by the hash of the configuration."""
+    for given in args.init_param:
+        path = given.partition(":")[0]  # ESPnet's form is FILE:from:to:without
+        if not Path(path).is_file():
+            raise InputError(f"--pretrained_model is {given}, and there is no file {path}. Expected a model file (.pth)")
+    made: dict[str, Any] = {}
+    if args.token_type != "char":
+        made |= {"token_type": args.token_type, "bpemodel": args.bpemodel or None}
+    return made | ({"init_param": list(args.init_param)} if args.init_param else {})
+
+
+def places_of(args: argparse.Namespace) -> set[Place]:
+    """What the results of a grid are about: one place, unless methods have upstreams of their own."""
+    base, methods = base_of(args, assignments_of(args)), methods_of(args)
+    rows = [methods.get(name, {}) for name in args.methods] or [{}]
+    return {(args.recipe, Spec("", merge(base, row)).upstream, args.train_set) for row in rows}
 
 
 def methods_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -81,21 +109,32 @@ def specs_of(args: argparse.Namespace) -> list[Spec]:
     grid = {"sparsities": args.sparsities, "lrs": args.lrs, "seeds": args.seeds}
     grid |= {"prefix": prefix_of(args), "assignments": assignments_of(args)}
     specs = expand(base, methods, args.methods or list(methods), **grid)
+    check_model(specs, args)
     return specs if args.methods else [dataclasses.replace(spec, label="") for spec in specs]
+
+
+def check_model(specs: Iterable[Spec], args: argparse.Namespace) -> None:
+    """InputError, before anything is trained, for a model to decode with that training will not leave."""
+    asked = OF_CRITERION.fullmatch(args.inference_asr_model)
+    if not asked or args.stage > 11 or args.stop_stage < 12:
+        return
+    for spec in specs:
+        criteria = spec.config.get("best_model_criterion", ESPNETS_CRITERIA)
+        kept = [f"{phase}.{key}" for phase, key, *_ in criteria]
+        if asked[1] not in kept:
+            raise InputError(
+                f"--inference_asr_model is {args.inference_asr_model}, and best_model_criterion of {spec.name} keeps models "
+                f"by {', '.join(kept)}. Choose one of these, such as {kept[0]}.ave.pth, or add the other one to it"
+            )
 
 
 def collect_stats(args: argparse.Namespace, specs: list[Spec]) -> None:
     """Stage 10: lengths of speech and text, which batches are made by; no model is built for it."""
     stats = Path(args.stats_dir)
-    done, about = stats / ".collected", f"{args.train_set} {args.valid_set} {args.token_list}\n"
-    if done.exists():
-        if (found := done.read_text(encoding="utf-8")) != about:
-            raise InputError(
-                f"{stats} holds statistics of {found.strip()}, now it is {about.strip()}: give another folder with "
-                "--asr_stats_dir or --expdir"
-            )
+    if collected(args):
         print(f"{stats}: collected already")
         return
+    about = names_of_data(args) + digests_of_data(args)
     folder = store(Spec(".stats", specs[0].config), args.expdir)
     options = ["--config", str(folder / "train.yaml"), "--output_dir", str(stats), "--collect_stats", "true"]
     options += ["--ngpu", "0", "--model_conf", "extract_feats_in_collect_stats=false", *data_options(args)]
@@ -107,7 +146,28 @@ def collect_stats(args: argparse.Namespace, specs: list[Spec]) -> None:
         lines = (stats / part / "text_shape").read_text("utf-8").splitlines()
         shapes = "".join(f"{line},{vocabulary}\n" for line in lines)
         (stats / part / f"text_shape.{args.token_type}").write_text(shapes, encoding="utf-8")
-    write_atomic(done, about)
+    write_atomic(stats / COLLECTED, about)
+
+
+def collected(args: argparse.Namespace) -> bool:
+    """Whether statistics are there; InputError if they are of other sets, or of what these held before."""
+    done = Path(args.stats_dir) / COLLECTED
+    if not done.exists():
+        return False
+    names, *digests = done.read_text(encoding="utf-8").splitlines(keepends=True)
+    if names != names_of_data(args):
+        raise InputError(
+            f"{args.stats_dir} holds statistics of {names.strip()}, now it is {names_of_data(args).strip()}: give another "
+            "folder with --asr_stats_dir or --expdir"
+        )
+    now = digests_of_data(args).splitlines(keepends=True)
+    if changed := [line.split()[0] for line in now if line not in digests]:
+        raise InputError(
+            f"{args.dump}: the data of {' and '.join(changed)} changed since the statistics in {args.stats_dir} were "
+            f"collected, and training on it would differ from what is in {args.expdir}. Remove both to begin anew, or give "
+            "another --expdir"
+        )
+    return True
 
 
 def job_of(args: argparse.Namespace, folder: Path, *, label: str = "", after: str = "", **changes: Any) -> Job:
@@ -144,6 +204,12 @@ def folder_of(spec: Spec, args: argparse.Namespace) -> Path:
                     f"{folder} was trained with --{part}_set {' '.join(sorted(found))}, now it is {wanted}. Remove the "
                     "folder to train anew, or keep both with --asr_tag or --expdir"
                 )
+        before, now = told.get("token_list"), read_tokens(args.token_list)
+        if isinstance(before, list) and before != now:
+            raise InputError(
+                f"{folder} was trained with other tokens ({len(before)}) than {args.token_list} holds ({len(now)}), or in "
+                "another order. Remove the folder to train anew, or keep both with --asr_tag or --expdir"
+            )
     return folder
 
 
@@ -162,7 +228,7 @@ def finished(folder: Path, args: argparse.Namespace) -> bool:
     trained = args.stage > 11 or (folder / ".trained").exists()
     sets = [folder / args.inference_tag / name for name in args.test_sets]
     decoded = not args.stage <= 12 <= args.stop_stage or all(is_decoded(path, args) for path in sets)
-    scored = args.stop_stage < 13 or all((path / "counts.json").exists() for path in sets)
+    scored = args.stop_stage < 13 or all(is_scored(path, args) for path in sets)
     return trained and decoded and scored
 
 
@@ -199,7 +265,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     specs = specs_of(args)
     if args.stage <= 10 <= args.stop_stage:
         collect_stats(args, specs)
-    return status_of(run_unfinished(args, jobs_of(args, specs))) if args.stop_stage > 10 else 0
+    if args.stop_stage <= 10:
+        return 0
+    jobs = jobs_of(args, specs)
+    if args.stage <= 11:
+        collected(args)  # or stage 11 by itself would train on what changed since
+    return status_of(run_unfinished(args, jobs))
 
 
 if __name__ == "__main__":

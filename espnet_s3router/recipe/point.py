@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from espnet_s3router.errors import InputError, exit_status
-from espnet_s3router.recipe.decoding import decode, is_decoded
+from espnet_s3router.recipe.decoding import SCORED, decode, is_decoded
 from espnet_s3router.recipe.jobs import end_with_parent
 from espnet_s3router.recipe.progress import read_progress
 from espnet_s3router.recipe.results import git_commit, write_atomic
+from espnet_s3router.recipe.scoring import read_lines, score_dir
+from espnet_s3router.recipe.sets import TEXT, digest, folder_of_set
 from espnet_s3router.recipe.spec import read_yaml
 
 MODEL = "valid.cer_ctc.ave.pth"
@@ -89,6 +91,8 @@ def data_options(args: argparse.Namespace) -> list[str]:
     options = ["--use_preprocessor", "true", "--token_type", args.token_type, "--token_list", args.token_list]
     if args.bpemodel:
         options += ["--bpemodel", args.bpemodel]
+    if args.nlsyms_txt:
+        options += ["--non_linguistic_symbols", args.nlsyms_txt]
     for part, folder in (("train", args.train_set), ("valid", args.valid_set)):
         for file, kind in (("wav.scp", "speech,sound"), ("text", "text,text")):
             options += [f"--{part}_data_path_and_name_and_type", f"{args.dump}/{folder}/{file},{kind}"]
@@ -140,14 +144,33 @@ def describe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
 
 def score(folder: Path, args: argparse.Namespace) -> None:
     """Stage 13: WER and CER (TER where tokens are not characters) of every decoded set."""
-    from espnet_s3router.recipe.scoring import score_dir
-
     for name in args.test_sets:
         decoded = folder / args.inference_tag / name
         if not is_decoded(decoded, args):
             raise InputError(f"{decoded}: is not decoded with these options; run stage 12 first")
         tokens = args.token_list if args.token_type == "bpe" else None
-        score_dir(Path(args.dump) / name / "text", decoded / "text", decoded, token_list=tokens)
+        about, text = scored_with(args, name), folder_of_set(args, name) / TEXT
+        score_dir(text, decoded / "text", decoded, token_list=tokens, nlsyms=nlsyms_of(args))
+        write_atomic(decoded / SCORED, about)
+
+
+def scored_with(args: argparse.Namespace, name: str) -> str:
+    """What decides the scores of a set beside what was decoded: the reference text, and what is left out of it."""
+    about = {"text": digest(folder_of_set(args, name) / TEXT), "nlsyms": nlsyms_of(args)}
+    return json.dumps(about, sort_keys=True) + "\n"
+
+
+def nlsyms_of(args: argparse.Namespace) -> list[str]:
+    """The symbols of ``--nlsyms_txt``."""
+    return read_lines(args.nlsyms_txt) if args.nlsyms_txt else []
+
+
+def is_scored(target: Path, args: argparse.Namespace) -> bool:
+    """Whether ``target`` (the folder of a set) holds the scores of what these options ask for."""
+    done = target / SCORED
+    if not (done.exists() and (target / "counts.json").exists() and is_decoded(target, args)):
+        return False
+    return done.read_text(encoding="utf-8") == scored_with(args, target.name)
 
 
 @contextmanager
@@ -177,6 +200,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--token_type", default="char")
     parser.add_argument("--token_list", required=True)
     parser.add_argument("--bpemodel", default="")
+    parser.add_argument("--nlsyms_txt", default="", help="symbols that are no words: one token each, and not scored")
     parser.add_argument("--inference_config", default="")
     parser.add_argument("--inference_args", nargs="*", action="extend", default=[])
     parser.add_argument("--inference_tag", default="decode")

@@ -145,6 +145,16 @@ class System:
         return error_rate_interval(*data) if data else None
 
 
+def once(points: Iterable[Point]) -> list[Point]:
+    """Of points that are the same run (trained under two tags) the first that is scored, else the first."""
+    found: dict[tuple, Point] = {}
+    for point in sorted(points, key=lambda point: not point.counts):
+        same = found.setdefault((*point.place, *(point.info[key] for key in ("method", "variant", "seed"))), point)
+        if same is not point:
+            print(f"{point.path}: the same run as {same.path}, left out")
+    return list(found.values())
+
+
 def systems(points: Iterable[Point]) -> list[System]:
     """Group points by everything but the seed; baselines first, then by method, sparsity and variant."""
     groups: dict[tuple, list[Point]] = {}

@@ -15,7 +15,15 @@ from typing import Any
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe import experiments
 from espnet_s3router.recipe.cluster import check_options
-from espnet_s3router.recipe.experiments import assignments_of, base_of, folder_of, job_of, methods_of, prefix_of
+from espnet_s3router.recipe.experiments import (
+    assignments_of,
+    base_of,
+    check_model,
+    folder_of,
+    job_of,
+    methods_of,
+    prefix_of,
+)
 from espnet_s3router.recipe.jobs import Job
 from espnet_s3router.recipe.results import Place, ResultRow, own_command, read_rows
 from espnet_s3router.recipe.spec import Spec, expand, home, merge, method_of, read_yaml
@@ -75,6 +83,7 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
     for spec in specs:
         if not method_of(spec.config).masks:
             raise InputError(f"--prune_methods: {spec.mask_conf['method']} has no sparsity, expected a method that prunes")
+    check_model([*dense_specs, *specs], args)
     place = (args.recipe, specs[0].upstream, args.train_set)
     return Sweep(dense, dense_specs, sorted(specs, key=lambda spec: spec.config["seed"]), place)
 

@@ -4,12 +4,11 @@ import argparse
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from espnet_s3router.recipe import counted_table, runs_table
 from espnet_s3router.recipe.experiments import prefix_of
 from espnet_s3router.recipe.plot import plot_error_rate
-from espnet_s3router.recipe.points import Point, System, collect, compare, read_point, systems
+from espnet_s3router.recipe.points import Point, System, collect, compare, once, read_point, systems
 from espnet_s3router.recipe.results import Place, ResultRow, put_rows
 from espnet_s3router.recipe.scoring import read_text
 from espnet_s3router.recipe.sweep_table import Cells, Variant, cells, chosen, curves, table
@@ -83,12 +82,7 @@ def points_of(args: argparse.Namespace, dense: Iterable[Path], place: Place) -> 
             points.append(dataclasses.replace(point, info={**point.info, "recipe": args.recipe, "method": DENSE}))
     points = [point for point in points if point.place == place and point.counts]
     points.sort(key=lambda point: (point.path not in dense, not point.path.name.startswith(prefix_of(args))))
-    once: dict[tuple[Any, ...], Point] = {}
-    for point in points:
-        same = once.setdefault(tuple(point.info[key] for key in ("method", "variant", "seed")), point)
-        if same is not point:
-            print(f"{point.path}: the same run as {same.path}, left out")
-    return list(once.values())
+    return once(points)
 
 
 def tables_of(

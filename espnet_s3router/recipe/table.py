@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_s3router.errors import exit_status
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.bootstrap import Difference, Interval
+from espnet_s3router.recipe.experiments import grid_parser, places_of
 from espnet_s3router.recipe.plot import plot_error_rate
 from espnet_s3router.recipe.points import (
     BASELINES,
@@ -22,6 +23,7 @@ from espnet_s3router.recipe.points import (
     choose,
     collect,
     compare,
+    once,
     systems,
 )
 from espnet_s3router.recipe.results import git_commit, own_command, put_rows, write_atomic
@@ -256,9 +258,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--plot", help="PNG of CER against sparsity to write")
     parser.add_argument("--inference_tag", help="which decoding, where a point has several")
     parser.add_argument("--command", default=own_command("table"), help="what RESULTS.md names as the command")
+    grid = "all that follows are options of recipe.experiments: only the recipe, upstream and split of that grid are told"
+    parser.add_argument("--grid", nargs=argparse.REMAINDER, default=[], help=grid)
     args = parser.parse_args(argv)
     unseen = read_text(args.unseen).keys() if args.unseen else None
-    points = collect(args.expdir, args.inference_tag)
+    points = once(collect(args.expdir, args.inference_tag))
+    if args.grid:
+        places = places_of(grid_parser().parse_args(args.grid))
+        points = [point for point in points if point.place in places]
+        if not points:
+            told = ", ".join(" · ".join(place) for place in sorted(places))
+            raise InputError(f"{args.expdir}: no point of {told}; train first (stage 11)")
     found = sections(points, args.dev, args.test, unseen)
     table = args.results_tsv or args.expdir / "results.tsv"
     put_rows(table, [row for point in points for row in point.rows(unseen or ())])

@@ -40,6 +40,15 @@ def tokenizer(
     ).text2tokens
 
 
+def read_tokens(path: Path | str) -> list[str]:
+    """The symbols of a token list, as ESPnet reads them; InputError where there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return [line.rstrip() for line in file]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Expected a token list: run stage 5") from error
+
+
 def read_texts(path: Path | str) -> dict[str, str]:
     """The transcripts of a data directory; raises InputError when they cannot be read."""
     problems: list[str] = []

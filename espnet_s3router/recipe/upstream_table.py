@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from espnet_s3router.errors import InputError, exit_status
-from espnet_s3router.recipe.points import System, choose, collect, compare, systems
+from espnet_s3router.recipe.points import System, choose, collect, compare, once, systems
 from espnet_s3router.recipe.results import git_commit, own_command, put_rows, write_atomic
 from espnet_s3router.recipe.table import METRICS, comparison_line
 
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--results_md", type=Path)
     parser.add_argument("--command", default=own_command("upstream_table"))
     args = parser.parse_args(argv)
-    points = collect(args.expdir)
+    points = once(collect(args.expdir))
     chosen = chosen_systems(points, args.dev)
     lines = differences(chosen, args.upstream, args.test)
     put_rows(args.expdir / "results.tsv", [row for point in points for row in point.rows()])

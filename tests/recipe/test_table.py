@@ -1,5 +1,7 @@
 """From experiment folders to table, comparisons, RESULTS.md, results.tsv and plot."""
 
+import shutil
+
 import pytest
 from toy_points import UTTERANCES, add_point
 
@@ -184,7 +186,6 @@ def test_plot_without_sparsities_and_for_two_upstreams(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda exp: add_point(exp, "again", "finetune", 1), "same variant and seed"),
         (lambda exp: add_point(exp, "bad", "lora", 1, sparsity=1.5), "sparsity"),
         (lambda exp: (exp / "finetune" / "point.json").write_text("{}"), "lacks recipe"),
         (lambda exp: (exp / "finetune" / "point.json").write_text("{"), "not JSON"),
@@ -204,6 +205,41 @@ def test_spoilt_folders(expdir, capsys, spoil, told):
     error = capsys.readouterr().err
     assert error.startswith("error: ") and told in error
     assert not (expdir / "results.tsv").exists()
+
+
+def test_the_same_run_under_two_tags_is_there_once(expdir, capsys):
+    """The first by name that is scored; ``systems`` by itself does not choose."""
+    add_point(expdir, "again", "finetune", 1)
+    (expdir / "a_is_not_decoded").mkdir()
+    shutil.copy(expdir / "again/point.json", expdir / "a_is_not_decoded")
+    with pytest.raises(InputError, match="same variant and seed"):
+        systems(collect(expdir))
+    assert table.main(["--expdir", str(expdir), "--dev", "dev", "--test", "test"]) in (0, None)
+    told = capsys.readouterr().out
+    for name in ("a_is_not_decoded", "finetune"):
+        assert f"{expdir / name}: the same run as {expdir / 'again'}, left out" in told
+    rows = {row.method: row.value for row in read_rows(expdir / "results.tsv") if (row.set, row.metric) == ("test", "cer")}
+    assert rows["finetune"] == 10
+
+
+def test_only_the_place_of_a_run_is_told(expdir, tmp_path, capsys):
+    """Rows of other upstreams stay in results.tsv."""
+    add_point(expdir, "other", "finetune", 1, upstream="whisper")
+    (config := tmp_path / "train.yaml").write_text(
+        "{frontend: masked_upstream, frontend_conf: {frontend_conf: {upstream: mini}, mask_conf: {}}}", encoding="utf-8"
+    )
+    page = tmp_path / "RESULTS.md"
+    words = ["--expdir", str(expdir), "--dev", "dev", "--test", "test", "--results_md", str(page)]
+    grid = ["--grid", *("--recipe", "toy/asr1", "--asr_config", str(config), "--train_set", "10min", "--valid_set", "dev")]
+    grid += ["--test_sets", "dev", "test", "--stats_dir", "s", "--token_list", "l", "--upstream"]
+    for upstream, other in (("mini", "whisper"), ("whisper", "mini")):
+        assert not table.main([*words, *grid, upstream])
+        text = page.read_text("utf-8")
+        assert f"## toy/asr1 · {upstream} · 10min" in text and f"· {other} ·" not in text
+    assert {row.upstream for row in read_rows(expdir / "results.tsv")} == {"mini", "whisper"}
+    capsys.readouterr()
+    assert table.main([*words, *grid, "large"]) == 1
+    assert "no point of toy/asr1 · large · 10min; train first" in capsys.readouterr().err
 
 
 def test_two_decodings_need_a_tag(expdir):

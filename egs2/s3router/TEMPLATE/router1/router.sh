@@ -110,6 +110,8 @@ stats=${asr_stats_dir:-${expdir}/asr_stats_raw_${train_set}_$(basename "${tokens
 inference_tag=${inference_tag:-$(basename "${inference_config}" .yaml)}
 raw=${dumpdir}/raw
 datadir="${python} -m espnet_s3router.recipe.datadir"
+symbols=()
+[ -z "${nlsyms_txt}" ] || symbols=(--nlsyms_txt "${nlsyms_txt}")
 bpe_option=
 [ "${token_type}" = char ] || bpe_option="--bpemodel ${tokens}/bpe.model"
 runs() { [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ]; }
@@ -138,18 +140,20 @@ if ! "${skip_data_prep}"; then
         log "Stage 4: leave out what is too short, too long or empty -> ${raw}"
         for name in ${train_set} ${valid_set}; do
             # pieces of a sentencepiece model are counted once it exists: fewer than characters, so this errs on the safe side
-            ${datadir} filter "${raw}/org/${name}" "${raw}/${name}" --fs "${fs}" --token_type char \
+            ${datadir} filter "${raw}/org/${name}" "${raw}/${name}" --fs "${fs}" --token_type char "${symbols[@]}" \
                 --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}"
         done
-        for name in ${test_sets}; do # a test set stays whole
-            [ "${name}" = "${valid_set}" ] || ${datadir} filter "${raw}/org/${name}" "${raw}/${name}" --fs "${fs}" \
+        for name in ${test_sets}; do # a test set stays whole, the validation set too where it is decoded
+            whole=${raw}/${name}
+            [ "${name}" != "${valid_set}" ] || whole=${raw}/whole/${name}
+            ${datadir} filter "${raw}/org/${name}" "${whole}" --fs "${fs}" \
                 --token_type none --min_wav_duration 0 --max_wav_duration 1e9
         done
     fi
     if runs 5; then
         log "Stage 5: token list -> ${tokens}"
         ${datadir} tokens "${raw}/${train_set}" "${tokens}/tokens.txt" --token_type "${token_type}" --nbpe "${nbpe}" \
-            --bpemode "${bpemode}" ${nlsyms_txt:+--nlsyms_txt "${nlsyms_txt}"} --check "${raw}/${valid_set}"
+            --bpemode "${bpemode}" "${symbols[@]}" --check "${raw}/${valid_set}"
     fi
 fi
 for number in 6 7 8 9; do
@@ -172,7 +176,7 @@ options+=" --token_list ${tokens}/tokens.txt ${bpe_option} --ngpu ${ngpu} --num_
 options+=" --inference_config ${inference_config} --inference_tag ${inference_tag} --inference_nj ${inference_nj}"
 options+=" --inference_asr_model ${inference_asr_model} --train_cmd ${train_cmd:-run.pl}"
 ! "${gpu_inference}" || options+=" --gpu_inference"
-for name in asr_tag methods_config sparsities lrs seeds upstream upstream_path cluster_config; do
+for name in nlsyms_txt asr_tag methods_config sparsities lrs seeds upstream upstream_path cluster_config; do
     [ -z "${!name}" ] || options+=" --${name} ${!name}"
 done
 for word in ${asr_args}; do options+=" --asr_args=${word}"; done # words may begin with --
@@ -191,7 +195,8 @@ if runs 13 && ! "${skip_eval}"; then
     for name in ${test_sets}; do [ "${name}" = "${valid_set}" ] || held_out+=" ${name}"; done
     ${python} -m espnet_s3router.recipe.table --expdir "${expdir}" --inference_tag "${inference_tag}" \
         --dev "${valid_set}" --test ${held_out:-${valid_set}} --results_tsv "${expdir}/results.tsv" \
-        --plot "${expdir}/cer_against_sparsity.png" "${report[@]}"
+        --plot "${expdir}/cer_against_sparsity.png" "${report[@]}" \
+        --grid ${options} ${methods:+--methods ${methods}}
 fi
 if runs 16; then
     log "Stage 16: prune (${prune_methods}), from dense models to tables and plots -> ${expdir}"
