@@ -49,11 +49,14 @@ install_packages() {
     # pip is not upgraded: a newer one refuses espnet 202511, whose dependency ci_sdr names a URL
     "${venv}/bin/python" -m pip install --progress-bar off -c "${constraints}" -e "${root}[test]" >"${log}" 2>&1 &
     local pip=$! seconds=0
+    # a job in the background does not get Ctrl-C
+    trap 'kill "${pip}" 2>/dev/null; echo "install: interrupted; run the same command again" >&2; exit 130' INT TERM
     while kill -0 "${pip}" 2>/dev/null; do
         sleep 1
         seconds=$((seconds + 1))
         [ $((seconds % 20)) -ne 0 ] || echo "install: ${seconds} s, $(tail -n 1 "${log}" | cut -c 1-100)"
     done
+    trap - INT TERM
     wait "${pip}" || {
         tail -n 15 "${log}" >&2
         stop "pip failed; the whole log is ${log}. Mend the cause and run the same command again"

@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -60,6 +61,13 @@ def files(folder):
         (["--lang"], ["--lang needs a value"]),
         (["--token_type", "phoneme"], ["'phoneme'", "expected char or bpe"]),
         (["--train_set", ""], ["--train_set, --valid_set and --test_sets are needed"]),
+        (["--valid_set", "dev_es"], ["--test_sets is 'dev_en test_en'", "expected --valid_set (dev_es) among them"]),
+        (["--fs", "8k"], ["--fs is '8k'", "expected 16000"]),
+        (["--skip_train", "True"], ["--skip_train is 'True'", "expected true or false"]),
+        (["--check_corpus", "yes"], ["--check_corpus is 'yes'", "expected true or false"]),
+        (["--pretrained_model", "no.pth:a:b"], ["--pretrained_model is 'no.pth:a:b'", "no such file"]),
+        (["--nlsyms_txt", "no.txt"], ["--nlsyms_txt is 'no.txt'", "no such file"]),
+        (["--stage", "10", "--unseen", "no"], ["--unseen is 'no'", "no such file", "--unseen ''"]),
     ],
 )
 def test_options_of_a_recipe(recipes, options, words):
@@ -128,16 +136,18 @@ def script(path, text):
 
 @pytest.fixture
 def install(tmp_path, recipes):
-    """install(python, df) -> what install.sh of a fresh clone says; ``df``: kilobytes free."""
+    """install(python, df) -> what install.sh of a fresh clone says; ``df``: kilobytes free; ``start``: do not wait."""
     clone = tmp_path / "clone"
     shutil.copytree(ROOT / "constraints", clone / "constraints")
     for name in ("install.sh", "setup.py"):
         shutil.copy(ROOT / name, clone / name)
 
-    def call(python, free=100_000_000):
+    def call(python, free=100_000_000, start=False):
         df = f"echo 'Filesystem 1024-blocks Used Available Capacity Mounted'\necho 'disk 200000000 1 {free} 1% /'"
         tools = script(tmp_path / "tools/df", df).parent
         path = f"{tools}:{recipes.environment()['PATH']}"
+        if start:
+            return recipes.start("bash", clone / "install.sh", PYTHON=str(python), PATH=path), clone
         return recipes.run("bash", clone / "install.sh", check=False, PYTHON=str(python), PATH=path), clone
 
     return call
@@ -172,6 +182,24 @@ def test_an_installation_that_fails(install, tmp_path):
     assert done.returncode == 1
     assert "no matching distribution" in done.stderr  # the end of pip's log
     assert_told(done.stderr, "pip failed", "install.log", "run the same command again")
+    assert not (clone / ".venv/.installed").exists()
+
+
+def test_an_installation_that_is_interrupted(install, tmp_path):
+    """pip runs behind the script, and would go on."""
+    pip = script(tmp_path / "pip", f"echo $$ >{tmp_path}/pid\nexec sleep 100")
+    venv = f'mkdir -p "$3/bin"; cp {pip} "$3/bin/python"'
+    process, clone = install(script(tmp_path / "python", f'[ "$2" = venv ] || {{ echo 3.12; exit; }}\n{venv}'), start=True)
+    limit = time.monotonic() + 60
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+        assert process.poll() is None and time.monotonic() < limit
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(60) == 130
+    pid = int((tmp_path / "pid").read_text())
+    while Path(f"/proc/{pid}/cmdline").exists() and b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        assert time.monotonic() < limit, "pip goes on"
+        time.sleep(0.01)
     assert not (clone / ".venv/.installed").exists()
 
 
@@ -361,3 +389,19 @@ def test_points_of_another_language_are_others(recipes, lang, model, tag, result
     choose = '. ../../TEMPLATE/router1/options.sh; . ../choices.sh; echo "${tag}:${results}:${corpus[*]}"'
     told = recipes.run("bash", "-c", choose, lang=lang, model=model, ASTERISK="downloads").stdout
     assert told.startswith(f"{tag}:{results}:") and f"--train_set train_10min_{lang} " in told
+    assert f"--unseen data/test_{lang}/utt_unseen" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        ('--test_sets "dev test"', False),
+        ("--train-set mine", False),
+        ('--test-sets "dev_en test_en other" --train_set train_10min_en', True),
+    ],
+)
+def test_what_was_not_seen_in_training_is_known_of_the_corpus_alone(recipes, words, known):
+    """With sets of one's own the file is not there, which a table would say after all training."""
+    choose = f'. ../../TEMPLATE/router1/options.sh; rest=({words}); . ../choices.sh; echo "${{corpus[*]}}"'
+    told = recipes.run("bash", "-euc", choose, lang="en", model="hubert_mini", ASTERISK="downloads").stdout
+    assert ("--unseen" in told) == known

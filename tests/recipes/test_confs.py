@@ -220,6 +220,71 @@ def test_options_of_asterisk(recipes, options, words):
     assert all(word in done.stderr for word in words)
 
 
+WORDS = """#!/bin/sh
+printf '%s\\n' "$@" . >>"$WORDS"
+"""
+
+
+@pytest.fixture
+def words(recipes, tmp_path):
+    """words(recipe, *options, **environment) -> the command lines that a recipe gives to Python, without running any."""
+    python = tmp_path / "a folder/python"
+    python.parent.mkdir()
+    python.write_text(WORDS, encoding="utf-8")
+    python.chmod(0o755)
+
+    def call(recipe, *options, **environment):
+        recipes.recipe = recipe
+        told = tmp_path / "words.txt"
+        recipes.run("./run.sh", "--python", python, "--unseen", "", *options, WORDS=str(told), **environment)
+        lines = iter(told.read_text("utf-8").splitlines())
+        return [[first, *iter(lines.__next__, ".")] for first in lines]
+
+    return call
+
+
+def test_paths_with_spaces_stay_whole(recipes, words):
+    """And commands that are one option."""
+    with (recipes.root / "egs2/s3router/TEMPLATE/router1/cmd.sh").open("a", encoding="utf-8") as file:
+        file.write('train_cmd="slurm.pl --mem 4G"\n')
+    (recipes.root / "my model.pth").touch()
+    given = {"--expdir": "my exp", "--cluster_config": "my slurm.yaml", "--pretrained_model": recipes.root / "my model.pth"}
+    given |= {"--dumpdir": "my dump", "--upstream_path": "my upstream"}
+    options = [word for pair in given.items() for word in pair]
+    commands = words("asterisk/asr1", *options, "--model", "hubert_mini", ASTERISK="/my sounds")
+    by_name = {command[1].rpartition(".")[2]: command for command in commands}
+    assert by_name["asterisk"][-2:] == ["--sounds_dir", "/my sounds"]
+    for name, value in given.items():
+        command = by_name["experiments"]
+        name = {"--pretrained_model": "--init_param", "--dumpdir": "--dump"}.get(name, name)
+        assert str(value) in command[command.index(name) + 1]
+    assert "--train_cmd=slurm.pl --mem 4G" in by_name["experiments"]
+    args = experiments.grid_parser().parse_args(by_name["experiments"][2:])
+    assert args.train_cmd == "slurm.pl --mem 4G" and args.test_sets == ["dev_en", "test_en"]
+    told = by_name["table"]
+    assert experiments.grid_parser().parse_args(told[told.index("--grid") + 1 :]).expdir == "my exp"
+
+
+def test_paths_of_librispeech_with_spaces_stay_whole(words):
+    commands = words("librilight/asr1", "--stop_stage", "1", LIBRISPEECH="/my libri", LIBRILIGHT_LIMITED="/it's light")
+    (command,) = commands
+    assert command[command.index("--librispeech") + 1] == "/my libri" and command[-1] == "/it's light"
+
+
+def test_what_the_stages_of_data_are_asked_for(recipes, words):
+    """The validation set filtered for training and whole for decoding; symbols that are no words known everywhere."""
+    symbols = ["--nlsyms_txt", "conf/symbols"]
+    (recipes.here / symbols[1]).touch()
+    commands = words("asterisk/asr1", *symbols, "--stage", "4")
+    filters = [command[4:] for command in commands if "filter" in command]
+    folders = ("train_10min_en", "dev_en", "whole/dev_en", "test_en")
+    assert [command[0] for command in filters] == [f"dump/raw/{name}" for name in folders]
+    assert ["1e9" in command for command in filters] == [False, False, True, True]
+    assert [symbols[1] in command for command in filters] == [True, True, False, False]
+    others = [command for command in commands if "filter" not in command]
+    assert [symbols[1] in command for command in others] == [True] * 3  # tokens, experiments, table
+
+
 SLU = """
 frontend: masked_upstream
 frontend_conf:

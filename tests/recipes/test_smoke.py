@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 NAME = "asr_routing_s0.1_seed0"
+EXP = "my exp"  # a path with a space is a path
 ARGS = "max_epoch=1 num_iters_per_epoch=2 scheduler_conf.max_steps=2 optim_conf.head_lr=0.01"
 
 # ESPnet's own decoder where this project is not installed: importing any part of it fails.
@@ -60,10 +61,10 @@ keep_nbest_models: 1
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, corpus, copying):
     """``run.sh`` of the main recipe, from stage 3 to the table, on a data directory of the user's own."""
-    recipes = copying(tmp_path_factory.mktemp("smoke"))
+    recipes = copying(tmp_path_factory.mktemp("a smoke"))
     shutil.copytree(corpus, recipes.here / "data")
     done = recipes.run(
-        *("./run.sh", "--model", "hubert_mini", "--local-data", "", "--stage", "3", "--unseen", ""),
+        *("./run.sh", "--model", "hubert_mini", "--local-data", "", "--stage", "3", "--expdir", EXP),
         *("--train_set", "train", "--valid_set", "dev", "--test_sets", "dev test"),
         *("--methods", "routing", "--sparsities", "0.1", "--parallel", "1", "--asr_args", ARGS),
         *("--inference_args", "--penalty 4"),  # a barely trained model gives blanks alone; this makes it speak
@@ -77,10 +78,10 @@ def read_table(path):
 
 def test_stages_3_to_13(trained):
     recipes, done = trained
-    point = recipes.here / "exp" / NAME
+    point = recipes.here / EXP / NAME
     assert "0 of 1 points finished before" in done.stdout
-    assert "routing" in done.stdout.split("numbers: exp/results.tsv")[0]
-    with (recipes.here / "exp/results.tsv").open(encoding="utf-8") as file:
+    assert "routing" in done.stdout.split(f"numbers: {EXP}/results.tsv")[0]
+    with (recipes.here / EXP / "results.tsv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert {(row["set"], row["metric"]) for row in rows} >= {(s, m) for s in ("dev", "test") for m in ("cer", "wer")}
     assert {(row["method"], row["upstream"], row["updates"]) for row in rows} == {("routing", "s3router_hubert_mini", "2")}
@@ -88,21 +89,21 @@ def test_stages_3_to_13(trained):
         hypotheses = read_table(point / "decode_ctc" / name / "text")
         assert hypotheses.keys() == read_table(recipes.here / f"data/{name}/text").keys()
         assert (point / f"decode_ctc/{name}/score_cer/result.txt").is_file()
-    assert (recipes.here / "exp/cer_against_sparsity.png").stat().st_size > 1000
+    assert (recipes.here / EXP / "cer_against_sparsity.png").stat().st_size > 1000
 
 
 def test_a_checkpoint_holds_scores_and_head_only(trained):
     import torch
 
     recipes, _ = trained
-    state = torch.load(recipes.here / "exp" / NAME / "valid.cer_ctc.ave.pth", weights_only=True)
+    state = torch.load(recipes.here / EXP / NAME / "valid.cer_ctc.ave.pth", weights_only=True)
     kinds = {key.rsplit(".", 1)[-1] if "frontend." in key else key.split(".")[0] for key in state}
     assert kinds == {"scores", "base_fingerprint", "ctc"}
 
 
 def test_the_baked_model_decodes_alike_in_stock_espnet(trained):
     recipes, _ = trained
-    point = recipes.here / "exp" / NAME
+    point = recipes.here / EXP / NAME
     model = point / "valid.cer_ctc.ave.pth"
     recipes.run(sys.executable, "-m", "espnet_s3router.cli.main", "bake", point / "config.yaml", model, "baked")
     assert yaml.safe_load((recipes.here / "baked/config.yaml").read_text("utf-8"))["frontend"] == "s3prl"

@@ -267,7 +267,7 @@ def test_the_recipe_from_a_users_own_data(recipes, corpus):
     recipes.recipe = "asterisk/prune1"
     shutil.copytree(corpus, recipes.here / "data")
     command = (
-        *("./run.sh", "--quick", "--model", "hubert_mini", "--local_data", "", "--unseen", ""),
+        *("./run.sh", "--quick", "--model", "hubert_mini", "--local_data", ""),
         *("--parallel", "1", "--threads", "2"),
         *("--train_set", "train", "--valid_set", "dev", "--test_sets", "dev test"),
         *("--prune_methods", "omp", "--sparsities", "0.7", "--asr_args", "max_epoch=1 num_iters_per_epoch=2"),
@@ -277,7 +277,7 @@ def test_the_recipe_from_a_users_own_data(recipes, corpus):
     assert {path.parent.name for path in made.glob("*/.trained")} == {DENSE, "asr_omp_s0.7_seed0"}
     page = (made / "RESULTS.md").read_text("utf-8")
     assert "asterisk/prune1 · s3router_hubert_mini · train" in page
-    assert "- command: `./run.sh --quick --model hubert_mini --local_data '' --unseen '' " in page  # as it can be typed
+    assert "- command: `./run.sh --quick --model hubert_mini --local_data '' " in page  # as it can be typed
     recipes.run(sys.executable, "-m", "espnet_s3router.recipe.merge", made / "results.tsv", "results/prune.tsv")
     for path in made.glob("asr_[fo]*"):
         shutil.rmtree(path)

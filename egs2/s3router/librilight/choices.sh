@@ -7,8 +7,8 @@ if [ -z "${LIBRISPEECH}" ] || { [ "${split}" != 100h ] && [ -z "${LIBRILIGHT_LIM
 fi
 train=train_${split}
 [ "${split}" != 10min ] || [ "${subset}" = 0 ] || train+=_subset${subset}
-data="local.librispeech --librispeech ${LIBRISPEECH} --data_dir data --split ${split} --subset ${subset}"
-[ -z "${LIBRILIGHT_LIMITED}" ] || data+=" --librilight ${LIBRILIGHT_LIMITED}"
+data="local.librispeech --librispeech $(printf %q "${LIBRISPEECH}") --data_dir data --split ${split} --subset ${subset}"
+[ -z "${LIBRILIGHT_LIMITED}" ] || data+=" --librilight $(printf %q "${LIBRILIGHT_LIMITED}")"
 # the upstream's file comes last: HuBERT's masking is its own
 corpus=(--lang en --asr_tag "${train#train_}_${model}" --local_data "${data}"
     --train_set "${train}" --valid_set dev_other --test_sets "dev_other test_clean test_other"

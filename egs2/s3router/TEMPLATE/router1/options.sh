@@ -31,6 +31,17 @@ parse_options() {
     done
 }
 
+# need_boolean NAME …: an error unless each variable is true or false; commands are made of them.
+need_boolean() {
+    local name
+    for name in "$@"; do
+        case ${!name} in true | false) ;; *) die "--${name} is '${!name}', expected true or false" ;; esac
+    done
+}
+
+# words_of TEXT: its words in the array words; quotes and backslashes hold one together, as printf %q writes them.
+words_of() { mapfile -d '' words < <(xargs -r printf '%s\0' <<<"$1"); }
+
 # record_command "$@": the call of a run.sh as a reader can type it, exported for the results: run_command.
 record_command() {
     local word
@@ -66,6 +77,15 @@ own_options() {
             shift 2
         fi
     done
+}
+
+# asked NAME DEFAULT: the value of --NAME among the words in the array rest, else the default
+asked() {
+    local found=$2 at words=("${rest[@]}")
+    for at in "${!words[@]}"; do
+        case ${words[at]//-/_} in "__$1") found=${words[at + 1]:-} ;; esac
+    done
+    echo "${found}"
 }
 
 # need_file FILE: an error that lists its neighbours where there is none

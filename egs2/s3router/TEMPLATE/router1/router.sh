@@ -77,8 +77,18 @@ check_corpus=false        # true: only say whether the corpus can be had, and st
 run_args="$*"
 
 parse_options "${BASH_SOURCE[0]}" "$@"
+need_boolean skip_data_prep skip_train skip_eval tune_on_first_seed skip_committed check_corpus
 if "${check_corpus}"; then exit 0; fi
 [ -n "${train_set}" ] && [ -n "${valid_set}" ] && [ -n "${test_sets}" ] || die "--train_set, --valid_set and --test_sets are needed"
+case " ${test_sets} " in
+    *" ${valid_set} "*) ;;
+    *) die "--test_sets is '${test_sets}', expected --valid_set (${valid_set}) among them: variants are chosen on it" ;;
+esac
+case ${fs} in 16000 | 16k) ;; *) die "--fs is '${fs}', expected 16000: s3prl's upstreams take audio of 16 kHz" ;; esac
+for name in pretrained_model nlsyms_txt; do
+    file=${!name%%:*} # of start weights: FILE:from:to:without
+    [ -z "${file}" ] || [ -f "${file}" ] || die "--${name} is '${!name}', and there is no such file"
+done
 for number in stage stop_stage; do
     [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} is '${!number}', expected a number"
 done
@@ -89,9 +99,6 @@ esac
 if [ "${stop_stage}" -eq 16 ] && { [ -z "${prune_methods}" ] || [ -z "${sparsities}" ]; }; then
     die "stage 16 needs --prune_methods and --sparsities, for example --prune_methods 'parp omp' --sparsities '0.1 0.5 0.8'"
 fi
-for name in skip_committed tune_on_first_seed; do
-    case ${!name} in true | false) ;; *) die "--${name} is '${!name}', expected true or false" ;; esac
-done
 for file in $("${skip_committed}" && echo "${committed_results}"); do
     [ -f "${file}" ] || die "--committed_results is '${committed_results}', and there is no such file"
 done
@@ -109,50 +116,50 @@ tokens=data/${lang}_token_list/${token_type}$([ "${token_type}" = char ] || echo
 stats=${asr_stats_dir:-${expdir}/asr_stats_raw_${train_set}_$(basename "${tokens}")}
 inference_tag=${inference_tag:-$(basename "${inference_config}" .yaml)}
 raw=${dumpdir}/raw
-datadir="${python} -m espnet_s3router.recipe.datadir"
+datadir=("${python}" -m espnet_s3router.recipe.datadir)
 symbols=()
 [ -z "${nlsyms_txt}" ] || symbols=(--nlsyms_txt "${nlsyms_txt}")
-bpe_option=
-[ "${token_type}" = char ] || bpe_option="--bpemodel ${tokens}/bpe.model"
 runs() { [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ]; }
-# shellcheck disable=SC2086  # lists are words on purpose
+# shellcheck disable=SC2086,SC2206  # lists are words on purpose
 {
 if ! "${skip_data_prep}"; then
     if runs 1 && [ -n "${local_data}" ]; then
         log "Stage 1: data preparation"
-        ${python} -m ${local_data} ${local_data_opts}
+        words_of "${local_data} ${local_data_opts}"
+        "${python}" -m "${words[@]}"
     fi
     if runs 1 && [ -n "${local_upstream}" ]; then
         log "Stage 1: upstream"
-        ${python} -m ${local_upstream}
+        words_of "${local_upstream}"
+        "${python}" -m "${words[@]}"
     fi
     if runs 2 && [ -n "${speed_perturb_factors}" ]; then
         log "Stage 2: speed perturbation ${speed_perturb_factors}"
-        ${datadir} speed "data/${source_set}" "data/${train_set}" --factors ${speed_perturb_factors}
+        "${datadir[@]}" speed "data/${source_set}" "data/${train_set}" --factors ${speed_perturb_factors}
     fi
     if runs 3; then
         log "Stage 3: audio -> ${raw}/org"
         for name in ${train_set} ${valid_set} ${test_sets}; do
-            ${datadir} format "data/${name}" "${raw}/org/${name}" --fs "${fs}" --audio_format "${audio_format}" --nj "${nj}" --on_bad "${on_bad}"
+            "${datadir[@]}" format "data/${name}" "${raw}/org/${name}" --fs "${fs}" --audio_format "${audio_format}" --nj "${nj}" --on_bad "${on_bad}"
         done
     fi
     if runs 4; then
         log "Stage 4: leave out what is too short, too long or empty -> ${raw}"
         for name in ${train_set} ${valid_set}; do
             # pieces of a sentencepiece model are counted once it exists: fewer than characters, so this errs on the safe side
-            ${datadir} filter "${raw}/org/${name}" "${raw}/${name}" --fs "${fs}" --token_type char "${symbols[@]}" \
+            "${datadir[@]}" filter "${raw}/org/${name}" "${raw}/${name}" --fs "${fs}" --token_type char "${symbols[@]}" \
                 --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}"
         done
         for name in ${test_sets}; do # a test set stays whole, the validation set too where it is decoded
             whole=${raw}/${name}
             [ "${name}" != "${valid_set}" ] || whole=${raw}/whole/${name}
-            ${datadir} filter "${raw}/org/${name}" "${whole}" --fs "${fs}" \
+            "${datadir[@]}" filter "${raw}/org/${name}" "${whole}" --fs "${fs}" \
                 --token_type none --min_wav_duration 0 --max_wav_duration 1e9
         done
     fi
     if runs 5; then
         log "Stage 5: token list -> ${tokens}"
-        ${datadir} tokens "${raw}/${train_set}" "${tokens}/tokens.txt" --token_type "${token_type}" --nbpe "${nbpe}" \
+        "${datadir[@]}" tokens "${raw}/${train_set}" "${tokens}/tokens.txt" --token_type "${token_type}" --nbpe "${nbpe}" \
             --bpemode "${bpemode}" "${symbols[@]}" --check "${raw}/${valid_set}"
     fi
 fi
@@ -168,41 +175,48 @@ if "${skip_train}"; then first=12; fi
 if "${skip_eval}"; then last=11; fi
 if [ "${stage}" -gt "${first}" ]; then first=${stage}; fi
 if [ "${stop_stage}" -lt "${last}" ]; then last=${stop_stage}; fi
-options="--recipe ${recipe:-$(basename "$(dirname "${PWD}")")/$(basename "${PWD}")}"
-options+=" --asr_config ${asr_config} --dump ${raw} --expdir ${expdir} --stats_dir ${stats}"
-options+=" --parallel ${parallel} --threads ${threads} --cluster ${cluster} --cluster_timeout ${cluster_timeout}"
-options+=" --train_set ${train_set} --valid_set ${valid_set} --test_sets ${test_sets} --token_type ${token_type}"
-options+=" --token_list ${tokens}/tokens.txt ${bpe_option} --ngpu ${ngpu} --num_nodes ${num_nodes}"
-options+=" --inference_config ${inference_config} --inference_tag ${inference_tag} --inference_nj ${inference_nj}"
-options+=" --inference_asr_model ${inference_asr_model} --train_cmd ${train_cmd:-run.pl}"
-! "${gpu_inference}" || options+=" --gpu_inference"
-for name in nlsyms_txt asr_tag methods_config sparsities lrs seeds upstream upstream_path cluster_config; do
-    [ -z "${!name}" ] || options+=" --${name} ${!name}"
+if [ "${stop_stage}" -ge 10 ] && [ -n "${unseen}" ] && [ ! -f "${unseen}" ]; then # a table says it after all training
+    die "--unseen is '${unseen}', and there is no such file: give --unseen '' where your test sets have none"
+fi
+options=(--recipe "${recipe:-$(basename "$(dirname "${PWD}")")/$(basename "${PWD}")}"
+    --asr_config ${asr_config} --dump "${raw}" --expdir "${expdir}" --stats_dir "${stats}"
+    --parallel "${parallel}" --threads "${threads}" --cluster "${cluster}" --cluster_timeout "${cluster_timeout}"
+    --train_set "${train_set}" --valid_set "${valid_set}" --test_sets ${test_sets} --token_type "${token_type}"
+    --token_list "${tokens}/tokens.txt" "${symbols[@]}" --ngpu "${ngpu}" --num_nodes "${num_nodes}"
+    --inference_tag "${inference_tag}" --inference_nj "${inference_nj}"
+    --inference_asr_model "${inference_asr_model}" "--train_cmd=${train_cmd:-run.pl}") # its words may be options
+[ "${token_type}" = char ] || options+=(--bpemodel "${tokens}/bpe.model")
+! "${gpu_inference}" || options+=(--gpu_inference)
+for name in methods_config sparsities lrs seeds; do
+    [ -z "${!name}" ] || options+=("--${name}" ${!name})
 done
-for word in ${asr_args}; do options+=" --asr_args=${word}"; done # words may begin with --
-for word in ${inference_args}; do options+=" --inference_args=${word}"; done
-[ -z "${pretrained_model}" ] || options+=" --init_param ${pretrained_model}"
+for name in asr_tag upstream upstream_path cluster_config inference_config; do
+    [ -z "${!name}" ] || options+=("--${name}" "${!name}")
+done
+for word in ${asr_args}; do options+=("--asr_args=${word}"); done # words may begin with --
+for word in ${inference_args}; do options+=("--inference_args=${word}"); done
+[ -z "${pretrained_model}" ] || options+=(--init_param "${pretrained_model}")
 report=(--command "${run_command:-router.sh ${run_args}}")
 [ -z "${unseen}" ] || report+=(--unseen "${unseen}")
 [ -z "${results_md}" ] || report+=(--results_md "${results_md}")
 
 if [ "${first}" -le "${last}" ]; then
     log "Stages ${first} to ${last}: statistics (10), train (11), decode (12), score (13) -> ${expdir}"
-    ${python} -m espnet_s3router.recipe.experiments --stage "${first}" --stop_stage "${last}" ${options} ${methods:+--methods ${methods}}
+    "${python}" -m espnet_s3router.recipe.experiments --stage "${first}" --stop_stage "${last}" "${options[@]}" ${methods:+--methods ${methods}}
 fi
 if runs 13 && ! "${skip_eval}"; then
     held_out=
     for name in ${test_sets}; do [ "${name}" = "${valid_set}" ] || held_out+=" ${name}"; done
-    ${python} -m espnet_s3router.recipe.table --expdir "${expdir}" --inference_tag "${inference_tag}" \
+    "${python}" -m espnet_s3router.recipe.table --expdir "${expdir}" --inference_tag "${inference_tag}" \
         --dev "${valid_set}" --test ${held_out:-${valid_set}} --results_tsv "${expdir}/results.tsv" \
         --plot "${expdir}/cer_against_sparsity.png" "${report[@]}" \
-        --grid ${options} ${methods:+--methods ${methods}}
+        --grid "${options[@]}" ${methods:+--methods ${methods}}
 fi
 if runs 16; then
     log "Stage 16: prune (${prune_methods}), from dense models to tables and plots -> ${expdir}"
-    ! "${tune_on_first_seed}" || options+=" --tune_on_first_seed"
-    ! "${skip_committed}" || options+=" --committed $(printf '%s ' ${committed_results})"
-    ${python} -m espnet_s3router.recipe.sweep --prune_methods ${prune_methods} --dense_method "${dense_method}" \
-        ${dense_exp:+--dense_exp "${dense_exp}"} ${options} "${report[@]}"
+    ! "${tune_on_first_seed}" || options+=(--tune_on_first_seed)
+    ! "${skip_committed}" || options+=(--committed ${committed_results})
+    "${python}" -m espnet_s3router.recipe.sweep --prune_methods ${prune_methods} --dense_method "${dense_method}" \
+        ${dense_exp:+--dense_exp "${dense_exp}"} "${options[@]}" "${report[@]}"
 fi
 }

@@ -40,6 +40,7 @@ check_corpus=false        # true: only say whether the recordings can be had, an
 run_args="$*"
 
 parse_options "${BASH_SOURCE[0]}" "$@"
+need_boolean check_corpus
 if "${check_corpus}"; then exit 0; fi
 for number in stage stop_stage layer ngpu; do
     [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} is '${!number}', expected a number"
