@@ -32,7 +32,8 @@ def ssl1(recipes):
     return recipes
 
 
-OWN = ("--local_data", "", "--data_dirs", "data/mine", "--held_out_dirs", "", "--phones", "", "--config", "conf/tiny.yaml")
+OWN = ("--local_data", "", "--data_dirs", "data/mine", "--held_out_dirs", "", "--phones", "", "--card_notes", "")
+OWN += ("--config", "conf/tiny.yaml")
 SMALL = ("--updates", "6 6 6", "--clusters", "8 8 10", "--layer", 1)
 
 
@@ -43,6 +44,7 @@ def test_own_recordings_become_an_upstream(ssl1):
     assert json.loads((model / "config.json").read_text())["hidden_size"] == 16
     card = (model / "MODEL_CARD.md").read_text()
     assert "| mine | 2.4 |" in card and "Iteration 3 from the weights of hubert2" in card
+    assert "Asterisk" not in card and "8.4 hours" not in card  # what the recipe's own recordings are
     assert (model / "licences/mine.txt").read_text() == "mine\n"
     assert (ssl1.here / "exp/curves.png").exists()
     before = (ssl1.here / "exp/hubert3/checkpoint.pth").stat().st_mtime_ns
