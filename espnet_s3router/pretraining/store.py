@@ -42,7 +42,7 @@ class Utterance:
     @property
     def held_out(self) -> bool:
         """Whether it is kept for measuring; depends on the name alone."""
-        return int(hashlib.md5(self.name.encode(), usedforsecurity=False).hexdigest(), 16) % HELD_OUT == 0
+        return name_hash(self.name) % HELD_OUT == 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ class Store:
         return sum(utterance.length for utterance in self.utterances) / FS / 3600
 
 
+def name_hash(name: str) -> int:
+    """A number that depends on the name alone and on no neighbour."""
+    return int(hashlib.md5(name.encode(), usedforsecurity=False).hexdigest(), 16)
+
+
 def trim(samples: np.ndarray) -> tuple[np.ndarray, int]:
     """(samples,) without the silence at both ends, but for 0.1 s of it, levelled to LEVEL_DB unless that would clip; and how
     many samples went at the beginning."""
@@ -74,13 +79,17 @@ def trim(samples: np.ndarray) -> tuple[np.ndarray, int]:
     return kept * min(10 ** (LEVEL_DB / 20) / level, 0.999 / np.abs(kept).max()), int(first)
 
 
-def write_store(folder: Path, sources: Iterable[tuple[str, str, Path]]) -> Store:
-    """Make the store from (utterance, corpus, audio file); a finished one of the same sources is kept.
+def write_store(folder: Path, sources: Iterable[tuple[str, str, Path]], hours: float = 0.0) -> Store:
+    """Make the store from (utterance, corpus, audio file); a finished one of the same sources is kept. Of more than
+    ``hours`` (0: any) it takes so many, from all corpora alike.
 
     What is too short or silent is left out and counted. InputError for audio that cannot be read.
     """
     sources = sorted(sources)
-    digest = hashlib.sha256("\n".join(f"{u} {c} {p}" for u, c, p in sources).encode()).hexdigest()
+    told = [f"{u} {c} {p}" for u, c, p in sources] + ([f"{hours} hours"] if hours else [])
+    digest = hashlib.sha256("\n".join(told).encode()).hexdigest()
+    if hours:
+        sources.sort(key=lambda source: name_hash(source[0]))
     if (folder / "sources").is_file() and (folder / "sources").read_text().strip() == digest:
         return read_store(folder)
     problems: list[str] = []
@@ -104,6 +113,8 @@ def write_store(folder: Path, sources: Iterable[tuple[str, str, Path]]) -> Store
                 raw.write(np.rint(samples * 32767).astype(np.int16).tobytes())
                 utterances.append(Utterance(name, corpus, str(path), start, len(samples), trimmed))
                 start += len(samples)
+                if hours and start >= hours * 3600 * FS:
+                    break
         raise_problems(problems, "pretraining audio", "Mend or remove these recordings and run again.")
         if not utterances:
             raise InputError(f"pretraining audio: {len(sources)} recordings, none of at least {SHORTEST_S} s of speech")
@@ -170,10 +181,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("data_dirs", type=Path, nargs="+")
     parser.add_argument("--held_out", type=Path, nargs="*", default=[], help="folders of recordings that must not be in it")
+    parser.add_argument("--hours", type=float, default=0.0, help="at most so much, drawn from all folders; 0: everything")
     args = parser.parse_args(argv)
     sources = sources_of(args.data_dirs)
     refuse_held_out(sources, args.held_out)
-    write_store(args.folder, sources)
+    write_store(args.folder, sources, args.hours)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,18 @@ def test_loud_and_quiet_recordings_get_one_level():
         assert 10 * np.log10(np.square(levelled).mean()) == pytest.approx(LEVEL_DB, abs=0.2)
 
 
+def test_a_part_of_the_hours(corpus, tmp_path, store):
+    """As much as is asked for and no recording more, from the whole list; another amount is another store."""
+    sources, hours = sources_of([corpus]), store.hours / 3
+    part = write_store(tmp_path / "part", sources, hours)
+    longest = max(u.length for u in store.utterances) / RATE / 3600
+    assert hours <= part.hours < hours + longest
+    names = sorted(u.name for u in store.utterances)
+    taken = [names.index(u.name) for u in part.utterances]
+    assert taken != sorted(taken) and max(taken) > len(names) / 2
+    assert write_store(tmp_path / "part", sources).hours == store.hours
+
+
 def test_some_are_held_out(store):
     held_out = [u.name for u in store.utterances if u.held_out]
     assert 0 < len(held_out) < COUNT / 10

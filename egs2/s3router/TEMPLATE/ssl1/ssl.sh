@@ -54,6 +54,15 @@ read -ra each_clusters <<<"${clusters}"
 layers=$(awk '$1 == "num_hidden_layers:" { print $2 }' "${config}")
 [ "${layer}" -le "${layers:-${layer}}" ] || die "--layer is ${layer}, and the model of ${config} has ${layers}"
 
+short=false
+audio=()
+if awk -v h="${max_hours}" 'BEGIN { exit !(h > 0 && h < 0.5) }'; then
+    log "max_hours is below 0.5: half an hour of audio, one short epoch and one seed downstream, to see that it works"
+    short=true
+    audio=(--hours 0.5)
+    dumpdir=${expdir}/dump # the whole audio stays where it is
+    eval_seeds=0
+fi
 room="${python} -m espnet_s3router.pretraining"
 device=cpu
 [ "${ngpu}" -eq 0 ] || device=cuda
@@ -73,7 +82,8 @@ if runs 1 && [ -n "${local_data}" ]; then
 fi
 if runs 2; then
     log "Stage 2: audio -> ${dumpdir}"
-    ${room}.store "${dumpdir}" ${data_dirs} ${extra_data_dirs} ${held_out_dirs:+--held_out ${held_out_dirs}}
+    ${room}.store "${dumpdir}" ${data_dirs} ${extra_data_dirs} ${held_out_dirs:+--held_out ${held_out_dirs}} \
+        "${audio[@]}"
 fi
 if runs 3; then
     from= # the first iteration has MFCCs to go by; the others also begin with the weights of the one before, which saves time
@@ -109,14 +119,10 @@ if runs 6; then
     ${room}.export "${config}" "${expdir}/random"
     ${room}.export "${config}" "${expdir}/log_mel" --log_mel
     models=$(realpath -m "${expdir}")
-    short=
-    if awk -v h="${max_hours}" 'BEGIN { exit !(h > 0 && h < 0.5) }'; then
-        log "max_hours is below 0.5: one short epoch and one seed downstream, to see that it works"
-        eval_seeds=0
-        short="max_epoch=1 num_iters_per_epoch=8"
-    fi
+    changes=
+    if "${short}"; then changes="max_epoch=1 num_iters_per_epoch=8"; fi
     evaluate() { # NAME METHODS "KEY=VALUE …", then options that choose the upstream
-        "${eval_recipe}/run.sh" --expdir "${downstream}" --asr_tag "$1" --methods "$2" --asr_args "$3 ${short}" \
+        "${eval_recipe}/run.sh" --expdir "${downstream}" --asr_tag "$1" --methods "$2" --asr_args "$3 ${changes}" \
             --sparsities "${eval_sparsities}" --seeds "${eval_seeds}" "${@:4}" ${eval_args}
     }
     evaluate new "${eval_methods}" "" --upstream hf_hubert_custom --upstream_path "${models}/hubert_mini"
