@@ -36,8 +36,8 @@ def init_scores(
 
     ``ori`` is the order-preserving random initialisation of S3-Router in closed form, ``ori_sampled`` as the paper draws
     it (Kaiming uniform magnitudes with random signs, sorted into the order of |W|); the first mask is then exactly the
-    magnitude mask while |s| has an even ``spread``, from 0 to 1 / sqrt(fan_in) if not given. ``magnitude`` is W;
-    ``constant`` has one magnitude, random signs.
+    magnitude mask while |s| has an even ``spread``, from 0 to 1 / sqrt(fan_in) if not given, as ``kaiming_uniform`` has
+    in no order. ``magnitude`` is W; ``constant`` has one magnitude, random signs.
     """
     if init not in INITS:
         raise ValueError(f"init is {init!r}, expected one of {', '.join(INITS)}")
@@ -56,7 +56,7 @@ def init_scores(
         scores = weight
     elif init == "kaiming_uniform":
         # a = sqrt(5), as torch.nn.Linear and the paper's code use it: U(-1/sqrt(fan_in), 1/sqrt(fan_in))
-        scores = uniform(weight, 1.0 / math.sqrt(fan_in), generator)
+        scores = uniform(weight, spread, generator)
     elif init == "kaiming_normal":
         scores = torch.randn(weight.shape, generator=generator) * math.sqrt(2.0 / fan_in)
     elif init == "xavier_uniform":

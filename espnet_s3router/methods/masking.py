@@ -1,5 +1,6 @@
 """Methods that mask: ``routing`` learns the masks, ``random`` and ``magnitude`` keep them fixed (the controls)."""
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -19,7 +20,6 @@ from espnet_s3router.masks import (
     init_scores_together,
     inject,
 )
-from espnet_s3router.masks.scores import uniform
 from espnet_s3router.masks.sites import maskable
 from espnet_s3router.methods.attached import Attached
 from espnet_s3router.methods.config import FixedMaskConfig, RoutingConfig
@@ -51,7 +51,8 @@ def random(upstream: nn.Module, config: FixedMaskConfig) -> Attached:
     generator = torch.Generator().manual_seed(config.seed)
     sites = sites_of(upstream, config.targets)
     # of one spread whatever the shape: a global ranking compares them
-    return fixed(upstream, config, sites, [uniform(weight.detach(), 1.0, generator) for weight in weights_of(sites)])
+    draw = functools.partial(init_scores, init="kaiming_uniform", spread=1.0, generator=generator)
+    return fixed(upstream, config, sites, [draw(weight) for weight in weights_of(sites)])
 
 
 def magnitude(upstream: nn.Module, config: FixedMaskConfig) -> Attached:

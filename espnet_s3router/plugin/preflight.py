@@ -11,14 +11,15 @@ from torch import nn
 
 from espnet_s3router.errors import InputError
 
-# May differ between the runs of one experiment: where and how fast it runs, not what is learned.
+# May differ between the runs of one experiment: where and how fast it runs, not what is learned. (Of the token list the
+# lines are compared.)
 _FREE = {
     "config", "print_config", "log_level", "dry_run", "iterator_type", "output_dir", "ngpu", "num_workers", "resume",
     "max_epoch", "log_interval", "use_tensorboard", "use_matplotlib", "use_wandb", "keep_nbest_models", "version",
     "nbest_averaging_interval", "num_att_plot", "multiprocessing_distributed", "distributed", "local_rank", "dist_rank",
     "dist_world_size", "dist_backend", "dist_init_method", "dist_master_addr", "dist_master_port", "dist_launcher",
     "dist_init_timeout", "dist_shutdown_timeout", "valid_max_cache_size", "max_cache_size", "max_cache_fd", "patience",
-    "required", "train_dtype", "cudnn_benchmark",
+    "required", "token_list", "train_dtype", "cudnn_benchmark",
 }  # fmt: skip
 
 
@@ -34,7 +35,7 @@ def check_resume(args: argparse.Namespace) -> None:
     # as the file would read after a round trip: tuples are lists there
     now: dict[str, Any] = yaml.safe_load(yaml.safe_dump(_plain(vars(args))))
     _check_tokens(folder, saved.get("token_list"), args)
-    keys = (saved.keys() | now.keys()) - _FREE - {"token_list"}
+    keys = (saved.keys() | now.keys()) - _FREE
     changed = sorted(key for key in keys if _located(saved.get(key)) != _located(now.get(key)))
     if changed:
         key = changed[0]

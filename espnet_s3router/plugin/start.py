@@ -128,7 +128,7 @@ def ranking_values(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], pa
     then, in (0, 1]."""
     compared = mask_conf_of(config_beside(Path(path))).get("ranking") == "global"
     found: dict[str, Tensor] = {}
-    weights: list[str] = []
+    weights: dict[str, Tensor] = {}
     for name, tensor in wanted.items():
         owner, _, attribute = name.rpartition(".")
         keys = (f"{UPSTREAM}{owner}.parametrizations.{attribute}.0.scores", UPSTREAM + name)
@@ -141,8 +141,8 @@ def ranking_values(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], pa
         check_shape(f"initial_mask: {path}: {name}", state[key], tensor)
         found[name] = ranks(state[key]) if key == keys[0] and not compared else state[key]
         if key == keys[1]:
-            weights.append(name)
-    break_ties({name: found[name] for name in weights}, wanted)
+            weights[name] = found[name]
+    break_ties(weights, wanted)
     return found
 
 

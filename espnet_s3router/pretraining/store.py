@@ -88,10 +88,10 @@ def write_store(folder: Path, sources: Iterable[tuple[str, str, Path]], hours: f
     sources = sorted(sources)
     told = [f"{u} {c} {p}" for u, c, p in sources] + ([f"{hours} hours"] if hours else [])
     digest = hashlib.sha256("\n".join(told).encode()).hexdigest()
-    if hours:
-        sources.sort(key=lambda source: name_hash(source[0]))
     if (folder / "sources").is_file() and (folder / "sources").read_text().strip() == digest:
         return read_store(folder)
+    if hours:
+        sources.sort(key=lambda source: name_hash(source[0]))
     problems: list[str] = []
     left_out = 0
     utterances, start = [], 0

@@ -227,9 +227,10 @@ def finished(folder: Path, args: argparse.Namespace) -> bool:
     """Whether nothing of the asked stages is left to do for a point."""
     trained = args.stage > 11 or (folder / ".trained").exists()
     sets = [folder / args.inference_tag / name for name in args.test_sets]
-    decoded = not args.stage <= 12 <= args.stop_stage or all(is_decoded(path, args) for path in sets)
-    scored = args.stop_stage < 13 or all(is_scored(path, args) for path in sets)
-    return trained and decoded and scored
+    if args.stop_stage < 12:
+        return trained
+    done = is_decoded if args.stop_stage == 12 else is_scored  # which asks whether it is decoded too
+    return trained and all(done(path, args) for path in sets)
 
 
 def grid_parser(methods: str = "--methods") -> argparse.ArgumentParser:
@@ -268,7 +269,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.stop_stage <= 10:
         return 0
     jobs = jobs_of(args, specs)
-    if args.stage <= 11:
+    if args.stage == 11:
         collected(args)  # or stage 11 by itself would train on what changed since
     return status_of(run_unfinished(args, jobs))
 
