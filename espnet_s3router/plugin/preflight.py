@@ -19,8 +19,9 @@ _FREE = {
     "nbest_averaging_interval", "num_att_plot", "multiprocessing_distributed", "distributed", "local_rank", "dist_rank",
     "dist_world_size", "dist_backend", "dist_init_method", "dist_master_addr", "dist_master_port", "dist_launcher",
     "dist_init_timeout", "dist_shutdown_timeout", "valid_max_cache_size", "max_cache_size", "max_cache_fd", "patience",
-    "required", "token_list", "train_dtype", "cudnn_benchmark",
+    "required", "token_list", "transcript_token_list", "train_dtype", "cudnn_benchmark",
 }  # fmt: skip
+_COPIED = ("transcript_token_list", "two_pass", "pre_postencoder_norm")  # options that ESPnet's SLU puts into model_conf too
 
 
 def check_resume(args: argparse.Namespace) -> None:
@@ -34,7 +35,10 @@ def check_resume(args: argparse.Namespace) -> None:
         saved: dict[str, Any] = yaml.safe_load(file)
     # as the file would read after a round trip: tuples are lists there
     now: dict[str, Any] = yaml.safe_load(yaml.safe_dump(_plain(vars(args))))
-    _check_tokens(folder, saved.get("token_list"), args)
+    for name in ("token_list", "transcript_token_list"):
+        _check_tokens(folder, name, saved.get(name), args)
+    for config in (saved, now):
+        config["model_conf"] = {key: value for key, value in (config.get("model_conf") or {}).items() if key not in _COPIED}
     keys = (saved.keys() | now.keys()) - _FREE
     changed = sorted(key for key in keys if _located(saved.get(key)) != _located(now.get(key)))
     if changed:
@@ -46,12 +50,12 @@ def check_resume(args: argparse.Namespace) -> None:
         )
 
 
-def _check_tokens(folder: Path, saved: Any, args: argparse.Namespace) -> None:
-    """The file may lie elsewhere now, but the outputs of the model are its lines in their order, which are saved."""
+def _check_tokens(folder: Path, name: str, saved: Any, args: argparse.Namespace) -> None:
+    """The file may lie elsewhere now, but its lines in their order are what the model knows, and are saved."""
     durations = (getattr(args, "model_conf", None) or {}).get("transducer_multi_blank_durations")
     if not isinstance(saved, list) or durations:  # for which ESPnet puts tokens of its own between
         return
-    now = args.token_list
+    now = getattr(args, name) or []
     if isinstance(now, str):
         with open(now, encoding="utf-8") as file:
             now = [line.rstrip() for line in file]
@@ -62,7 +66,7 @@ def _check_tokens(folder: Path, saved: Any, args: argparse.Namespace) -> None:
     if differing:
         what = "token {} was {!r}, is {!r} now".format(*differing[0])
     raise InputError(
-        f"{folder} holds a run with other tokens: {what}. Resume with the token list of then, or give this run another "
+        f"{folder} holds a run with other tokens: {what}. Resume with the {name} of then, or give this run another "
         "folder (--asr_tag)"
     )
 

@@ -166,5 +166,5 @@ def test_a_run_goes_on_with_its_own_tokens(tmp_path, tokens, told):
     if told is None:
         check_resume(args)
         return
-    with pytest.raises(InputError, match=f"other tokens: {told}. Resume with the token list of then.*--asr_tag"):
+    with pytest.raises(InputError, match=f"other tokens: {told}. Resume with the token_list of then.*--asr_tag"):
         check_resume(args)

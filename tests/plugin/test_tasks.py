@@ -14,7 +14,7 @@ from toys import speech
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import topk_mask
 from espnet_s3router.plugin.checkpoint import FINGERPRINT
-from espnet_s3router.plugin.tasks import S3RouterASRTask, leaves_unused
+from espnet_s3router.plugin.tasks import S3RouterASRTask, S3RouterSLUTask, leaves_unused
 
 BATCH = speech(8000, 5000, seed=1)
 SCORES = "frontend.upstream.upstream.model.encoder.layers.0.feed_forward.intermediate_dense.parametrizations.weight.0.scores"
@@ -272,6 +272,20 @@ def test_resume_from_another_directory_is_the_same_run(experiment, tmp_path, mon
     config.write_text(relative, encoding="utf-8")
     S3RouterASRTask.main(cmd=command)
     assert (tmp_path / "exp" / "2epoch.pth").exists()
+
+
+def test_resume_of_understanding_with_transcripts(experiment, corpus, tmp_path):
+    """ESPnet's SLU copies their tokens and two options into model_conf, where a run that goes on does not have them yet."""
+    tokens = tmp_path / "words.txt"
+    shutil.copy(corpus / "tokens.txt", tokens)
+    more = {"transcript_token_list": str(tokens), "encoder": "rnn", "batch_type": "sorted"}
+    more |= {"encoder_conf": {"hidden_size": 8, "num_layers": 1}}
+    for epochs in (1, 2):
+        S3RouterSLUTask.main(cmd=experiment(max_epoch=epochs, resume=True, **more))
+    assert (tmp_path / "exp" / "2epoch.pth").exists()
+    tokens.write_text("<blank>\n<unk>\nB\nA\n<sos/eos>\n", encoding="utf-8")
+    with pytest.raises(InputError, match="token 2 was 'A', is 'B' now. Resume with the transcript_token_list of then"):
+        S3RouterSLUTask.main(cmd=experiment(max_epoch=3, resume=True, **more))
 
 
 def test_decoding_with_a_checkpoint_of_another_run_is_refused(experiment, tmp_path):
