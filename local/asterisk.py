@@ -69,8 +69,9 @@ def prepare(
     """Write ``data_dir/{train,train_<minutes>min,dev,test}_LANG``; return utterances and seconds of each.
 
     dev and test also get ``utt_unseen``: the utterances whose text is not in the <minutes> training
-    set. Decoded audio goes to ``download_dir/LANG_flac``. Raises InputError when files cannot be got,
-    are of another version, or do not agree with the committed lists.
+    set; each set has the notices of its recordings in ``LICENCE``. Decoded audio goes to
+    ``download_dir/LANG_flac``. Raises InputError when files cannot be got, are of another version, or
+    do not agree with the committed lists.
     """
     if lang not in VOICES or minutes <= 0:
         raise InputError(f"got lang {lang!r}, minutes {minutes}; expected one of {sorted(VOICES)} and more than 0.")
@@ -105,6 +106,9 @@ def _write_set(path: Path, lang: str, audio: Path, texts: Mapping[str, str], uns
     extras = {} if unseen is None else {"utt_unseen": {ids[key]: "" for key in unseen}}
     text = {ids[key]: value for key, value in texts.items()}
     write_data_dir(path, DataDir(wav, text, dict.fromkeys(wav, lang), {}, extras))
+    notices = dict.fromkeys(notice.read_text("utf-8") for notice in sorted((audio / "LICENCES").iterdir()))  # each once
+    if notices:
+        (path / "LICENCE").write_text("\n".join(notices), encoding="utf-8")
 
 
 @exit_status

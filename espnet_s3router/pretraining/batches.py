@@ -77,9 +77,10 @@ class Batches:
         """Recordings that are not trained on, unchanged: the ``share``-th of ``of`` groups of like length."""
         group = np.array_split(np.arange(len(self._held_out)), of)[share]
         rng = np.random.default_rng((self.seed, share))
-        count = max(1, int(self.config.seconds * FS / self._held_out[group[0]].length))
+        crop = int(self.config.crop_seconds * FS)
+        count = max(1, int(self.config.seconds * FS / min(crop, self._held_out[group[0]].length)))
         chosen = [self._held_out[index] for index in group[:count]]
-        return collate([(self.store.waveform(u), self.labels.of(u)) for u in chosen], rng)
+        return collate([(self.store.waveform(u)[:crop], self.labels.of(u)[: frame_count(crop)]) for u in chosen], rng)
 
     def _changed(self, utterance: Utterance, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A recording with its labels, at another speed and with noise."""

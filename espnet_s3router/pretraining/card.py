@@ -27,7 +27,7 @@ def training_lines(folder: Path, number: int) -> str:
     batch = about["config"].get("batch", {}).get("seconds", 32)
     return (
         f"- Iteration {number}{start}: targets are {labels['clusters']} k-means clusters of {source}; "
-        f"{last['update']:.0f} updates of {batch:g} s of audio in {last['hours']:.2f} hours of wall clock; at the end "
+        f"{last['update']:.0f} updates of {batch:g} s of audio in {last['hours']:.2f} hours of updates; at the end "
         f"{last['dev_masked_accuracy']:.1%} of the masked frames of held-out recordings are predicted right."
     )
 
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(HEAD))
         (folder / "MODEL_CARD.md").write_text(card(args), encoding="utf-8")
         for data in args.data_dirs:
-            if (data / "LICENCE").is_file():
+            if (data / "LICENCE").is_file():  # what recipes leave there, and you may in your own folders
                 (folder / "licences").mkdir(exist_ok=True)
                 shutil.copyfile(data / "LICENCE", folder / "licences" / f"{data.name}.txt")
     print(

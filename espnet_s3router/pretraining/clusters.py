@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,13 +40,30 @@ class Labels:
         return self.values[start : start + frame_count(utterance.length)].astype(np.int64)
 
 
-def write_labels(store: Store, folder: Path, extract: Extract, clusters: int, seed: int, about: dict[str, object]) -> None:
+def about_labels(folder: Path) -> dict[str, Any]:
+    """What the labels of a folder were made of; InputError when there are none."""
+    try:
+        return json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{folder} holds no labels ({error.strerror}): run the stage that clusters") from error
+
+
+def write_labels(
+    store: Store, folder: Path, extract: Extract, clusters: int, seed: int, about: dict[str, Any], run: Path | None = None
+) -> None:
     """Fit k-means to FIT_FRAMES frames drawn from the training part, label every frame. A finished folder of the same
-    ``about`` is kept."""
-    about = {**about, "clusters": clusters, "seed": seed, "utterances": len(store.utterances)}
-    path = folder / "about.json"
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) == about:
-        return
+    ``about`` is kept; InputError instead of another one's end when ``run`` is trained on it."""
+    about = {**about, "clusters": clusters, "seed": seed, "audio": store.digest}
+    if (folder / "about.json").is_file():
+        found = about_labels(folder)
+        if found == about:
+            return
+        if run is not None and (run / "checkpoint.pth").is_file():
+            key = next(key for key in about if found.get(key) != about[key])
+            raise InputError(
+                f"{run} was trained on {folder}, whose {key} is {found.get(key)}, now it is {about[key]}. Remove both to "
+                "train anew, or keep them with --expdir"
+            )
     if not 2 <= clusters < MOST:
         raise InputError(f"--clusters is {clusters}, expected 2 to {MOST - 1}")
     features = [block.astype(np.float16) for block in all_features(store, extract, "features")]
@@ -78,7 +96,6 @@ def read_labels(folder: Path, store: Store) -> Labels:
     """Labels that belong to ``store``; InputError when they do not."""
     try:
         values = np.load(folder / "labels.npy")
-        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{folder} holds no labels ({error.strerror}): run the stage that clusters") from error
     offsets, position = {}, 0
@@ -87,7 +104,7 @@ def read_labels(folder: Path, store: Store) -> Labels:
         position += frame_count(utterance.length)
     if position != len(values):
         raise InputError(f"{folder} labels {len(values)} frames, the audio has {position}: remove it and cluster again")
-    return Labels(values, offsets, about["clusters"])
+    return Labels(values, offsets, about_labels(folder)["clusters"])
 
 
 @exit_status
@@ -99,15 +116,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--clusters", type=int, default=100)
     parser.add_argument("--model", type=Path, help="exported model whose hidden states are clustered; without it MFCCs")
     parser.add_argument("--layer", type=int, default=4)
+    parser.add_argument("--device", default="cpu", help="where hidden states are computed")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--run", type=Path, help="folder of the run that is trained on these labels")
     args = parser.parse_args(argv)
     store = read_store(args.store)
     if args.model is None:
         extract, about = mfcc, {"features": "mfcc"}
     else:
-        extract = hidden_states(args.model, args.layer)
+        extract = hidden_states(args.model, args.layer, args.device)
         about = {"features": "hidden states", "model": str(args.model), "layer": args.layer, "weights": identity(args.model)}
-    write_labels(store, args.folder, extract, args.clusters, args.seed, dict(about))
+    write_labels(store, args.folder, extract, args.clusters, args.seed, dict(about), args.run)
 
 
 if __name__ == "__main__":

@@ -37,11 +37,11 @@ def mfcc(waveform: np.ndarray) -> np.ndarray:
     return (stacked - stacked.mean(dim=0)).numpy()
 
 
-def hidden_states(model_folder: Path, layer: int) -> Extract:
+def hidden_states(model_folder: Path, layer: int, device: str = "cpu") -> Extract:
     """Features from the output of Transformer layer ``layer`` (1 is the lowest) of an exported model."""
     from transformers import HubertModel
 
-    model = HubertModel.from_pretrained(model_folder, dtype=torch.float32).eval()
+    model = HubertModel.from_pretrained(model_folder, dtype=torch.float32).eval().to(device)
     if not 1 <= layer <= model.config.num_hidden_layers:
         raise InputError(f"the model has layers 1 to {model.config.num_hidden_layers}, and layer {layer} was asked for")
     del model.encoder.layers[layer:]  # what lies above is not needed
@@ -49,14 +49,14 @@ def hidden_states(model_folder: Path, layer: int) -> Extract:
     seen: list[Tensor] = []
     model.encoder.layers[-1].register_forward_hook(lambda module, args, output: seen.append(first(output)))
 
-    half = torch.cpu._is_avx512_bf16_supported()
+    half = device != "cpu" or torch.cpu._is_avx512_bf16_supported()
 
     @torch.inference_mode()
     def extract(waveform: np.ndarray) -> np.ndarray:
         seen.clear()
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            model(torch.from_numpy(waveform)[None])
-        return seen[0][0].float().numpy()
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
+            model(torch.from_numpy(waveform)[None].to(device))
+        return seen[0][0].float().cpu().numpy()
 
     return extract
 

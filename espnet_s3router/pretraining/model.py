@@ -12,6 +12,7 @@ from torch.nn import functional
 from transformers import HubertConfig, HubertModel
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.pretraining.features import FIELD, STRIDE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,12 @@ def hubert_config(shape: Mapping[str, Any]) -> HubertConfig:
         mask_time_prob=0.65,  # without one there is no embedding of masked frames; which they are we say ourselves
         apply_spec_augment=True,  # else what we say is ignored
     )
-    stride = int(np.prod(config.conv_stride))
-    if stride != 320:
-        raise InputError(f"model: conv_stride makes a frame of {stride} samples, expected 320 (20 ms), as labels have")
+    stride, field = 1, 1  # samples
+    for step, width in zip(config.conv_stride, config.conv_kernel):
+        stride, field = stride * step, field + (width - 1) * stride
+    if (stride, field) != (STRIDE, FIELD):
+        raise InputError(
+            f"model: conv_kernel and conv_stride make frames of {field} samples every {stride}, expected {FIELD} every "
+            f"{STRIDE}, as labels have"
+        )
     return config

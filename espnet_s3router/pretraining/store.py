@@ -23,6 +23,7 @@ SILENCE_DB = -40.0  # below the loud frames of the same recording
 MARGIN = 5 * FRAME  # samples of silence that stay at both ends
 LEVEL_DB = -23.0  # RMS of the frames that are not silent, below full scale
 SHORTEST_S = 0.5
+LONGEST_S = 120  # attention of a whole recording, when its hidden states are clustered, grows with the square
 LEFT_OUT = frozenset({"silent", "empty"})  # nothing to hear is no mistake of the one who collects recordings
 HELD_OUT = 50  # one utterance in so many is left out of training, to measure on
 
@@ -51,6 +52,8 @@ class Store:
 
     audio: np.ndarray
     utterances: tuple[Utterance, ...]
+    digest: str
+    """Of the names, folders, paths and contents of all recordings it was made of."""
 
     def waveform(self, utterance: Utterance) -> np.ndarray:
         """(samples,) float32 with zero mean and unit variance, as the model takes it."""
@@ -86,7 +89,8 @@ def write_store(folder: Path, sources: Iterable[tuple[str, str, Path]], hours: f
     What is too short or silent is left out and counted. InputError for audio that cannot be read.
     """
     sources = sorted(sources)
-    told = [f"{u} {c} {p}" for u, c, p in sources] + ([f"{hours} hours"] if hours else [])
+    told = [f"{u} {c} {p} {content(p) if p.is_file() else 'missing'}" for u, c, p in sources]
+    told += [f"{hours} hours"] if hours else []
     digest = hashlib.sha256("\n".join(told).encode()).hexdigest()
     if (folder / "sources").is_file() and (folder / "sources").read_text().strip() == digest:
         return read_store(folder)
@@ -104,6 +108,10 @@ def write_store(folder: Path, sources: Iterable[tuple[str, str, Path]], hours: f
                     if error.rule not in LEFT_OUT:
                         problems.append(f"{name}: {error}")
                     left_out += 1
+                    continue
+                if len(sound.samples) > LONGEST_S * sound.rate:
+                    seconds = len(sound.samples) / sound.rate
+                    problems.append(f"{name}: {seconds:.0f} s long, expected utterances of at most {LONGEST_S} s")
                     continue
                 samples = resample(sound.samples, sound.rate, FS)
                 samples, trimmed = trim(samples) if len(samples) >= FRAME else (samples, 0)
@@ -130,23 +138,29 @@ def write_store(folder: Path, sources: Iterable[tuple[str, str, Path]], hours: f
 def read_store(folder: Path) -> Store:
     """A store that ``write_store`` has made; InputError when there is none."""
     try:
+        digest = (folder / "sources").read_text(encoding="utf-8").strip()
         lines = (folder / "index.tsv").read_text(encoding="utf-8").splitlines()
         audio = np.memmap(folder / "audio.raw", dtype=np.int16, mode="r")
     except OSError as error:
         raise InputError(f"{folder} holds no pretraining audio ({error.strerror}): run the stage that formats it") from error
     rows = [line.split("\t") for line in lines]
-    store = Store(audio, tuple(Utterance(*row[:3], *map(int, row[3:])) for row in rows))
+    store = Store(audio, tuple(Utterance(*row[:3], *map(int, row[3:])) for row in rows), digest)
     if store.utterances[-1].start + store.utterances[-1].length != len(audio):
         raise InputError(f"{folder}: index.tsv and audio.raw do not belong together. Remove the folder and format again")
     return store
 
 
 def sources_of(data_dirs: Sequence[Path]) -> list[tuple[str, str, Path]]:
-    """(utterance, corpus, audio file) of Kaldi-style folders, of which only wav.scp is read."""
+    """(utterance, corpus, audio file) of Kaldi-style folders, of which only wav.scp is read; InputError where it is missing,
+    or where ``segments`` says that utterances are parts of its recordings."""
     problems: list[str] = []
     found: list[tuple[str, str, Path]] = []
     for folder in data_dirs:
-        table = read_table(folder / "wav.scp", problems)
+        told: list[str] = []
+        table = read_table(folder / "wav.scp", told)
+        if (folder / "segments").exists():
+            told.append("segments: not read, wav.scp would give whole sessions. Cut them into files first")
+        problems += [f"{folder}: {problem}" for problem in told]
         found += [(utt, folder.name, Path(path)) for utt, path in table.items()]
     names = [name for name, _, _ in found]
     if len(names) > len(set(names)):

@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,14 @@ import torch
 from torch import Tensor
 
 from espnet_s3router.errors import InputError, exit_status
-from espnet_s3router.pretraining.batches import BatchConfig, Batches
-from espnet_s3router.pretraining.clusters import Labels, read_labels
+from espnet_s3router.pretraining.batches import Batches
+from espnet_s3router.pretraining.clusters import Labels, about_labels, read_labels
+from espnet_s3router.pretraining.config import Config
 from espnet_s3router.pretraining.export import export, identity, load_weights
-from espnet_s3router.pretraining.model import MaskConfig, MaskedPrediction, spans
-from espnet_s3router.pretraining.store import Store, read_store
+from espnet_s3router.pretraining.model import MaskedPrediction, spans
+from espnet_s3router.pretraining.store import Store, content, read_store
 from espnet_s3router.recipe.pool import clock
+from espnet_s3router.recipe.results import write_atomic
 from espnet_s3router.recipe.spec import read_yaml
 
 LOG_EVERY, SAVE_EVERY = 50, 200  # updates
@@ -34,43 +35,6 @@ HEADER = "update\tlr\tloss\tmasked_accuracy\tunmasked_accuracy\tdev_loss\tdev_ma
 DEV_GROUPS = 12  # of held-out recordings, by length
 WARMUP = 0.08  # of the updates
 CLIP = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimConfig:
-    """AdamW with a linear rise and a linear fall of the learning rate."""
-
-    lr: float = 1e-3
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.98)
-
-    def __post_init__(self) -> None:
-        if not self.lr > 0:
-            raise InputError(f"optim: lr is {self.lr}, expected a number above 0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """A pretraining YAML file."""
-
-    model: dict[str, Any]
-    mask: MaskConfig
-    batch: BatchConfig
-    optim: OptimConfig
-    mel_start: bool
-    seed: int
-
-    @classmethod
-    def read(cls, path: Path) -> "Config":
-        """InputError for an unknown key or a value outside its range."""
-        given = {"model": {}, "mask": {}, "batch": {}, "optim": {}, "mel_start": False, "seed": 0} | read_yaml(path)
-        kinds = {"mask": MaskConfig, "batch": BatchConfig, "optim": OptimConfig}
-        try:
-            parts: dict[str, Any] = {name: kind(**given.pop(name)) for name, kind in kinds.items()}
-            return cls(**parts, **given)
-        except TypeError as error:
-            known = ", ".join([*given, *kinds])
-            raise InputError(f"{path}: {error}. Known: {known} and the options of each") from error
 
 
 class Run:
@@ -169,7 +133,7 @@ def train(run: Run, output: Path) -> None:
             dev = run.evaluate()
             values = (rate, *train_part, dev["loss"], dev["masked"], run.seconds / 3600)
             rows.append(f"{run.update}\t" + "\t".join(f"{value:.6g}" for value in values) + "\n")
-            log.write_text(HEADER + "".join(rows), encoding="utf-8")
+            write_atomic(log, HEADER + "".join(rows))
             print(
                 f"update {run.update}/{run.args.updates}: loss {train_part[0]:.3f}, masked accuracy {dev['masked']:.3f} "
                 f"held out, {run.progress:.0%} done, {clock(run.seconds)} of training",
@@ -188,22 +152,20 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
         "max_hours": args.max_hours,
         "init": str(args.init or ""),
         "init_weights": identity(args.init) if args.init else "",
-        "labels": json.loads((args.labels / "about.json").read_text(encoding="utf-8")),
+        "labels": about_labels(args.labels),
+        "targets": content(args.labels / "labels.npy"),  # the same clusters may have other numbers on another machine
     }
 
 
-def check_settings(args: argparse.Namespace) -> None:
-    """Write ``settings.json``, or raise InputError when another run lies in the folder."""
+def check_settings(args: argparse.Namespace, wanted: dict[str, Any]) -> None:
+    """InputError when another run lies in the folder."""
     path = args.output / "settings.json"
-    wanted = settings(args)
     if path.exists() and (found := json.loads(path.read_text(encoding="utf-8"))) != wanted:
         key = next(key for key in wanted if found.get(key) != wanted[key])
         raise InputError(
             f"{args.output} holds a run with {key} {found.get(key)}, now it is {wanted[key]}. Remove the folder to train "
             "anew"
         )
-    args.output.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
 
 
 @exit_status
@@ -226,14 +188,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.autocast = args.device != "cpu" or torch.cpu._is_avx512_bf16_supported()
     if args.updates < 1 or args.max_hours < 0:
         raise InputError(f"got {args.updates} updates and {args.max_hours} hours, expected at least 1 and at least 0")
+    if args.device != "cpu" and not torch.cuda.is_available():
+        raise InputError(f"--device is {args.device}, and PyTorch finds no GPU. Expected cpu (--ngpu 0 of the recipe)")
+    config = Config.read(args.config)
+    wanted = settings(args)
+    check_settings(args, wanted)
     if (args.output / "hf" / "config.json").exists():
-        check_settings(args)
         print(f"{args.output}: trained already")
         return
-    config = Config.read(args.config)
     store = read_store(args.store)
-    check_settings(args)
     run = Run(config, store, read_labels(args.labels, store), args)
+    write_atomic(args.output / "settings.json", json.dumps(wanted, indent=1) + "\n")
     train(run, args.output)
     export(run.model, args.output / "hf")
 

@@ -197,6 +197,7 @@ def test_prepare(tree: Path, splits: Path, tmp_path: Path) -> None:
     assert everything["en-digits__2"] == "two"
     assert everything["en-letters__at"] == "at"
     assert (audio / "en_flac/LICENCES/asterisk-core-sounds-en.copyright").read_text() == "CC-BY-SA-3.0"
+    assert (data / "train_en/LICENCE").read_text() == "CC-BY-SA-3.0"  # goes along with models of these recordings
     train = read_data_dir(data / "train_en").text
     for part in ("dev", "test"):
         texts = read_data_dir(data / f"{part}_en").text

@@ -36,10 +36,10 @@ def test_phones_are_those_at_the_centres_of_the_frames(label_file):
 
 def test_recordings_are_found_by_their_file(label_file, tmp_path):
     known, other = Utterance("u", "c", "x/one.wav", 0, 9600, 0), Utterance("v", "c", "x/two.wav", 9600, 9600, 0)
-    store = Store(np.zeros(19200, np.int16), (known, other))
+    store = Store(np.zeros(19200, np.int16), (known, other), "")
     assert [u.name for u in labelled(store, tmp_path)[0]] == ["u"]
     with pytest.raises(InputError, match="no label file"):
-        labelled(Store(store.audio, (other,)), tmp_path)
+        labelled(Store(store.audio, (other,), ""), tmp_path)
     label_file.write_text("nothing")
     with pytest.raises(InputError, match="no label file: expected"):
         read_phones(label_file)

@@ -75,6 +75,29 @@ def test_a_store_of_the_same_recordings_is_kept_and_another_is_made_anew(corpus,
     assert len(write_store(tmp_path / "s", sources[:60]).utterances) == 60
 
 
+def test_other_sound_under_the_same_names_is_another_store(tmp_path):
+    rng = np.random.default_rng(3)
+    soundfile.write(tmp_path / "a.wav", tone(rng, 1.0), RATE, subtype="PCM_16")
+    write_table(tmp_path / "wav.scp", {"a": str(tmp_path / "a.wav")})
+    before = write_store(tmp_path / "s", sources_of([tmp_path]))
+    soundfile.write(tmp_path / "a.wav", tone(rng, 2.0), RATE, subtype="PCM_16")
+    after = write_store(tmp_path / "s", sources_of([tmp_path]))
+    assert after.digest != before.digest and after.hours > 1.5 * before.hours
+
+
+def test_folders_that_do_not_hold_utterances_are_refused(tmp_path):
+    """By name, of twenty that may be given; whole sessions would be attended to as one utterance."""
+    with pytest.raises(InputError, match=r"mine: wav\.scp: the file is missing"):
+        sources_of([tmp_path / "mine"])
+    soundfile.write(tmp_path / "long.wav", np.resize(tone(np.random.default_rng(4), 2.0), 121 * 8000), 8000)
+    write_table(tmp_path / "wav.scp", {"long": str(tmp_path / "long.wav")})
+    with pytest.raises(InputError, match="long: 121 s long, expected utterances of at most 120 s"):
+        write_store(tmp_path / "s", sources_of([tmp_path]))
+    write_table(tmp_path / "segments", {"part": "long 0 10"})
+    with pytest.raises(InputError, match="segments: not read.*Cut them into files first"):
+        sources_of([tmp_path])
+
+
 def test_what_is_too_short_or_silent_or_empty_is_left_out_and_what_is_broken_is_named(tmp_path, capsys):
     rng = np.random.default_rng(2)
     for name, samples in {"good": tone(rng, 1.0), "short": tone(rng, 0.2), "silent": np.zeros(RATE), "no": []}.items():
@@ -91,8 +114,8 @@ def test_what_is_too_short_or_silent_or_empty_is_left_out_and_what_is_broken_is_
 
 
 def test_a_store_that_does_not_fit_its_index_is_refused(dump, tmp_path):
-    for name in ("audio.raw", "index.tsv"):
-        (tmp_path / name).write_bytes((dump / name).read_bytes()[: None if name == "index.tsv" else -2])
+    for name in ("audio.raw", "index.tsv", "sources"):
+        (tmp_path / name).write_bytes((dump / name).read_bytes()[: -2 if name == "audio.raw" else None])
     with pytest.raises(InputError, match="do not belong together"):
         read_store(tmp_path)
     with pytest.raises(InputError, match="run the stage"):

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from espnet_s3router.pretraining import card, clusters, curves, export, train
+from espnet_s3router.pretraining import card, clusters, config, curves, export, train
 from espnet_s3router.pretraining.features import hidden_states
 from espnet_s3router.pretraining.model import MaskConfig, MaskedPrediction, mel_filters, spans
 from tests.pretraining.conftest import SHAPE
@@ -72,11 +72,14 @@ def test_resuming_another_run_is_refused(run, capsys):
     assert "updates 20, now it is 30" in capsys.readouterr().err
 
 
-def test_hours_shorten_the_schedule(run):
+def test_hours_shorten_the_schedule(run, monkeypatch):
+    monkeypatch.setattr(train, "LOG_EVERY", 1)
     status, folder = run("short", "--max_hours", "0.0005", updates=100000)
     assert status == 0
-    assert curves.read_log(folder)[-1]["hours"] >= 0.0005
-    assert curves.read_log(folder)[-1]["lr"] < 5e-3
+    rows = curves.read_log(folder)
+    assert rows[-1]["hours"] >= 0.0005
+    peak = max(row["lr"] for row in rows)
+    assert peak > 0.5 * 5e-3 and rows[-1]["lr"] < 0.5 * peak  # it rose and fell
 
 
 def test_the_second_iteration_clusters_hidden_states_and_starts_from_the_first(run, tmp_path, store, dump, capsys):
@@ -110,6 +113,34 @@ def test_what_follows_from_another_model_in_the_same_folder(run, tmp_path, dump,
     assert run("hubert2", *options)[0] == 1
     assert "holds a run with init_weights" in capsys.readouterr().err
     assert clusters.main(words) == 0 and labels.stat().st_ino != before
+
+
+def test_targets_with_other_numbers_are_another_run(run, tmp_path, labels_folder, capsys):
+    """As the same clusters have on a machine that computes differently."""
+    labels = shutil.copytree(labels_folder, tmp_path / "labels")
+    run("one", "--labels", labels, updates=10)
+    np.save(labels / "labels.npy", (np.load(labels / "labels.npy") + 1) % 8)
+    (tmp_path / "one/hf/config.json").unlink()  # as if it had been interrupted
+    assert run("one", "--labels", labels, updates=10)[0] == 1
+    assert "holds a run with targets" in capsys.readouterr().err
+
+
+def test_labels_that_a_run_is_trained_on_are_not_replaced(run, tmp_path, dump, labels_folder, capsys):
+    """By a command with other options in the same folder."""
+    labels = shutil.copytree(labels_folder, tmp_path / "labels")
+    words = [str(dump), str(labels), "--run", str(tmp_path / "one"), "--clusters"]
+    before = (labels / "labels.npy").stat().st_ino
+    run("one", "--labels", labels, updates=10)
+    assert clusters.main([*words, "8"]) == 0
+    assert clusters.main([*words, "9"]) == 1 and (labels / "labels.npy").stat().st_ino == before
+    assert f"{tmp_path / 'one'} was trained on {labels}, whose clusters is 8, now it is 9" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there(run, capsys):
+    status, folder = run("gpu", "--device", "cuda")
+    assert status == 1 and not folder.exists()
+    assert "--device is cuda, and PyTorch finds no GPU" in capsys.readouterr().err
 
 
 def test_what_is_exported_is_what_was_trained(run, store):
@@ -156,7 +187,8 @@ def test_another_shape_cannot_be_started_from(run, tmp_path, capsys):
     ("change", "said"),
     [
         ({"model": {**SHAPE, "hidden": 3}}, "no key of transformers' HubertConfig"),
-        ({"model": {**SHAPE, "conv_stride": [5, 2, 2, 2, 2, 2, 1]}}, "expected 320"),
+        ({"model": {**SHAPE, "conv_stride": [5, 2, 2, 2, 2, 2, 1]}}, "every 160, expected 400 every 320"),
+        ({"model": {**SHAPE, "conv_kernel": [10, 3, 3, 3, 3, 2, 3]}}, "frames of 560 samples every 320, expected 400"),
         ({"mask": {"prob": 0.0}}, "prob in"),
         ({"optim": {"lr": 0}}, "lr is 0"),
         ({"batches": {}}, "unexpected keyword"),
@@ -167,12 +199,13 @@ def test_bad_configurations_are_refused(run, tmp_path, change, said, capsys):
     words = ["bad"]
     status, folder = run(*words)
     assert status == 1 and said in capsys.readouterr().err
-    assert not (folder / "checkpoint.pth").exists()
+    assert not folder.exists()  # nothing that would refuse the mended configuration
+    assert config.main([str(tmp_path / "conf.yaml")]) == 1 and said in capsys.readouterr().err  # before any other stage
 
 
 def test_the_recipe_has_a_good_configuration():
-    config = train.Config.read(Path(__file__).parents[2] / "egs2/s3router/ssl/ssl1/conf/hubert_mini.yaml")
-    model = MaskedPrediction(config.model, 100, config.mask, mel_start=config.mel_start)
+    ours = config.Config.read(Path(__file__).parents[2] / "egs2/s3router/ssl/ssl1/conf/hubert_mini.yaml")
+    model = MaskedPrediction(ours.model, 100, ours.mask, mel_start=ours.mel_start)
     assert sum(p.numel() for p in model.hubert.parameters()) * 2 < 30 * 2**20  # bytes in half precision
 
 

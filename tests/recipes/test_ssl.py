@@ -71,7 +71,13 @@ def test_a_recording_to_evaluate_on_stops_it(ssl1):
         (("--max_hours", "long"), "--max_hours is 'long'"),
         (("--config", "conf/no.yaml"), "no such file"),
         (("--layer", "x"), "--layer is 'x'"),
-        (("--layer", "3"), "--layer is 3, and the model of conf/tiny.yaml has 2"),
+        (("--layer", "3"), "--layer is 3, and the model of conf/tiny.yaml has layers 1 to 2"),
+        (("--layer", "0"), "--layer is 0, and the model"),
+        (("--updates", "3 0 4"), "expected numbers from 1"),
+        (("--clusters", "8 8 1"), "expected numbers from 2"),
+        (("--card_notes", "conf/no.md"), "--card_notes is 'conf/no.md'"),
+        (("--phones", "no/where"), "--phones is 'no/where'"),
+        (("--ngpu", "2"), "pretraining uses one GPU"),
     ],
 )
 def test_bad_options_are_refused(ssl1, options, said):
@@ -114,6 +120,7 @@ def test_what_a_model_is_worth_on_another_corpus(ssl1, tmp_path):
     ssl1.run(*command, PYTHONPATH=path)
     calls = (ssl1.here / "calls.txt").read_text().splitlines()
     assert len(calls) == 4 and all("--lang fr" in call and f"--expdir {exp}/downstream " in call for call in calls)
+    assert all("--ngpu 0 --python python3 " in call for call in calls)
     assert f"--upstream_path {exp}/hubert_mini" in calls[0] and (exp / "random/model.safetensors").exists()
     page = (exp / "RESULTS.md").read_text("utf-8")
     assert "finetune on hf_hubert_custom/hubert_mini vs hf_whisper_custom/log_mel: -50.0 % relative CER" in page

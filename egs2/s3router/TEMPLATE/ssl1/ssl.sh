@@ -20,9 +20,9 @@ phones=                   # folder of Festival label files of some recordings, t
 config=                   # shape, masking, batches and optimiser: conf/*.yaml
 updates="3000 4000"       # of each iteration; as many iterations as numbers
 clusters="100 200"        # k-means clusters that each predicts: of MFCCs, then of hidden states of the iteration before
-layer=4                   # Transformer layer whose output those are
+layer=4                   # Transformer layer whose output those are, 1 the lowest
 max_hours=0               # hours of training, all iterations together; 0: no limit. Shortens the schedules
-ngpu=0
+ngpu=0                    # 1: on a GPU
 card_notes=               # Markdown that ends the model's card
 # Downstream
 eval_recipe=../../asterisk/asr1
@@ -50,9 +50,17 @@ read -ra each_clusters <<<"${clusters}"
 [[ "${updates} ${clusters}" =~ ^[0-9\ ]+$ ]] && [ "${#each_updates[@]}" -gt 0 ] && [ "${#each_updates[@]}" -eq "${#each_clusters[@]}" ] ||
     die "--updates is '${updates}' and --clusters '${clusters}', expected as many numbers in both, one an iteration"
 [[ ${max_hours} =~ ^[0-9]*\.?[0-9]+$ ]] || die "--max_hours is '${max_hours}', expected a number of hours, 0 for no limit"
+for number in "${each_updates[@]}"; do [ "${number}" -ge 1 ] || die "--updates is '${updates}', expected numbers from 1"; done
+for number in "${each_clusters[@]}"; do [ "${number}" -ge 2 ] || die "--clusters is '${clusters}', expected numbers from 2"; done
 [ -f "${config}" ] || die "--config is '${config}', and there is no such file"
-layers=$(awk '$1 == "num_hidden_layers:" { print $2 }' "${config}")
-[ "${layer}" -le "${layers:-${layer}}" ] || die "--layer is ${layer}, and the model of ${config} has ${layers}"
+[ -z "${card_notes}" ] || [ -f "${card_notes}" ] || die "--card_notes is '${card_notes}', and there is no such file"
+[ -z "${phones}" ] || [ -n "${local_data}" ] || [ -d "${phones}" ] ||
+    die "--phones is '${phones}', and there is no such folder; without phone labels: --phones ''"
+[ "${ngpu}" -le 1 ] || die "--ngpu is ${ngpu}, expected 0 or 1: pretraining uses one GPU"
+if [ "${ngpu}" -eq 1 ]; then
+    ${python} -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || die "--ngpu is 1, and PyTorch finds no GPU"
+fi
+${python} -m espnet_s3router.pretraining.config "${config}" --layer "${layer}" || exit 2
 
 short=false
 audio=()
@@ -60,8 +68,9 @@ if awk -v h="${max_hours}" 'BEGIN { exit !(h > 0 && h < 0.5) }'; then
     log "max_hours is below 0.5: half an hour of audio, one short epoch and one seed downstream, to see that it works"
     short=true
     audio=(--hours 0.5)
-    dumpdir=${expdir}/dump # the whole audio stays where it is
-    eval_seeds=0
+    # the whole audio stays where it is
+    case " ${run_args//-/_} " in *" __dumpdir "*) ;; *) dumpdir=${expdir}/dump ;; esac
+    case " ${run_args//-/_} " in *" __eval_seeds "*) ;; *) eval_seeds=0 ;; esac
 fi
 room="${python} -m espnet_s3router.pretraining"
 device=cpu
@@ -89,7 +98,8 @@ if runs 3; then
     from= # the first iteration has MFCCs to go by; the others also begin with the weights of the one before, which saves time
     for number in "${!iterations[@]}"; do
         log "Stage 3: iteration $((number + 1)) of ${#iterations[@]}, ${each_clusters[number]} clusters of ${from:-MFCCs} -> ${iterations[number]}"
-        ${room}.clusters "${dumpdir}" "${labels[number]}" --clusters "${each_clusters[number]}" ${from:+--model "${from}" --layer "${layer}"}
+        ${room}.clusters "${dumpdir}" "${labels[number]}" --clusters "${each_clusters[number]}" ${from:+--model "${from}" --layer "${layer}"} \
+            --run "${iterations[number]}" --device "${device}"
         ${room}.train --config "${config}" --store "${dumpdir}" --device "${device}" --labels "${labels[number]}" \
             --output "${iterations[number]}" --updates "${each_updates[number]}" --max_hours "$(share "${each_updates[number]}")" \
             ${from:+--init "${from}"}
@@ -123,7 +133,7 @@ if runs 6; then
     if "${short}"; then changes="max_epoch=1 num_iters_per_epoch=8"; fi
     evaluate() { # NAME METHODS "KEY=VALUE …", then options that choose the upstream
         "${eval_recipe}/run.sh" --expdir "${downstream}" --asr_tag "$1" --methods "$2" --asr_args "$3 ${changes}" \
-            --sparsities "${eval_sparsities}" --seeds "${eval_seeds}" "${@:4}" ${eval_args}
+            --sparsities "${eval_sparsities}" --seeds "${eval_seeds}" --ngpu "${ngpu}" --python "${python}" "${@:4}" ${eval_args}
     }
     evaluate new "${eval_methods}" "" --upstream hf_hubert_custom --upstream_path "${models}/hubert_mini"
     evaluate baseline "${eval_methods}" "" --upstream "${baseline}" --skip_data_prep true
