@@ -9,14 +9,14 @@ from espnet_s3router.errors import InputError
 
 
 def report_input_errors(main: Callable[..., Any]) -> Callable[..., Any]:
-    """Print an InputError and exit with code 1, as every command of this package, when called as a command; raise it when
-    called with arguments from Python."""
+    """Print an InputError, or that a file cannot be opened, and exit with code 1, as every command of this package, when
+    called as a command; raise it when called with arguments from Python."""
 
     @wraps(main)
     def wrapped(cmd: Any = None) -> Any:
         try:
             return main(cmd)
-        except InputError as error:
+        except (InputError, FileNotFoundError, IsADirectoryError, PermissionError) as error:
             if cmd is not None:
                 raise
             print(f"error: {error}", file=sys.stderr)

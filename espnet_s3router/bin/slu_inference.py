@@ -7,7 +7,7 @@ from espnet_s3router.bin._run import report_input_errors
 
 @report_input_errors
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Decode; InputError ends with one paragraph and exit code 2."""
+    """Decode; InputError ends with one paragraph and exit code 1."""
     from espnet2.bin.slu_inference import main as espnet_main
 
     import espnet_s3router.plugin  # noqa: F401  registers the frontend

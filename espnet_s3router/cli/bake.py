@@ -1,6 +1,7 @@
 """``s3router bake``: a finished experiment as a model for stock ESPnet."""
 
 import argparse
+import os
 from typing import Any
 
 
@@ -22,6 +23,8 @@ def run(args: argparse.Namespace) -> None:
 
     out = bake_experiment(args.train_config, args.model_file, args.out, task=args.task)
     print(
-        f"{out}: config.yaml and model.pth; python -m espnet2.bin.asr_inference --asr_train_config {out}/config.yaml "
-        f"--asr_model_file {out}/model.pth …"
+        f"{out}: config.yaml and model.pth; python -m espnet2.bin.{args.task}_inference --{args.task}_train_config "
+        f"{out}/config.yaml --{args.task}_model_file {out}/model.pth …"
     )
+    if (out / "config.yaml").read_text(encoding="utf-8").count(f"path_or_url: {out}{os.sep}"):
+        print(f"config.yaml names the upstream's folder in {out}: where you move it, mend path_or_url")

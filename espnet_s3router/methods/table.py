@@ -54,6 +54,10 @@ METHODS: dict[str, Method] = {
 
 def resolve(mask_conf: Mapping[str, Any]) -> tuple[str, Any]:
     """(method name, its validated configuration) of a ``mask_conf`` mapping; InputError says what is allowed."""
+    if not isinstance(mask_conf, Mapping):
+        raise InputError(
+            f"mask_conf is {mask_conf!r}, expected keys and values, such as {{method: routing, sparsity: 0.08}}"
+        )
     options = dict(mask_conf)
     name = options.pop("method", None)
     if name not in METHODS:
@@ -77,13 +81,13 @@ def resolve(mask_conf: Mapping[str, Any]) -> tuple[str, Any]:
         raise InputError(f"mask_conf of method {name}: {error}; options: {', '.join(allowed)}") from error
 
 
-def check_type(key: str, kind: object, value: object) -> None:
+def check_type(key: str, kind: object, value: object, *, where: str = "mask_conf") -> None:
     """InputError for a switch, a number or a whole number that is something else ("false" in quotes would count as true)."""
     if value is None or kind not in _TYPES:
         return
     accepted, words = _TYPES[kind]
     if not isinstance(value, accepted) or isinstance(value, bool) and kind is not bool:
-        raise InputError(f"mask_conf: {key} is {value!r}, expected {words}")
+        raise InputError(f"{where}: {key} is {value!r}, expected {words}")
 
 
 _TYPES: dict[object, tuple[Any, str]] = {

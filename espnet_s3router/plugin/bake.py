@@ -34,7 +34,8 @@ def bake_experiment(train_config: str | Path, model_file: str | Path, out: str |
     for path in (train_config, model_file):
         if not Path(path).is_file():
             raise InputError(f"{path}: there is no such file; give the config.yaml and the .pth of a finished experiment")
-    model, args = TASKS[task].build_model_from_file(str(train_config), str(model_file), "cpu")
+    out = out.resolve()  # what config.yaml says of a shipped upstream must hold wherever it is decoded from
+    model, args = load_experiment(Path(train_config), Path(model_file), task)
     if args.frontend != "masked_upstream":
         raise InputError(f"{train_config}: frontend is {args.frontend}, expected masked_upstream")
     name = args.frontend_conf["frontend_conf"].get("upstream")
@@ -59,6 +60,24 @@ def bake_experiment(train_config: str | Path, model_file: str | Path, out: str |
     torch.save(dense_model_state(model), partial / "model.pth")
     partial.rename(out)
     return out
+
+
+def load_experiment(train_config: Path, model_file: Path, task: str) -> tuple[nn.Module, Any]:
+    """The model of a finished experiment with its options; InputError for files that are none."""
+    try:
+        config = yaml.safe_load(train_config.read_text(encoding="utf-8"))
+        if not isinstance(config, dict) or not isinstance(config.get("token_list"), list):
+            raise InputError(
+                f"{train_config} holds no token_list: expected the config.yaml that training wrote, not its template"
+            )
+        return TASKS[task].build_model_from_file(str(train_config), str(model_file), "cpu")
+    except InputError:
+        raise
+    except Exception as error:  # of YAML, pickle or ESPnet, whatever these files are
+        raise InputError(
+            f"{model_file} could not be loaded with {train_config}: {reason(error)}. Expected the config.yaml and a "
+            f"model file of one finished experiment of the task {task}"
+        ) from error
 
 
 def refuse_unloadable(plain: dict[str, Any], train_config: str | Path) -> None:
@@ -100,7 +119,7 @@ def plain_frontend_conf(conf: dict[str, Any], out: Path) -> dict[str, Any]:
         path = str(out / source["upstream"])
     source["upstream"] = name
     if path is not None:
-        source["path_or_url"] = path
+        source["path_or_url"] = str(Path(path).resolve()) if Path(path).exists() else path
     return plain | {"frontend_conf": source}
 
 

@@ -1,7 +1,7 @@
 """Building an upstream through s3prl, and building it again when ESPnet's ``init:`` has overwritten it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -17,10 +17,32 @@ if TYPE_CHECKING:
     from espnet_s3router.plugin.frontend import MaskedUpstream
 
 
+SOURCE_KEYS = ("upstream", "path_or_url", "normalize", "extra_conf", "tile_factor")
+"""What ESPnet's S3prlFrontend reads of the ``frontend_conf`` within ``frontend_conf``."""
+
+
+def check_source(source: Any) -> None:
+    """InputError for what nobody would read: an option of masks one level too deep would be its default instead."""
+    if not isinstance(source, Mapping):
+        raise InputError(f"frontend_conf: the frontend_conf within it is {source!r}, expected at least {{upstream: NAME}}")
+    for key in source:
+        if key not in SOURCE_KEYS:
+            raise InputError(
+                f"frontend_conf: the frontend_conf within it holds {key!r}, expected some of {', '.join(SOURCE_KEYS)}. "
+                "Everything else, such as mask_conf, belongs one level up"
+            )
+    if source.get("upstream") in EMBEDDED and source.get("path_or_url") is not None:
+        raise InputError(
+            f"frontend_conf: path_or_url is {source['path_or_url']!r}, and {source['upstream']} comes with this package. "
+            "Remove it, or name the entry of s3prl that loads the path, such as hf_hubert_custom"
+        )
+
+
 def resolve_source(source: dict[str, Any]) -> tuple[str, str | None, dict[str, Any]]:
     """(s3prl entry, path or url, extra configuration) of a ``frontend_conf`` block; InputError if nothing can be there."""
     from s3prl.nn import S3PRLUpstream
 
+    check_source(source)
     name, path = source.get("upstream"), source.get("path_or_url")
     if name in EMBEDDED:
         name, folder = EMBEDDED[name]
@@ -31,13 +53,17 @@ def resolve_source(source: dict[str, Any]) -> tuple[str, str | None, dict[str, A
 
         near = get_close_matches(str(name), [*available, *EMBEDDED], n=5, cutoff=0.3)
         raise InputError(f"frontend_conf: upstream is {name!r}, which s3prl does not know; near: {', '.join(near)}")
-    if path is not None and "://" not in str(path) and name.rsplit("_", 1)[-1] in ("custom", "local"):
-        hub_id = name.startswith("hf_") and str(path).count("/") == 1 and not str(path).startswith((".", "/"))
-        if not Path(path).exists() and not hub_id:
-            raise InputError(f"frontend_conf: path_or_url is {path!r}, and there is no such file or folder")
+    local = path is not None and "://" not in str(path) and name.rsplit("_", 1)[-1] in ("custom", "local")
+    if local and not Path(path).exists() and not may_be_hub_id(name, path):
+        raise InputError(f"frontend_conf: path_or_url is {path!r}, and there is no such file or folder")
     if path is None and name.endswith(("_custom", "_local", "_url")):
         raise InputError(f"frontend_conf: upstream {name} needs path_or_url")
     return name, path, source.get("extra_conf") or {}
+
+
+def may_be_hub_id(name: str, path: Any) -> bool:
+    """Whether a path could name a model of Hugging Face's hub: ``owner/name``."""
+    return name.startswith("hf_") and str(path).count("/") == 1 and not str(path).startswith((".", "/"))
 
 
 def load_upstream(source: dict[str, Any]) -> nn.Module:
@@ -51,9 +77,12 @@ def load_upstream(source: dict[str, Any]) -> nn.Module:
     except InputError:
         raise
     except Exception as error:  # whatever a foreign loader raises on a file that is no upstream
+        hint = ""
+        if path is not None and may_be_hub_id(name, path) and not Path(path).exists():
+            hint = f". There is no folder {path} in {Path.cwd()} either, so it was looked for on the hub"
         raise InputError(
             f"frontend_conf: upstream {name!r} could not be loaded from {path!r}: {reason(error)}. "
-            "Expected a checkpoint that s3prl loads under this name"
+            f"Expected a checkpoint that s3prl loads under this name{hint}"
         ) from error
     if name in ("espnet_hubert_custom", "espnet_hubert_local"):
         check_espnet_hubert(upstream.upstream, str(path))
@@ -140,7 +169,10 @@ def build_upstream(
     from s3prl.nn import Featurizer
     from s3prl.util import download
 
-    rate = humanfriendly.parse_size(fs) if isinstance(fs, str) else fs
+    try:
+        rate = humanfriendly.parse_size(fs) if isinstance(fs, str) else fs
+    except humanfriendly.InvalidSize as error:
+        raise InputError(f"frontend_conf: fs is {fs!r}, expected 16000 or 16k") from error
     if rate != 16000:
         raise InputError(f"frontend_conf: fs is {fs}, but s3prl's upstreams take 16 kHz audio: format it with --fs 16k")
     if layer != -1 and multilayer_feature:

@@ -5,6 +5,8 @@ In a user's YAML ``frontend: s3prl`` becomes ``frontend: masked_upstream`` with 
 
 import logging
 from contextlib import nullcontext
+from difflib import get_close_matches
+from inspect import signature
 from typing import Any
 
 import torch
@@ -13,12 +15,12 @@ from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks.unsaved import not_saved
-from espnet_s3router.methods import Attached, attach, resolve
-from espnet_s3router.plugin.build import build_upstream, reload_upstream
+from espnet_s3router.methods import Attached, attach, check_type, resolve
+from espnet_s3router.plugin.build import SOURCE_KEYS, build_upstream, check_source, reload_upstream
 from espnet_s3router.plugin.cache import ExtractorCache
 from espnet_s3router.plugin.checkpoint import SlimState
 from espnet_s3router.plugin.distill import distill_config
-from espnet_s3router.plugin.latent import LatentMasking, add_layerdrop
+from espnet_s3router.plugin.latent import LatentMasking, add_layerdrop, latent_options
 from espnet_s3router.plugin.recompute import checkpoint_layers
 from espnet_s3router.upstreams import family_of
 
@@ -63,13 +65,26 @@ class MaskedUpstream(S3prlFrontend):
         recompute: bool = False,
         autocast: str | None = None,
         distill: dict[str, Any] | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise InputError(unknown_key(sorted(unknown)[0]))
+        scalars = {
+            "multilayer_feature": multilayer_feature,
+            "recompute": recompute,
+            "layer": layer,
+            "cache_frozen": cache_frozen,
+        }
+        for name, value in {**scalars, "layerdrop": layerdrop}.items():
+            check_type(name, OPTIONS[name].annotation, value, where="frontend_conf")
         if dropout not in DROPOUT:
             raise InputError(f"frontend_conf: dropout is {dropout!r}, expected one of {', '.join(DROPOUT)}")
         if autocast not in AUTOCAST:
             raise InputError(f"frontend_conf: autocast is {autocast!r}, expected bfloat16, auto or nothing")
-        mask_conf = dict(mask_conf or DEFAULT)
+        mask_conf = DEFAULT if mask_conf is None else mask_conf
         resolve(mask_conf)  # refuses bad options before a large upstream is loaded
+        check_source(frontend_conf or {})
+        latent = latent_options(latent_masking)
         distilled = distill_config(distill)
         nn.Module.__init__(self)  # not S3prlFrontend's: it would keep a deep copy of all weights
 
@@ -87,13 +102,13 @@ class MaskedUpstream(S3prlFrontend):
 
         self.dropout = dropout
         self.autocast = autocast == "bfloat16" or (autocast == "auto" and computes_bfloat16())
-        self.mask_conf = mask_conf
+        self.mask_conf = dict(mask_conf)
         expert = self.expert
         self.family = family_of(expert)
         self.slim = SlimState(self, str(self.source.get("upstream")))  # fingerprints the weights as they came
-        self.attached: Attached = attach(expert, mask_conf)
+        self.attached: Attached = attach(expert, self.mask_conf)
         self.slim.keep(self, self.attached)
-        self.latent = LatentMasking(expert, self.family, lambda: self.training, **(latent_masking or {}))
+        self.latent = LatentMasking(expert, self.family, lambda: self.training, **latent)
         if recompute:
             checkpoint_layers(expert, self.family)  # before layer drop, whose dice are thrown once
         add_layerdrop(expert, self.family, lambda: self.training, layerdrop)
@@ -139,6 +154,18 @@ class MaskedUpstream(S3prlFrontend):
         """Undo ESPnet's ``init:``, which re-initialises every parameter of the model, upstream and scores included."""
         reload_upstream(self)
         logging.info("The weights of the upstream and the initial scores are back")
+
+
+OPTIONS = {name: option for name, option in signature(MaskedUpstream).parameters.items() if name != "unknown"}
+
+
+def unknown_key(key: str) -> str:
+    """What is said of an option that ``frontend_conf`` does not have."""
+    hint = f" {key} belongs into the frontend_conf within it." if key in SOURCE_KEYS else ""
+    near = get_close_matches(key, OPTIONS, n=1)
+    if near and not hint:
+        hint = f" Did you mean {near[0]}?"
+    return f"frontend_conf: key {key!r} is unknown, expected some of {', '.join(OPTIONS)}.{hint}"
 
 
 def computes_bfloat16() -> bool:

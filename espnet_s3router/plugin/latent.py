@@ -3,7 +3,7 @@
 Spans are drawn as in wav2vec 2.0 (arXiv 2006.11477 sec. 4.2 and app. A): about prob * size / length starts, with overlaps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.methods import check_type
 from espnet_s3router.upstreams import Family
 
 
@@ -29,6 +30,25 @@ def span_mask(batch: int, size: int, prob: float, length: int, valid: Tensor | N
         starts = torch.randperm(limit - width + 1)[:spans]
         mask[row, (starts[:, None] + torch.arange(width)).flatten()] = True
     return mask
+
+
+def latent_options(given: Any) -> dict[str, Any]:
+    """The options of LatentMasking in a configuration; InputError for an unknown one or a value that it cannot have."""
+    if not isinstance(given or {}, Mapping):
+        raise InputError(f"latent_masking is {given!r}, expected some of {', '.join(_KINDS)} with their values")
+    options = dict(given or {})
+    for name, value in options.items():
+        if name not in _KINDS:
+            raise InputError(f"latent_masking: key {name!r} is unknown, expected {', '.join(_KINDS)}")
+        check_type(name, _KINDS[name], value, where="latent_masking")
+        if name.endswith("_prob") and not 0.0 <= value <= 1.0:
+            raise InputError(f"latent_masking: {name} is {value}, expected a share in [0, 1]")
+        if name.endswith("_length") and value < 1:
+            raise InputError(f"latent_masking: {name} is {value}, expected a whole number from 1")
+    return options
+
+
+_KINDS: dict[str, type] = {"time_prob": float, "time_length": int, "channel_prob": float, "channel_length": int}
 
 
 class LatentMasking:
@@ -53,17 +73,7 @@ class LatentMasking:
         time_length: int = 10,
         channel_prob: float = 0.0,
         channel_length: int = 64,
-        **unknown: Any,
     ) -> None:
-        if unknown:
-            allowed = "time_prob, time_length, channel_prob, channel_length"
-            raise InputError(f"latent_masking: key {sorted(unknown)[0]!r} is unknown, expected {allowed}")
-        for name, prob in (("time_prob", time_prob), ("channel_prob", channel_prob)):
-            if not 0.0 <= prob <= 1.0:
-                raise InputError(f"latent_masking: {name} is {prob}, expected a share in [0, 1]")
-        for name, length in (("time_length", time_length), ("channel_length", channel_length)):
-            if length < 1:
-                raise InputError(f"latent_masking: {name} is {length}, expected a whole number from 1")
         self.time_prob, self.time_length = time_prob, time_length
         self.channel_prob, self.channel_length = channel_prob, channel_length
         self.active = active

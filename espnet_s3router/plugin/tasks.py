@@ -50,12 +50,21 @@ class _Hooks:
         options = dict(args.optim_conf)
         if args.optim not in optim_classes:
             raise InputError(f"optim is {args.optim!r}, expected one of {', '.join(sorted(optim_classes))}")
+        for name in ("lr", "weight_lr", "head_lr"):
+            if not isinstance(options.get(name, 0.0), int | float):
+                raise InputError(
+                    f"optim_conf: {name} is {options[name]!r}, expected a number. YAML takes 1e-3 for text: write 1.0e-3"
+                )
         if not (args.dry_run or args.collect_stats):
             begin_training(model, args.init_param)
             install_distillation(cls, model)
         if args.exclude_weight_decay:
             add_optimizer_hooks(model, **args.exclude_weight_decay_conf)
-        optimizer = optim_classes[args.optim](parameter_groups(model, options), **options)
+        groups = parameter_groups(model, options)
+        try:
+            optimizer = optim_classes[args.optim](groups, **options)
+        except (TypeError, ValueError) as error:  # of a key or value that this optimiser does not take
+            raise InputError(f"optim_conf of {args.optim}: {error}") from error
         install_step(optimizer, frontend.attached)
         if getattr(args, "output_dir", None) and not args.dry_run:
             check_space(model, args.output_dir, args.keep_nbest_models)

@@ -247,6 +247,7 @@ def grid_parser(methods: str = "--methods") -> argparse.ArgumentParser:
     parser.add_argument("--upstream_path", default="")
     parser.add_argument("--asr_tag", default="")
     parser.add_argument("--expdir", default="exp")
+    parser.add_argument("--only_check", action="store_true", help="say what is wrong with the options, and run nothing")
     add_options(parser)
     return parser
 
@@ -264,6 +265,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = grid_parser().parse_args(argv)
     check_options(args)
     specs = specs_of(args)
+    if args.only_check:
+        return 0
     if args.stage <= 10 <= args.stop_stage:
         collect_stats(args, specs)
     if args.stop_stage <= 10:

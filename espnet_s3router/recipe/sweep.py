@@ -186,6 +186,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_options(args)
     committed = [row for path in args.committed for row in read_rows(path)]
     sweep = sweep_of(args)
+    if args.only_check:
+        return 0
     experiments.collect_stats(args, [*sweep.dense_specs, *sweep.specs])
     broken = run(args, sweep, committed)
     report(args, sweep.dense.values(), sweep.place, [spec.method for spec in sweep.specs], committed, broken)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from espnet_s3router.errors import InputError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -119,7 +121,7 @@ FAMILIES = (
 
 
 def family_of(expert: "nn.Module") -> Family:
-    """The family whose feed-forward matrices, attention and frontend are all present; ValueError when none is."""
+    """The family whose feed-forward matrices, attention and frontend are all present; InputError when none is."""
     names = [name for name, _ in expert.named_parameters()]
     for family in FAMILIES:
         wanted = [*family.patterns("all"), family.conv]
@@ -127,7 +129,7 @@ def family_of(expert: "nn.Module") -> Family:
         if all(any(fnmatchcase(_plain(name), pattern) for name in names) for pattern in wanted):
             return family
     known = ", ".join(f"{family.name} ({', '.join(family.upstreams)})" for family in FAMILIES)
-    raise ValueError(
+    raise InputError(
         f"{type(expert).__module__} is of no known upstream family: its parameters begin {names[:3]}. Known: {known}. "
         "A new family is one entry in espnet_s3router/upstreams/families.py."
     )

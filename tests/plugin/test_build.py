@@ -40,6 +40,16 @@ def test_fs_may_be_a_string(fs, toy_upstreams):
         ({"latent_masking": {"prob": 0.1}}, "'prob' is unknown, expected time_prob"),
         ({"latent_masking": {"time_prob": 1.5}}, r"time_prob is 1.5, expected a share in \[0, 1\]"),
         ({"latent_masking": {"channel_length": 0}}, "whole number from 1"),
+        ({"latent_masking": {"time_prob": "0.1"}}, "time_prob is '0.1', expected a number"),
+        ({"latent_masking": 0.1}, "latent_masking is 0.1, expected some of time_prob"),
+        ({"mask_conf": "routing"}, "mask_conf is 'routing', expected keys and values, such as {method: routing"),
+        ({"mask_config": ROUTING}, "key 'mask_config' is unknown, .* Did you mean mask_conf"),
+        ({"upstream": "hubert"}, "key 'upstream' is unknown, .* upstream belongs into the frontend_conf within it"),
+        ({"layer": "3"}, "layer is '3', expected a whole number"),
+        ({"layerdrop": "0.1"}, "layerdrop is '0.1', expected a number"),
+        ({"cache_frozen": "400"}, "cache_frozen is '400', expected a whole number"),
+        ({"multilayer_feature": "yes"}, "multilayer_feature is 'yes', expected true or false"),
+        ({"fs": "sixteen"}, "fs is 'sixteen', expected 16000 or 16k"),
         ({"cache_frozen": 1, "mask_conf": {"method": "finetune", "train_cnn": True}}, "needs a frozen convolutional"),
         ({"cache_frozen": 1, "mask_conf": {**ROUTING, "targets": "conv"}}, "needs a frozen convolutional"),
     ],
@@ -70,6 +80,27 @@ def test_unknown_upstream():
 def test_missing_file(name, tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
         build({"upstream": name, "path_or_url": str(tmp_path / "nothing.pt")})
+
+
+def test_options_one_level_too_deep(toy_upstreams):
+    """Nobody would read them: the masks would be those of the default."""
+    source = toy_upstreams["hf_hubert"]
+    with pytest.raises(InputError, match="holds 'mask_conf', expected some of upstream, .* one level up"):
+        build({**source, "mask_conf": ROUTING})
+    with pytest.raises(InputError, match="path_or_url is '/nowhere', and s3router_hubert_mini comes with this package"):
+        build({"upstream": "s3router_hubert_mini", "path_or_url": "/nowhere"})
+    with pytest.raises(InputError, match="within it is 'hubert', expected at least"):
+        build("hubert")
+
+
+def test_a_folder_that_reads_like_a_name_on_the_hub():
+    with pytest.raises(InputError, match="There is no folder downloads/mine in .* either, so it was looked for on the hub"):
+        build({"upstream": "hf_hubert_custom", "path_or_url": "downloads/mine"})
+
+
+def test_upstream_without_a_transformer_that_is_known():
+    with pytest.raises(InputError, match="no known upstream family"):
+        build({"upstream": "fbank"})
 
 
 def test_missing_path():

@@ -57,6 +57,21 @@ def test_weight_decay_where_espnet_leaves_it_out(asr_model):
     assert {decays[id(p)] for name, p in model.named_parameters() if name.endswith((".scores", "ctc_lo.weight"))} == {0.1}
 
 
+@pytest.mark.parametrize(
+    ("optim_conf", "message"),
+    [
+        ({"lr": "1e-3"}, "optim_conf: lr is '1e-3', expected a number. YAML takes 1e-3 for text: write 1.0e-3"),
+        ({"lr": 0.1, "weight_lrs": 0.1}, "optim_conf of adam: .*'weight_lrs'"),
+        ({"lr": -0.1}, "optim_conf of adam: Invalid learning rate: -0.1"),
+    ],
+    ids=str,
+)
+def test_bad_options_of_the_optimiser(optim_conf, message, asr_model):
+    model, args = asr_model(optim_conf=optim_conf)
+    with pytest.raises(InputError, match=message):
+        S3RouterASRTask.build_optimizers(args, model)
+
+
 def test_unknown_optimizer(asr_model):
     model, args = asr_model()
     args.optim = "madam"

@@ -68,6 +68,10 @@ def files(folder):
         (["--pretrained_model", "no.pth:a:b"], ["--pretrained_model is 'no.pth:a:b'", "no such file"]),
         (["--nlsyms_txt", "no.txt"], ["--nlsyms_txt is 'no.txt'", "no such file"]),
         (["--stage", "10", "--unseen", "no"], ["--unseen is 'no'", "no such file", "--unseen ''"]),
+        (["--stage", "10"], ["there is no data/test_en", "run stages 1 to 5 first"]),
+        (["--stage", "12", "--stop_stage", "11"], ["--stage is 12, after --stop_stage, which is 11"]),
+        (["--stage", "16"], ["after --stop_stage, which is 13", "to prune, --stop_stage 16 too"]),
+        (["--lang", "de"], ["--lang is 'de'", "expected en, es, fr, it or ru"]),
     ],
 )
 def test_options_of_a_recipe(recipes, options, words):
@@ -76,6 +80,50 @@ def test_options_of_a_recipe(recipes, options, words):
     assert done.returncode == 2
     assert_told(done.stderr, "error: ", *words)
     assert files(recipes.root) == before
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "words"),
+    [
+        ("asterisk/asr1", ["--methods", "rooting"], ["'rooting'", "not in the methods file"]),
+        ("asterisk/asr1", ["--sparsities", "8"], ["sparsity is 8.0", "in [0, 1)"]),
+        ("asterisk/asr1", ["--asr_config", "conf/none.yaml"], ["conf/none.yaml"]),
+        ("asterisk/prune1", ["--prune_methods", "omp rooting"], ["'rooting'", "not in the methods file"]),
+        ("asterisk/prune1", ["--sparsities", "0.5 0.5"], ["twice"]),
+    ],
+)
+def test_an_experiment_that_cannot_be_is_refused_before_its_data_is_prepared(recipes, recipe, options, words):
+    recipes.recipe = recipe
+    done = recipes.run("./run.sh", *options, check=False)
+    assert done.returncode == 1 and "Stage 1" not in done.stdout
+    assert_told(done.stderr, "error: ", *words)
+    assert not (recipes.here / "data").exists()
+
+
+CHOICES = """
+. ../../TEMPLATE/router1/options.sh
+. ../../TEMPLATE/router1/db.sh
+model=whisper_tiny_en lang=en rest=({options})
+. ../choices.sh
+echo "${{tag}}|${{results}}|${{methods}}|${{file}}|${{upstream}}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("", "whisper_tiny_en|RESULTS|M conf/methods/whisper_tiny_en.yaml|conf/upstream/whisper_tiny_en.yaml|W"),
+        ("--upstream wav2vec2_base_960", "wav2vec2_base_960|RESULTS_wav2vec2_base_960|M||"),
+        (
+            "--upstream hf_hubert_custom --upstream_path facebook/hubert-base-ls960",
+            "hubert-base-ls960|RESULTS_hubert-base-ls960|M||",
+        ),
+    ],
+)
+def test_another_upstream_has_points_and_pages_of_its_own(recipes, options, told):
+    """Neither the name nor the rates nor the page of the one that the recipe chooses by itself."""
+    found = recipes.run("bash", "-c", CHOICES.format(options=options)).stdout.strip()
+    assert found == told.replace("|W", "|local.whisper_tiny_en --download_dir downloads").replace("M", "conf/methods.yaml")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -91,6 +139,10 @@ def test_help_and_whether_the_corpus_is_there(recipes, recipe):
         assert done.returncode == 2 and "set LIBRISPEECH" in done.stderr
     else:
         assert (done.returncode, done.stderr) == (0, "")
+    if not recipe.startswith("ssl"):  # whose recordings are packages
+        nowhere = dict.fromkeys(("ASTERISK", "LIBRISPEECH", "LIBRILIGHT_LIMITED"), "/nowhere")
+        done = recipes.run("./run.sh", "--check_corpus", "true", check=False, **nowhere)
+        assert done.returncode == 2 and "is '/nowhere', and there is no such folder" in done.stderr
     assert files(recipes.root) - before <= {"egs2/s3router/asterisk/asr1/downloads"}  # empty; two recipes share it
 
 
@@ -110,6 +162,27 @@ def test_options_of_librilight(recipes, options, words):
     assert done.returncode == 2
     assert_told(done.stderr, "error: ", *words)
     assert files(recipes.root) == before
+
+
+def test_librispeech_recipes_take_data_of_ones_own(recipes):
+    """Without the corpora that they are about."""
+    recipes.recipe = "librilight/asr1"
+    sets = ("--train_set", "mine", "--valid_set", "mydev", "--test_sets", "mydev mytest")
+    done = recipes.run("./run.sh", "--local_data", "", *sets, check=False, LIBRISPEECH="", LIBRILIGHT_LIMITED="")
+    assert done.returncode == 1
+    assert_told(done.stderr, "data/mine: no such data directory")
+
+
+def test_all_recipes_run_though_one_fails(tmp_path):
+    shutil.copy(ROOT / "run_all.sh", tmp_path)
+    (tmp_path / "install.sh").touch()
+    for name, status in {"a": 0, "b": 3, "c": 0}.items():
+        folder = tmp_path / "egs2/s3router/x" / name
+        folder.mkdir(parents=True)
+        script(folder / "run.sh", f'[ "${{1:-}}" = --check_corpus ] || {{ echo ran {name}; exit {status}; }}')
+    done = subprocess.run([tmp_path / "run_all.sh", "--all"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stdout.count("ran ") == 3
+    assert_told(done.stderr, "run_all: failed: x/b")
 
 
 @pytest.mark.parametrize(
@@ -373,6 +446,47 @@ def test_bake(tmp_path, capsys):
     assert main(["bake", *given]) == 1
     assert_told(capsys.readouterr().err, "baked exists already", "remove it or choose another")
     assert files(tmp_path) == {"config.yaml", "baked"}
+
+
+def test_bake_of_other_files(tmp_path, capsys):
+    """A recipe's configuration instead of the one that training wrote; two files that are not of one experiment."""
+    from espnet_s3router.cli.main import main
+
+    config, model = tmp_path / "config.yaml", tmp_path / "model.pth"
+    model.write_text("words")
+    for text, told in (
+        ("frontend: x", "holds no token_list"),
+        ("token_list: [a]", "could not be loaded"),
+        ("- a", "token_list"),
+    ):
+        config.write_text(text, encoding="utf-8")
+        assert main(["bake", str(config), str(model), str(tmp_path / "baked")]) == 1
+        assert_told(capsys.readouterr().err, told, "xpected the config.yaml")
+    assert files(tmp_path) == {"config.yaml", "model.pth"}
+
+
+@pytest.mark.parametrize("command", ["asr_train", "asr_inference"])
+def test_files_that_are_not_there(command, tmp_path, monkeypatch, capsys):
+    import importlib
+
+    main = importlib.import_module(f"espnet_s3router.bin.{command}").main
+    options = {"asr_train": ["--config", str(tmp_path)]}
+    options["asr_inference"] = ["--asr_train_config", str(tmp_path / "no.yaml"), "--asr_model_file", "no.pth"]
+    options["asr_inference"] += ["--output_dir", str(tmp_path / "out"), "--data_path_and_name_and_type", "a,speech,sound"]
+    monkeypatch.setattr(sys, "argv", [command, *options[command]])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "error: " in (told := capsys.readouterr().err) and str(tmp_path) in told
+
+
+@pytest.mark.parametrize("words", [["--ctc_best_path=yes"], ["--ctc-best-path", "yes"], ["--ctc_best_path"]])
+def test_best_path_is_true_or_false(words):
+    from espnet_s3router.bin.asr_inference import main
+    from espnet_s3router.errors import InputError
+
+    with pytest.raises(InputError, match="--ctc_best_path is .*, expected true or false"):
+        main(words)
 
 
 @pytest.mark.parametrize(

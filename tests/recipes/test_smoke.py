@@ -106,7 +106,9 @@ def test_the_baked_model_decodes_alike_in_stock_espnet(trained):
     point = recipes.here / EXP / NAME
     model = point / "valid.cer_ctc.ave.pth"
     recipes.run(sys.executable, "-m", "espnet_s3router.cli.main", "bake", point / "config.yaml", model, "baked")
-    assert yaml.safe_load((recipes.here / "baked/config.yaml").read_text("utf-8"))["frontend"] == "s3prl"
+    config = yaml.safe_load((recipes.here / "baked/config.yaml").read_text("utf-8"))
+    assert config["frontend"] == "s3prl"  # and its upstream is found from any folder
+    assert config["frontend_conf"]["frontend_conf"]["path_or_url"] == str(recipes.here / "baked/s3router_hubert_mini")
     recipes.run(
         *(sys.executable, "-c", STOCK, "--asr_train_config", "baked/config.yaml", "--asr_model_file", "baked/model.pth"),
         *("--config", "conf/decode_ctc.yaml", "--penalty", "4", "--num_workers", "0", "--output_dir", "stock"),

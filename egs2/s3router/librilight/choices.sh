@@ -2,8 +2,14 @@
 # What the recipes on LibriSpeech choose alike, from split, subset and model; sourced by their run.sh.
 need_file "conf/split/${split}.yaml"
 need_file "conf/upstream/${model}.yaml"
-if [ -z "${LIBRISPEECH}" ] || { [ "${split}" != 100h ] && [ -z "${LIBRILIGHT_LIMITED}" ]; }; then
+if [ -z "$(asked local_data unset)" ]; then
+    : # data of one's own
+elif [ -z "${LIBRISPEECH}" ] || { [ "${split}" != 100h ] && [ -z "${LIBRILIGHT_LIMITED}" ]; }; then
     die "set LIBRISPEECH and LIBRILIGHT_LIMITED in egs2/s3router/TEMPLATE/router1/db.sh or in the environment; egs2/s3router/librilight/asr1/README.md says how to get them"
+else
+    for folder in "${LIBRISPEECH}" ${LIBRILIGHT_LIMITED:+"${LIBRILIGHT_LIMITED}"}; do
+        [ -d "${folder}" ] || die "LIBRISPEECH or LIBRILIGHT_LIMITED is '${folder}', and there is no such folder"
+    done
 fi
 train=train_${split}
 [ "${split}" != 10min ] || [ "${subset}" = 0 ] || train+=_subset${subset}

@@ -96,6 +96,8 @@ case ${stage}:${stop_stage} in # said before anything is trained; a run to stage
     1[4578]:* | *:1[4578]) die "stages 14 (pack), 15 (upload), 17 (route and deploy) and 18 (analyse) are not built yet: use --stop_stage 13, or 16 to prune" ;;
 esac
 [ "${stop_stage}" -le 16 ] || die "--stop_stage is ${stop_stage}, expected at most 16"
+[ "${stage}" -le "${stop_stage}" ] ||
+    die "--stage is ${stage}, after --stop_stage, which is ${stop_stage}$([ "${stage}" -ne 16 ] || echo ': to prune, --stop_stage 16 too')"
 if [ "${stop_stage}" -eq 16 ] && { [ -z "${prune_methods}" ] || [ -z "${sparsities}" ]; }; then
     die "stage 16 needs --prune_methods and --sparsities, for example --prune_methods 'parp omp' --sparsities '0.1 0.5 0.8'"
 fi
@@ -122,6 +124,45 @@ symbols=()
 runs() { [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ]; }
 # shellcheck disable=SC2086,SC2206  # lists are words on purpose
 {
+options=(--recipe "${recipe:-$(basename "$(dirname "${PWD}")")/$(basename "${PWD}")}"
+    --asr_config ${asr_config} --dump "${raw}" --expdir "${expdir}" --stats_dir "${stats}"
+    --parallel "${parallel}" --threads "${threads}" --cluster "${cluster}" --cluster_timeout "${cluster_timeout}"
+    --train_set "${train_set}" --valid_set "${valid_set}" --test_sets ${test_sets} --token_type "${token_type}"
+    --token_list "${tokens}/tokens.txt" "${symbols[@]}" --ngpu "${ngpu}" --num_nodes "${num_nodes}"
+    --inference_tag "${inference_tag}" --inference_nj "${inference_nj}"
+    --inference_asr_model "${inference_asr_model}" "--train_cmd=${train_cmd:-run.pl}") # its words may be options
+[ "${token_type}" = char ] || options+=(--bpemodel "${tokens}/bpe.model")
+! "${gpu_inference}" || options+=(--gpu_inference)
+for name in methods_config sparsities lrs seeds; do
+    [ -z "${!name}" ] || options+=("--${name}" ${!name})
+done
+for name in asr_tag upstream upstream_path cluster_config inference_config; do
+    [ -z "${!name}" ] || options+=("--${name}" "${!name}")
+done
+for word in ${asr_args}; do options+=("--asr_args=${word}"); done # words may begin with --
+for word in ${inference_args}; do options+=("--inference_args=${word}"); done
+[ -z "${pretrained_model}" ] || options+=(--init_param "${pretrained_model}")
+pruning=(--prune_methods ${prune_methods} --dense_method "${dense_method}" ${dense_exp:+--dense_exp "${dense_exp}"})
+! "${tune_on_first_seed}" || pruning+=(--tune_on_first_seed)
+! "${skip_committed}" || pruning+=(--committed ${committed_results})
+report=(--command "${run_command:-router.sh ${run_args}}")
+[ -z "${unseen}" ] || report+=(--unseen "${unseen}")
+[ -z "${results_md}" ] || report+=(--results_md "${results_md}")
+
+first=10
+last=13
+if "${skip_train}"; then first=12; fi
+if "${skip_eval}"; then last=11; fi
+if [ "${stage}" -gt "${first}" ]; then first=${stage}; fi
+if [ "${stop_stage}" -lt "${last}" ]; then last=${stop_stage}; fi
+# what is wrong with the experiment is said before hours of data preparation
+if ! "${skip_data_prep}" && [ "${stage}" -le 5 ]; then
+    if [ "${first}" -le "${last}" ]; then
+        "${python}" -m espnet_s3router.recipe.experiments --only_check --stage "${first}" --stop_stage "${last}" "${options[@]}" \
+            ${methods:+--methods ${methods}}
+    fi
+    if runs 16; then "${python}" -m espnet_s3router.recipe.sweep --only_check "${pruning[@]}" "${options[@]}"; fi
+fi
 if ! "${skip_data_prep}"; then
     if runs 1 && [ -n "${local_data}" ]; then
         log "Stage 1: data preparation"
@@ -169,37 +210,10 @@ for number in 6 7 8 9; do
     fi
 done
 
-first=10
-last=13
-if "${skip_train}"; then first=12; fi
-if "${skip_eval}"; then last=11; fi
-if [ "${stage}" -gt "${first}" ]; then first=${stage}; fi
-if [ "${stop_stage}" -lt "${last}" ]; then last=${stop_stage}; fi
 if [ "${stop_stage}" -ge 10 ] && [ -n "${unseen}" ] && [ ! -f "${unseen}" ]; then # a table says it after all training
+    [ -d "$(dirname "${unseen}")" ] || die "there is no $(dirname "${unseen}"): run stages 1 to 5 first"
     die "--unseen is '${unseen}', and there is no such file: give --unseen '' where your test sets have none"
 fi
-options=(--recipe "${recipe:-$(basename "$(dirname "${PWD}")")/$(basename "${PWD}")}"
-    --asr_config ${asr_config} --dump "${raw}" --expdir "${expdir}" --stats_dir "${stats}"
-    --parallel "${parallel}" --threads "${threads}" --cluster "${cluster}" --cluster_timeout "${cluster_timeout}"
-    --train_set "${train_set}" --valid_set "${valid_set}" --test_sets ${test_sets} --token_type "${token_type}"
-    --token_list "${tokens}/tokens.txt" "${symbols[@]}" --ngpu "${ngpu}" --num_nodes "${num_nodes}"
-    --inference_tag "${inference_tag}" --inference_nj "${inference_nj}"
-    --inference_asr_model "${inference_asr_model}" "--train_cmd=${train_cmd:-run.pl}") # its words may be options
-[ "${token_type}" = char ] || options+=(--bpemodel "${tokens}/bpe.model")
-! "${gpu_inference}" || options+=(--gpu_inference)
-for name in methods_config sparsities lrs seeds; do
-    [ -z "${!name}" ] || options+=("--${name}" ${!name})
-done
-for name in asr_tag upstream upstream_path cluster_config inference_config; do
-    [ -z "${!name}" ] || options+=("--${name}" "${!name}")
-done
-for word in ${asr_args}; do options+=("--asr_args=${word}"); done # words may begin with --
-for word in ${inference_args}; do options+=("--inference_args=${word}"); done
-[ -z "${pretrained_model}" ] || options+=(--init_param "${pretrained_model}")
-report=(--command "${run_command:-router.sh ${run_args}}")
-[ -z "${unseen}" ] || report+=(--unseen "${unseen}")
-[ -z "${results_md}" ] || report+=(--results_md "${results_md}")
-
 if [ "${first}" -le "${last}" ]; then
     log "Stages ${first} to ${last}: statistics (10), train (11), decode (12), score (13) -> ${expdir}"
     "${python}" -m espnet_s3router.recipe.experiments --stage "${first}" --stop_stage "${last}" "${options[@]}" ${methods:+--methods ${methods}}
@@ -214,9 +228,6 @@ if runs 13 && ! "${skip_eval}"; then
 fi
 if runs 16; then
     log "Stage 16: prune (${prune_methods}), from dense models to tables and plots -> ${expdir}"
-    ! "${tune_on_first_seed}" || options+=(--tune_on_first_seed)
-    ! "${skip_committed}" || options+=(--committed ${committed_results})
-    "${python}" -m espnet_s3router.recipe.sweep --prune_methods ${prune_methods} --dense_method "${dense_method}" \
-        ${dense_exp:+--dense_exp "${dense_exp}"} "${options[@]}" "${report[@]}"
+    "${python}" -m espnet_s3router.recipe.sweep "${pruning[@]}" "${options[@]}" "${report[@]}"
 fi
 }

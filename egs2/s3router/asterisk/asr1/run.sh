@@ -30,6 +30,7 @@ if ! "${full}"; then
 fi
 # 1. the learning rate of every method, on dev, from a grid of equal size
 router --stop_stage 13 --expdir exp/grid --methods "finetune routing lora houlsby bitfit" --lrs "1e-4 3e-4 1e-3 3e-3" "${rest[@]}"
+[ "$(asked stop_stage 13)" -ge 10 ] || exit 0
 # 2. everything, three seeds
 seeds="0 1 2"
 router --stage 10 --stop_stage 13 --methods "head_only finetune lora houlsby bitfit" --seeds "${seeds}" "${rest[@]}"
