@@ -81,7 +81,7 @@ class MaskedUpstream(S3prlFrontend):
             raise InputError(f"frontend_conf: dropout is {dropout!r}, expected one of {', '.join(DROPOUT)}")
         if autocast not in AUTOCAST:
             raise InputError(f"frontend_conf: autocast is {autocast!r}, expected bfloat16, auto or nothing")
-        mask_conf = DEFAULT if mask_conf is None else mask_conf
+        mask_conf = mask_conf or DEFAULT
         resolve(mask_conf)  # refuses bad options before a large upstream is loaded
         check_source(frontend_conf or {})
         latent = latent_options(latent_masking)
