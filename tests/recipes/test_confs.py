@@ -248,12 +248,13 @@ def test_paths_with_spaces_stay_whole(recipes, words):
     with (recipes.root / "egs2/s3router/TEMPLATE/router1/cmd.sh").open("a", encoding="utf-8") as file:
         file.write('train_cmd="slurm.pl --mem 4G"\n')
     (recipes.root / "my model.pth").touch()
+    (sounds := recipes.root / "my sounds").mkdir()
     given = {"--expdir": "my exp", "--cluster_config": "my slurm.yaml", "--pretrained_model": recipes.root / "my model.pth"}
     given |= {"--dumpdir": "my dump", "--upstream_path": "my upstream"}
     options = [word for pair in given.items() for word in pair]
-    commands = words("asterisk/asr1", *options, "--model", "hubert_mini", ASTERISK="/my sounds")
+    commands = words("asterisk/asr1", *options, "--model", "hubert_mini", ASTERISK=str(sounds))
     by_name = {command[1].rpartition(".")[2]: command for command in commands}
-    assert by_name["asterisk"][-2:] == ["--sounds_dir", "/my sounds"]
+    assert by_name["asterisk"][-2:] == ["--sounds_dir", str(sounds)]
     for name, value in given.items():
         command = by_name["experiments"]
         name = {"--pretrained_model": "--init_param", "--dumpdir": "--dump"}.get(name, name)
@@ -265,10 +266,12 @@ def test_paths_with_spaces_stay_whole(recipes, words):
     assert experiments.grid_parser().parse_args(told[told.index("--grid") + 1 :]).expdir == "my exp"
 
 
-def test_paths_of_librispeech_with_spaces_stay_whole(words):
-    commands = words("librilight/asr1", "--stop_stage", "1", LIBRISPEECH="/my libri", LIBRILIGHT_LIMITED="/it's light")
-    (command,) = commands
-    assert command[command.index("--librispeech") + 1] == "/my libri" and command[-1] == "/it's light"
+def test_paths_of_librispeech_with_spaces_stay_whole(words, tmp_path):
+    folders = {"LIBRISPEECH": tmp_path / "my libri", "LIBRILIGHT_LIMITED": tmp_path / "it's light"}
+    for folder in folders.values():
+        folder.mkdir()
+    (command,) = words("librilight/asr1", "--stop_stage", "1", **{name: str(folder) for name, folder in folders.items()})
+    assert [command[command.index("--librispeech") + 1], command[-1]] == list(map(str, folders.values()))
 
 
 def test_what_the_stages_of_data_are_asked_for(recipes, words):
@@ -282,7 +285,7 @@ def test_what_the_stages_of_data_are_asked_for(recipes, words):
     assert ["1e9" in command for command in filters] == [False, False, True, True]
     assert [symbols[1] in command for command in filters] == [True, True, False, False]
     others = [command for command in commands if "filter" not in command]
-    assert [symbols[1] in command for command in others] == [True] * 3  # tokens, experiments, table
+    assert [symbols[1] in command for command in others] == [True] * 4  # the check, tokens, experiments, table
 
 
 SLU = """
