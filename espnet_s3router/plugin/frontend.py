@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks.unsaved import not_saved
 from espnet_s3router.methods import Attached, attach, check_type, resolve
-from espnet_s3router.plugin.build import SOURCE_KEYS, build_upstream, check_source, reload_upstream
+from espnet_s3router.plugin.build import SOURCE_KEYS, build_upstream, reload_upstream
 from espnet_s3router.plugin.cache import ExtractorCache
 from espnet_s3router.plugin.checkpoint import SlimState
 from espnet_s3router.plugin.distill import distill_config
@@ -71,11 +71,12 @@ class MaskedUpstream(S3prlFrontend):
             raise InputError(unknown_key(sorted(unknown)[0]))
         scalars = {
             "multilayer_feature": multilayer_feature,
-            "recompute": recompute,
             "layer": layer,
+            "layerdrop": layerdrop,
             "cache_frozen": cache_frozen,
+            "recompute": recompute,
         }
-        for name, value in {**scalars, "layerdrop": layerdrop}.items():
+        for name, value in scalars.items():
             check_type(name, OPTIONS[name].annotation, value, where="frontend_conf")
         if dropout not in DROPOUT:
             raise InputError(f"frontend_conf: dropout is {dropout!r}, expected one of {', '.join(DROPOUT)}")
@@ -83,16 +84,16 @@ class MaskedUpstream(S3prlFrontend):
             raise InputError(f"frontend_conf: autocast is {autocast!r}, expected bfloat16, auto or nothing")
         mask_conf = mask_conf or DEFAULT
         resolve(mask_conf)  # refuses bad options before a large upstream is loaded
-        check_source(frontend_conf or {})
         latent = latent_options(latent_masking)
         distilled = distill_config(distill)
         nn.Module.__init__(self)  # not S3prlFrontend's: it would keep a deep copy of all weights
 
         self.distill = distilled
-        self.source = dict(frontend_conf or {})
+        source = frontend_conf or {}
         self.upstream, self.featurizer = build_upstream(
-            self.source, fs=fs, download_dir=download_dir, layer=layer, multilayer_feature=multilayer_feature
+            source, fs=fs, download_dir=download_dir, layer=layer, multilayer_feature=multilayer_feature
         )
+        self.source = dict(source)
         self.multilayer_feature = multilayer_feature
         self.layer = layer
         self.frontend_type = "s3prl"

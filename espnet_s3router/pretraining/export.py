@@ -7,7 +7,6 @@ Both are random, to compare with.
 """
 
 import argparse
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import nn
 
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.pretraining.model import MaskConfig, MaskedPrediction, hubert_config
+from espnet_s3router.pretraining.store import content
 from espnet_s3router.recipe.spec import read_yaml
 from espnet_s3router.recipe.tables import replacing_dir
 
@@ -56,7 +56,7 @@ def identity(folder: Path) -> str:
     """SHA-256 of the weights of an exported model: another model may be trained into the same folder."""
     path = folder / "model.safetensors"
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return content(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}): expected a model that stage 3 has trained") from error
 

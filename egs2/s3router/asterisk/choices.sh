@@ -14,16 +14,17 @@ fi
 [ ! -f "conf/methods/${model}.yaml" ] || methods+=" conf/methods/${model}.yaml" # rates of this upstream
 data="local.asterisk --lang ${lang} --minutes 10 --data_dir data"
 if [ "${ASTERISK}" != downloads ]; then data+=" --sounds_dir $(printf %q "${ASTERISK}")"; else data+=" --download_dir downloads/asterisk"; fi
-tag=
+tag=${model}
+results=RESULTS_${model}
 upstream=
-if [ "${model}" != hubert_mini ] || [ -n "${other}" ]; then tag=${model}; fi # points of the shipped upstream have no tag
-results=RESULTS
-if [ "${model}" != whisper_tiny_en ] || [ -n "${other}" ]; then results+=_${model}; fi
+case ${other}:${model} in
+    :hubert_mini) tag= ;; # points of the shipped upstream have none
+    :whisper_tiny_en) results=RESULTS upstream="local.whisper_tiny_en --download_dir downloads" ;;
+esac
 if [ "${lang}" != en ]; then
     tag+=${tag:+_}${lang}
     results+=_${lang}
 fi
-if [ "${model}" = whisper_tiny_en ] && [ -z "${other}" ]; then upstream="local.whisper_tiny_en --download_dir downloads"; fi
 corpus=(--lang "${lang}" --local_data "${data}" --local_upstream "${upstream}" --asr_tag "${tag}"
     --train_set "train_10min_${lang}" --valid_set "dev_${lang}" --test_sets "dev_${lang} test_${lang}"
     --max_wav_duration 35)

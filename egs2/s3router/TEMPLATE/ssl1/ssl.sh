@@ -68,9 +68,9 @@ if awk -v h="${max_hours}" 'BEGIN { exit !(h > 0 && h < 0.5) }'; then
     log "max_hours is below 0.5: half an hour of audio, one short epoch and one seed downstream, to see that it works"
     short=true
     audio=(--hours 0.5)
-    # the whole audio stays where it is
-    case " ${run_args//-/_} " in *" __dumpdir "*) ;; *) dumpdir=${expdir}/dump ;; esac
-    case " ${run_args//-/_} " in *" __eval_seeds "*) ;; *) eval_seeds=0 ;; esac
+    rest=("$@")
+    dumpdir=$(asked dumpdir "${expdir}/dump") # the whole audio stays where it is
+    eval_seeds=$(asked eval_seeds 0)
 fi
 room="${python} -m espnet_s3router.pretraining"
 device=cpu
