@@ -16,6 +16,7 @@ from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.cluster import add_options, check_options, connect
 from espnet_s3router.recipe.decoding import is_decoded
 from espnet_s3router.recipe.jobs import Job
+from espnet_s3router.recipe.origins import changed_origin
 from espnet_s3router.recipe.point import build_parser, data_options, is_scored, run_module
 from espnet_s3router.recipe.pool import run_jobs
 from espnet_s3router.recipe.results import Place, write_atomic
@@ -225,7 +226,7 @@ def run_unfinished(args: argparse.Namespace, jobs: list[Job]) -> dict[str, str]:
 
 def finished(folder: Path, args: argparse.Namespace) -> bool:
     """Whether nothing of the asked stages is left to do for a point."""
-    trained = args.stage > 11 or (folder / ".trained").exists()
+    trained = args.stage > 11 or ((folder / ".trained").exists() and not changed_origin(folder))
     sets = [folder / args.inference_tag / name for name in args.test_sets]
     if args.stop_stage < 12:
         return trained

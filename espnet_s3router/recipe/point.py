@@ -16,6 +16,7 @@ from typing import Any
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.decoding import SCORED, decode, is_decoded
 from espnet_s3router.recipe.jobs import end_with_parent
+from espnet_s3router.recipe.origins import note_origins, refuse_changed_origin
 from espnet_s3router.recipe.progress import read_progress
 from espnet_s3router.recipe.results import git_commit, write_atomic
 from espnet_s3router.recipe.scoring import read_lines, score_dir
@@ -29,10 +30,12 @@ LEAST_UPDATES = 0.95  # of those that a configuration asks for, lest a run count
 def train(folder: Path, args: argparse.Namespace) -> None:
     """Stage 11: train with ``folder/train.yaml``; resumes what was interrupted."""
     done = folder / ".trained"
+    refuse_changed_origin(folder)
     if done.exists():
         print(f"{folder}: trained already")
         remove_checkpoints(folder)
         return
+    note_origins(folder)
     command = train_options(folder, args)
     if args.num_nodes > 1 or args.ngpu > 1:
         launch = ["--cmd", args.train_cmd, "--log", str(folder / "train.log"), "--ngpu", str(args.ngpu)]

@@ -54,9 +54,7 @@ class Spec:
 
     def begins_from(self, folder: Path) -> bool:
         """Whether a model in ``folder`` is needed before this point is trained."""
-        conf = self.config["frontend_conf"]
-        paths = [(conf.get(place) or {}).get(key) for place, key in FROM_OTHERS]
-        return any(path and Path(path).parent == folder for path in paths)
+        return any(path.parent == folder for path in origins_of(self.config))
 
     @property
     def variant(self) -> str:
@@ -71,6 +69,13 @@ class Spec:
             if options.get(key):
                 options[key] = _origin(Path(options[key]))
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def origins_of(config: Mapping[str, Any]) -> list[Path]:
+    """The models of other points that a configuration begins from."""
+    conf = config["frontend_conf"]
+    paths = [(conf.get(place) or {}).get(key) for place, key in FROM_OTHERS]
+    return [Path(path) for path in paths if path]
 
 
 def _origin(model: Path) -> str:

@@ -102,6 +102,20 @@ def test_rows_page_and_plots(swept):
     assert "0 of 3 points finished before" in done.stdout
 
 
+def test_points_of_a_dense_model_that_became_another_one(prepared, options, swept, capsys):
+    """As when it was trained again, or copied from another machine: they do not count as finished in silence."""
+    folder, _ = swept
+    dense = folder / "exp" / DENSE / MODEL
+    plain = dense.read_bytes()
+    dense.write_bytes(plain + b" ")
+    assert sweep.main(options(folder / "exp", prune_methods="remask")) == 1
+    told = capsys.readouterr()
+    assert f"error: {PARP} failed: exit code 1: error: " in told.err and f"{PARP} began from another" in told.err
+    dense.write_bytes(plain)
+    assert sweep.main(options(folder / "exp", prune_methods="remask")) == 0
+    assert "2 of 2 points finished before" in capsys.readouterr().out
+
+
 def times(folder):
     files = (path for path in folder.rglob("*") if path.suffix in (".pth", ".json", ".log", ".yaml"))
     return {path: path.stat().st_mtime_ns for path in files}
