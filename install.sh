@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the environment. Sourced by run_all.sh and tests/run.sh; doing nothing when all is done.
-#   PYTHON   interpreter to use (3.11, 3.12 or 3.13), default python3
+#   PYTHON   interpreter to use (3.11, 3.12 or 3.13), default that of .venv, else python3
 # Exports VIRTUAL_ENV and PATH of the environment: .venv, or .venv-3.x where .venv belongs to another Python.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -14,8 +14,11 @@ stop() {
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
 
 choose_python() {
+    venv=${root}/.venv
     if [ -n "${PYTHON:-}" ]; then
         command -v "${PYTHON}" >/dev/null || stop "PYTHON is '${PYTHON}', and there is no such interpreter"
+    elif [ -x "${venv}/bin/python" ]; then
+        PYTHON=${venv}/bin/python
     else
         PYTHON=python3
         command -v python3 >/dev/null || stop "no python3 found: install Python 3.11, 3.12 or 3.13, or set PYTHON=/path/to/it"
@@ -28,22 +31,16 @@ choose_python() {
 }
 
 choose_environment() {
-    venv=${root}/.venv
-    if [ -x "${venv}/bin/python" ] && [ "$(version_of "${venv}/bin/python")" != "${version}" ]; then
-        if [ -z "${asked}" ]; then
-            version=$(version_of "${venv}/bin/python") # nobody asked for another one
-        else
-            venv=${root}/.venv-${version}
-        fi
-    fi
+    if [ -x "${venv}/bin/python" ] && [ "$(version_of "${venv}/bin/python")" != "${version}" ]; then venv=${root}/.venv-${version}; fi
     constraints=${root}/constraints/python3.11.txt
     [ "${version}" = 3.11 ] || constraints=${root}/constraints/python3.12.txt
 }
 
 install_packages() {
-    local free_gb need_gb=10 log=${venv}/install.log
+    local free_gb there_gb=0 need_gb=10 log=${venv}/install.log
     free_gb=$(($(df -Pk "${root}" | awk 'NR == 2 { print $4 }') / 1024 / 1024))
-    [ "${free_gb}" -ge "${need_gb}" ] || stop "${root} has ${free_gb} GB free, expected ${need_gb} GB for one environment (torch with CUDA is large)"
+    [ ! -d "${venv}" ] || there_gb=$(($(du -sk "${venv}" | cut -f 1) / 1024 / 1024)) # of an earlier run
+    [ $((free_gb + there_gb)) -ge "${need_gb}" ] || stop "${root} has ${free_gb} GB free, expected ${need_gb} GB for one environment (torch with CUDA is large)"
     [ -x "${venv}/bin/python" ] || "${PYTHON}" -m venv "${venv}" || stop "could not make ${venv}: is the venv module of ${PYTHON} installed?"
     echo "install: ESPnet, s3prl and PyTorch into ${venv#"${root}"/}, about 6 GB and 3 to 5 minutes; log in ${log#"${root}"/}"
     # pip is not upgraded: a newer one refuses espnet 202511, whose dependency ci_sdr names a URL
@@ -64,7 +61,7 @@ install_packages() {
     echo "${stamp}" >"${venv}/.installed"
 }
 
-asked=${PYTHON:-}
+[ "${BASH_VERSINFO[0]}" -ge 4 ] || stop "this is bash ${BASH_VERSION}, expected 4 or later"
 choose_python
 choose_environment
 stamp="$(cat "${root}/setup.py" "${constraints}" | cksum) ${root}"

@@ -79,7 +79,11 @@ def prepare(
     source = find_source(root, lang)
     listed = read_texts(source.text_list, lang)
     keys = [key for key in listed if source.seconds(key) >= MIN_SECONDS]
-    lists = checked_lists(lang, keys, splits_dir)
+    try:
+        lists = checked_lists(lang, keys, splits_dir)
+    except InputError as error:
+        told = "" if sounds_dir else f" What was downloaded is in {root}: remove it to download again."
+        raise InputError(f"{error}{told}") from error
     texts = {key: NORMALISERS[lang](listed[key]) for key in keys if key not in NOT_SPEECH}
     texts = {key: text for key, text in texts.items() if text}
     audio = download_dir / f"{lang}_flac"

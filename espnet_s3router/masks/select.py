@@ -5,6 +5,7 @@ first), so the same scores always give the same mask. Non-finite scores are refu
 """
 
 import math
+import threading
 from collections.abc import Callable
 
 import torch
@@ -16,8 +17,8 @@ ROUNDINGS = ("nearest", "reference")
 def zero_count(numel: int, sparsity: float, rounding: str = "nearest") -> int:
     """Number of entries to set to zero among ``numel``.
 
-    ``nearest`` is floor(sparsity * numel + 1/2). ``reference`` is int((1 - keep) * numel) with keep = 1 - sparsity, in
-    Python floats: the rounding of the S3-Router code (arXiv 2211.01522), which is up to one entry lower.
+    ``nearest`` is floor(sparsity * numel + 1/2), but leaves at least one entry. ``reference`` is int((1 - keep) * numel)
+    with keep = 1 - sparsity, in Python floats: the rounding of the S3-Router code (arXiv 2211.01522), up to one lower.
     """
     if not 0.0 <= sparsity < 1.0:
         raise ValueError(f"sparsity is {sparsity!r}, expected a fraction removed in [0, 1), for example 0.08")
@@ -57,16 +58,18 @@ def topk_mask(scores: Tensor, sparsity: float, rounding: str = "nearest", search
     return mask_from_threshold(magnitude, search(magnitude, zeros), zeros).view(scores.shape)
 
 
-class Scratch:
-    """A float32 tensor that is reused: memory fresh from the system costs more than the passes that are made over it."""
+class Scratch(threading.local):
+    """A float32 tensor that is reused: memory fresh from the system costs more than the passes that are made over it. Each
+    thread has its own: two models may select at a time."""
 
     def __init__(self) -> None:
-        self._memory = torch.empty(0)
+        self._memory = torch.empty(0, device="cpu")
 
     def of(self, numel: int) -> Tensor:
-        """Flat tensor on the CPU, valid until the next call."""
+        """Flat tensor on the CPU, valid until the thread's next call."""
         if self._memory.numel() < numel:
-            self._memory = torch.empty(numel)
+            with torch.inference_mode(False):  # else it could not be written to outside of it
+                self._memory = torch.empty(numel, device="cpu")
         return self._memory[:numel]
 
 

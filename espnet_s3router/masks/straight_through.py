@@ -1,7 +1,8 @@
 """The straight-through estimator: masked weights forward, a gradient into the scores that selected them.
 
 Forward W_eff = W * M. Backward, M is treated as |s| (arXiv 2211.01522 sec. 3; Bengio et al. 2013, arXiv 1308.3432):
-dL/ds = sign(s) * W * dL/dW_eff and, where the weights train too, dL/dW = M * dL/dW_eff.
+dL/ds = sign(s) * W * dL/dW_eff and, where the weights train too, dL/dW = M * dL/dW_eff or, with a dense gradient, dL/dW_eff:
+then removed weights go on learning, and may be worth more when they return.
 """
 
 from typing import Any

@@ -136,7 +136,8 @@ class RoutingConfig(FixedMaskConfig):
     scale: float = 1.0
     """Divides the initial scores: relative to the learning rate it sets how fast masks change."""
     train_weights: bool = False
-    """Co-train the masked weights with their scores (movement pruning, arXiv 2005.07683)."""
+    """Co-train the masked weights with their scores, as movement pruning does (arXiv 2005.07683). That ranks signed scores,
+    this their magnitudes; and here removed weights learn too."""
     freeze_below: int = 0
     """Masks of layers below this one stay as initialised."""
 

@@ -133,7 +133,7 @@ class Pruned(Attached):
             self.trained[name].copy_(value)
             for remembered in optimizer.state.get(self.trained[name], {}).values() if optimizer else ():
                 if isinstance(remembered, Tensor):
-                    remembered.zero_()  # as the optimisers begin; Adam's count of steps too
+                    remembered.zero_()  # as Adam and SGD begin; the count of steps too
         self._hold()
         if update >= self.schedule.last:
             self._pretrained = {}

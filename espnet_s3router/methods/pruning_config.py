@@ -108,6 +108,8 @@ class ParpConfig(MpiConfig):
         check(self.form in FORMS, "form", self.form, f"one of {', '.join(FORMS)}")
         check_count("interval_epochs", self.interval_epochs, 1)
         check_path("initial_mask", self.initial_mask)
+        if self.initial_mask is not None and self.schedule != "constant" and not self.initial_sparsity:
+            raise InputError("mask_conf: initial_mask with a ramp from 0 would remove nothing: set initial_sparsity too")
 
     def refuse_idle_interval(self) -> None:
         if self.interval is not None and self.interval_epochs is not None:
@@ -124,8 +126,6 @@ class ParpPConfig(ParpConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self.schedule != "constant", "schedule", self.schedule, "linear or cubic (constant is method parp)")
-        if self.initial_mask is not None and not self.initial_sparsity:
-            raise InputError("mask_conf: initial_mask with a ramp from 0 would remove nothing: set initial_sparsity too")
 
 
 @dataclass(frozen=True, kw_only=True)

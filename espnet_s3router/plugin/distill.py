@@ -21,11 +21,13 @@ class DistillConfig:
     """``frontend_conf: distill``."""
 
     weight: float
-    """Factor of the distillation loss; the task's own loss has factor 1."""
+    """Factor of the distillation loss; the task's own loss has factor 1. Both are sums over the frames of an utterance,
+    averaged over utterances."""
     temperature: float = 1.0
     """Divides the logits of both models; the loss is multiplied by its square (Hinton et al., arXiv 1503.02531 sec. 2)."""
     layers: tuple[int, ...] = ()
-    """Hidden states (0 is the input of the first Transformer layer) whose mean squared difference is added."""
+    """Hidden states (0 is the input of the first Transformer layer) whose squared difference is added: a mean over units and
+    over these layers."""
     teacher: str | None = None
     """Model file of a run with its config.yaml beside it; the ``start`` of the method if not given."""
 
@@ -79,6 +81,8 @@ class Distillation:
         """Scalar, of the batch that the student has just seen; ``speech`` (batch, samples)."""
         with torch.no_grad():
             encoded, frames = self.teacher.encode(speech, lengths)  # type: ignore[operator]
+            if isinstance(encoded, tuple):  # with those of layers that have a CTC loss of their own
+                encoded = encoded[0]
             expected = self.teacher.ctc.ctc_lo(encoded)  # type: ignore[union-attr, operator]
         loss = posterior_loss(self._seen["logits"], expected, frames, self.config.temperature)
         ours, theirs = self._seen["student states"], self._seen["teacher states"]
@@ -88,18 +92,21 @@ class Distillation:
 
 
 def posterior_loss(logits: Tensor, expected: Tensor, frames: Tensor, temperature: float) -> Tensor:
-    """temperature² * KL(teacher || student) averaged over frames; logits (batch, frames, tokens), ``frames`` (batch,)."""
+    """temperature² * KL(teacher || student), the sum over an utterance's frames, averaged over utterances as ESPnet's CTC
+    loss is; logits (batch, frames, tokens), ``frames`` (batch,)."""
     same_shape(logits, expected)
     student, teacher = ((x.float() / temperature).log_softmax(-1) for x in (logits, expected))
     divergence = functional.kl_div(student, teacher, reduction="none", log_target=True).sum(-1)  # (batch, frames)
-    return temperature**2 * divergence[valid(frames, divergence.shape[1])].mean()
+    return temperature**2 * divergence[valid(frames, divergence.shape[1])].sum() / len(frames)
 
 
 def hidden_loss(states: Tensor, expected: Tensor, frames: Tensor) -> Tensor:
-    """Mean squared difference of hidden states (batch, frames, dim) over the frames that are not padding."""
+    """Squared difference of hidden states (batch, frames, dim), the mean over units and the sum over frames that are not
+    padding, averaged over utterances."""
     same_shape(states, expected)
     inside = valid(frames, states.shape[1])
-    return functional.mse_loss(states[inside].float(), expected[inside].float())
+    squared = functional.mse_loss(states[inside].float(), expected[inside].float(), reduction="none")
+    return squared.mean(-1).sum() / len(frames)
 
 
 def valid(frames: Tensor, longest: int) -> Tensor:
@@ -127,6 +134,14 @@ def install_distillation(task: Any, model: nn.Module) -> None:
     if getattr(model, "ctc", None) is None:
         raise InputError("distill: the model has no CTC head, whose posteriors it would teach")
     refuse_unusable(path, "distill: teacher")
+    if getattr(model, "postdecoder", None) is not None:
+        raise InputError(
+            "distill: the model has a postdecoder, whose transcripts the teacher is not given: remove one of them"
+        )
+    if getattr(model.encoder, "interctc_use_conditioning", False):
+        raise InputError(
+            "distill: with interctc_use_conditioning the CTC head is asked within the encoder: remove one of them"
+        )
     beside = Path(path).with_name("config.yaml")
     if not beside.is_file():
         raise InputError(f"distill: teacher is {path!r}, and there is no config.yaml beside it")

@@ -102,7 +102,7 @@ class MaskedUpstream(S3prlFrontend):
         self.featurizer.requires_grad_(multilayer_feature)  # unused weights would stall DDP
 
         self.dropout = dropout
-        self.autocast = autocast == "bfloat16" or (autocast == "auto" and computes_bfloat16())
+        self.autocast = autocast
         self.mask_conf = dict(mask_conf)
         expert = self.expert
         self.family = family_of(expert)
@@ -138,7 +138,8 @@ class MaskedUpstream(S3prlFrontend):
         self.latent.lengths = input_lengths
         if self.cache is not None:
             self.cache.lengths = input_lengths
-        mixed = torch.autocast(input.device.type, torch.bfloat16) if self.autocast and self.training else nullcontext()
+        half = self.autocast == "bfloat16" or (self.autocast == "auto" and computes_bfloat16(input.device))
+        mixed = torch.autocast(input.device.type, torch.bfloat16) if half and self.training else nullcontext()
         trains = self.training and any(parameter.requires_grad for parameter in self.parameters())
         with mixed, not_saved() if trains else torch.no_grad():
             feats, lengths = super().forward(input, input_lengths)
@@ -169,6 +170,9 @@ def unknown_key(key: str) -> str:
     return f"frontend_conf: key {key!r} is unknown, expected some of {', '.join(OPTIONS)}.{hint}"
 
 
-def computes_bfloat16() -> bool:
-    """Whether matrix products in bfloat16 are faster than in float32 here: on GPUs, and on processors with AVX512-BF16."""
-    return torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether matrix products in bfloat16 are faster than in float32 there: on GPUs from Ampere on, and on processors with
+    AVX512-BF16."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported()

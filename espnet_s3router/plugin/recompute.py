@@ -27,9 +27,8 @@ def checkpoint_layers(expert: nn.Module, family: Family) -> None:
     for layer in expert.get_submodule(family.layers):  # type: ignore[union-attr]
         layer.forward = partial(_recomputed, layer.forward)
     extractor = expert.get_submodule(family.extractor)
-    replaced = "forward" in vars(extractor)  # by the cache, which takes one utterance at a time already
     frozen = not any(parameter.requires_grad for parameter in extractor.parameters())
-    if frozen and not replaced and family.name != "torchaudio":
+    if frozen and family.name != "torchaudio":
         # Once the layers keep nothing, the first convolution is the peak: it has a frame for every five samples.
         extractor.forward = partial(_in_pieces, extractor.forward)
     return_freed_memory()

@@ -124,9 +124,8 @@ def load_head(model: nn.Module, state: Mapping[str, Tensor], path: str) -> None:
 def ranking_values(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
     """What a model file says of the importance of each tensor in ``wanted`` (this run's weights by path): learned scores,
     else its weights, of which the removed ones are the first to go, see ``break_ties``. Scores of different tensors cannot
-    be compared unless they were learned in one ranking, as each has its own scale: their ranks within the tensor are given
-    then, in (0, 1]."""
-    compared = mask_conf_of(config_beside(Path(path))).get("ranking") == "global"
+    be compared unless they were learned in one ranking, as each has its own scale, nor scores with weights: the ranks within
+    each tensor are given then, in (0, 1]."""
     found: dict[str, Tensor] = {}
     weights: dict[str, Tensor] = {}
     for name, tensor in wanted.items():
@@ -139,11 +138,14 @@ def ranking_values(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], pa
                 "Expected a run that masked, pruned or finetuned the same targets"
             )
         check_shape(f"initial_mask: {path}: {name}", state[key], tensor)
-        found[name] = ranks(state[key]) if key == keys[0] and not compared else state[key]
+        found[name] = state[key]
         if key == keys[1]:
             weights[name] = found[name]
     break_ties(weights, wanted)
-    return found
+    one_ranking = mask_conf_of(config_beside(Path(path))).get("ranking") == "global"
+    if len(weights) == len(found) or (one_ranking and not weights):
+        return found
+    return {name: ranks(tensor) for name, tensor in found.items()}
 
 
 def break_ties(ranked: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:

@@ -24,7 +24,7 @@ from espnet_s3router.plugin.frontend import MaskedUpstream
 from espnet_s3router.plugin.preflight import check_resume, check_space
 from espnet_s3router.plugin.progress import write_model_description
 from espnet_s3router.plugin.start import begin_training
-from espnet_s3router.plugin.trainer import S3RouterTrainer
+from espnet_s3router.plugin.trainer import S3RouterTrainer, was_skipped
 
 
 class _Hooks:
@@ -46,6 +46,11 @@ class _Hooks:
             raise InputError(
                 "use_adapter: ESPnet's adapters rest in evaluation mode, in which dropout: off keeps the upstream. "
                 "Set dropout: upstream in frontend_conf, or use our methods lora and houlsby"
+            )
+        if args.use_adapter and args.save_strategy != "all":
+            raise InputError(
+                f"save_strategy is {args.save_strategy!r}, with which ESPnet leaves out of the files what loading them here "
+                "needs. Expected all: what does not change is not saved anyway"
             )
         options = dict(args.optim_conf)
         if args.optim not in optim_classes:
@@ -78,6 +83,16 @@ class _Hooks:
             raise InputError(
                 "init is 'chainer', with which ESPnet overwrites a pretrained upstream and does not load it again. "
                 "Expected no init, or xavier_uniform, xavier_normal, kaiming_uniform or kaiming_normal"
+            )
+        if args.train_dtype != "float32" and args.frontend == "masked_upstream":
+            raise InputError(
+                f"train_dtype is {args.train_dtype!r}, expected float32, which scores and weights are in. For speed: "
+                "use_amp: true, or autocast: bfloat16 in frontend_conf"
+            )
+        if args.ngpu > 1 and not args.multiprocessing_distributed and args.frontend == "masked_upstream":
+            raise InputError(
+                f"ngpu is {args.ngpu} in one process, whose copies of the model would not share its masks. Add "
+                "--multiprocessing_distributed true"
             )
         if getattr(args, "distributed", False) and leaves_unused(args):
             args.unused_parameters = True
@@ -131,6 +146,8 @@ def install_step(optimizer: torch.optim.Optimizer, attached: Attached) -> None:
     masks = list(attached.masks.values())
 
     def after(opt: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if was_skipped(opt):
+            return
         for masked in masks:
             masked.touch()
         attached.update += 1

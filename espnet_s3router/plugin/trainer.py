@@ -6,7 +6,7 @@ import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ class S3RouterTrainer(Trainer):
         refuse_other_rounds(kwargs["schedulers"], getattr(cls.attached, "schedule", None))
         folder = Path(options.output_dir)
         if options.resume and not (folder / CHECKPOINT).exists() and (folder / PREVIOUS).exists():
-            os.link(folder / PREVIOUS, folder / CHECKPOINT)
+            with suppress(FileExistsError):  # another process of this run did it
+                os.link(folder / PREVIOUS, folder / CHECKPOINT)
         with whole_files(cls.finish_average), separate_averages():
             super().run(model, *args, **kwargs)
         if cls.attached is not None and first_process(kwargs["distributed_option"]):
@@ -82,11 +83,13 @@ class S3RouterTrainer(Trainer):
         for optimizer in kwargs["optimizers"]:
             optimizer.zero_grad()  # what accum_grad left of the epoch before, which a resumed run would not have
         began = time.perf_counter()
-        updates = {"done": 0}
-        hooks = [
-            optimizer.register_step_post_hook(lambda *_: updates.__setitem__("done", updates["done"] + 1))
-            for optimizer in kwargs["optimizers"]
-        ]
+        updates = 0
+
+        def count(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+            nonlocal updates
+            updates += not was_skipped(optimizer)
+
+        hooks = [optimizer.register_step_post_hook(count) for optimizer in kwargs["optimizers"]]
         try:
             stopped = super().train_one_epoch(*args, **kwargs)
         finally:
@@ -96,7 +99,7 @@ class S3RouterTrainer(Trainer):
             cls.attached.end_epoch()
         if first_process(kwargs["distributed_option"]):
             epoch, options = kwargs["reporter"].epoch, kwargs["options"]
-            row = (epoch, options.max_epoch, updates["done"], time.perf_counter() - began)
+            row = (epoch, options.max_epoch, updates, time.perf_counter() - began)
             write_rows(Path(options.output_dir) / "progress.tsv", HEADER, epoch, [row])
             cls._log_flips(epoch, Path(options.output_dir))
         return stopped
@@ -111,6 +114,13 @@ class S3RouterTrainer(Trainer):
                 f"{since_start:.3%} since the start"
             )
             write_rows(folder / "masks.tsv", FLIP_HEADER, epoch, list(rows))
+
+
+def was_skipped(optimizer: torch.optim.Optimizer) -> bool:
+    """Within a hook after ``step``: whether nothing was updated, as gradients of mixed precision were not finite. GradScaler
+    calls fused optimisers all the same, and tells them."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)
 
 
 def first_process(distributed: Any) -> bool:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from espnet_s3router.errors import InputError, exit_status
+from espnet_s3router.recipe.begun import changed_origin
 from espnet_s3router.recipe.cluster import add_options, check_options, connect
 from espnet_s3router.recipe.decoding import is_decoded
 from espnet_s3router.recipe.jobs import Job
-from espnet_s3router.recipe.origins import changed_origin
 from espnet_s3router.recipe.point import build_parser, data_options, is_scored, run_module
 from espnet_s3router.recipe.pool import run_jobs
-from espnet_s3router.recipe.results import Place, write_atomic
+from espnet_s3router.recipe.results import Place, locked, write_atomic
 from espnet_s3router.recipe.sets import digests_of_data, names_of_data
 from espnet_s3router.recipe.spec import (
     Assignment,
@@ -131,10 +131,15 @@ def check_model(specs: Iterable[Spec], args: argparse.Namespace) -> None:
 
 def collect_stats(args: argparse.Namespace, specs: list[Spec]) -> None:
     """Stage 10: lengths of speech and text, which batches are made by; no model is built for it."""
+    with locked(Path(args.stats_dir)):  # two grids of a recipe may begin at a time
+        if collected(args):
+            print(f"{args.stats_dir}: collected already")
+        else:
+            _collect(args, specs)
+
+
+def _collect(args: argparse.Namespace, specs: list[Spec]) -> None:
     stats = Path(args.stats_dir)
-    if collected(args):
-        print(f"{stats}: collected already")
-        return
     about = names_of_data(args) + digests_of_data(args)
     folder = store(Spec(".stats", specs[0].config), args.expdir)
     options = ["--config", str(folder / "train.yaml"), "--output_dir", str(stats), "--collect_stats", "true"]

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from espnet_s3router.errors import InputError
 from espnet_s3router.recipe.audio import BadAudio, change_speed, load_mono, resample, write_pcm16
 from espnet_s3router.recipe.datadir import DataDir, read_data_dir, write_tables
+from espnet_s3router.recipe.results import locked
 from espnet_s3router.recipe.tables import put_in_place, raise_problems, write_table
 
 FORMATS = ("flac", "wav")
@@ -81,17 +82,18 @@ def format_data(
     data = read_data_dir(src_dir, check_audio=not dropping, allow_empty_text=dropping)
     jobs = [_job(data, utt, fs, audio_format) for utt in sorted(data.wav)]
     digest = _digest(jobs, data, on_bad)
-    if (dst / DONE).is_file() and (dst / DONE).read_text() == digest:
-        return Counter({"already done": len(jobs)})
-    partial = dst.parent / f".{dst.name}.partial"
-    (partial / "audio").mkdir(parents=True, exist_ok=True)
-    made = _make_all(jobs, partial, nj)
-    bad = [f"{m.utt}: {m.rule}: {m.detail}" for m in made if m.rule and m.rule not in DROP_ALWAYS]
-    if not dropping:
-        raise_problems(bad, str(src_dir), "Mend or leave out these recordings, or pass --on_bad drop.")
-    _write_result(data, made, partial, dst, audio_format)
-    (partial / DONE).write_text(digest)
-    put_in_place(partial, dst)
+    with locked(dst):  # two grids of a recipe may begin at a time
+        if (dst / DONE).is_file() and (dst / DONE).read_text() == digest:
+            return Counter({"already done": len(jobs)})
+        partial = dst.parent / f".{dst.name}.partial"
+        (partial / "audio").mkdir(parents=True, exist_ok=True)
+        made = _make_all(jobs, partial, nj)
+        bad = [f"{m.utt}: {m.rule}: {m.detail}" for m in made if m.rule and m.rule not in DROP_ALWAYS]
+        if not dropping:
+            raise_problems(bad, str(src_dir), "Mend or leave out these recordings, or pass --on_bad drop.")
+        _write_result(data, made, partial, dst, audio_format)
+        (partial / DONE).write_text(digest)
+        put_in_place(partial, dst)
     counts = Counter(_kind(n) for m in made for n in m.notices)
     return counts + Counter(f"dropped: {m.rule}" for m in made if m.rule)
 

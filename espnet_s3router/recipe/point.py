@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from espnet_s3router.errors import InputError, exit_status
+from espnet_s3router.recipe.begun import commit_of, note_beginning, refuse_changed_origin
 from espnet_s3router.recipe.decoding import SCORED, decode, is_decoded
 from espnet_s3router.recipe.jobs import end_with_parent
-from espnet_s3router.recipe.origins import note_origins, refuse_changed_origin
 from espnet_s3router.recipe.progress import read_progress
-from espnet_s3router.recipe.results import git_commit, write_atomic
+from espnet_s3router.recipe.results import write_atomic
 from espnet_s3router.recipe.scoring import read_lines, score_dir
 from espnet_s3router.recipe.sets import TEXT, digest, folder_of_set
 from espnet_s3router.recipe.spec import read_yaml
@@ -35,7 +35,7 @@ def train(folder: Path, args: argparse.Namespace) -> None:
         print(f"{folder}: trained already")
         remove_checkpoints(folder)
         return
-    note_origins(folder)
+    note_beginning(folder)
     command = train_options(folder, args)
     if args.num_nodes > 1 or args.ngpu > 1:
         launch = ["--cmd", args.train_cmd, "--log", str(folder / "train.log"), "--ngpu", str(args.ngpu)]
@@ -141,7 +141,7 @@ def describe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         "counted": model["sparsity"],  # zeros of the trained model, see methods.report
         "train_seconds": round(progress.train_seconds, 1),
         "updates": progress.updates,
-        "commit": git_commit(),
+        "commit": commit_of(folder),
     }
 
 

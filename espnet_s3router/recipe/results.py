@@ -145,7 +145,7 @@ def put_rows(path: str | Path, rows: Iterable[ResultRow], instead_of: Place | No
     new = {row.key: row for row in given}
     if len(new) < len(given):
         raise InputError(f"{len(given) - len(new)} of the rows for {path} have the key of another; give each once.")
-    with _lock(path):
+    with locked(path):
         merged = {row.key: row for row in read_rows(path) if row.place != instead_of} | new
         ordered = [merged[key] for key in sorted(merged)]
         lines = ["\t".join("" if cell is None else str(cell) for cell in astuple(row)) for row in ordered]
@@ -154,7 +154,8 @@ def put_rows(path: str | Path, rows: Iterable[ResultRow], instead_of: Place | No
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Within the block no other process is within one of the same path; it waits for its turn."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_name(f".{path.name}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # released on close, also when the process is killed

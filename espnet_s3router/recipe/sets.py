@@ -20,7 +20,8 @@ def digest(*paths: Path) -> str:
     found = hashlib.sha256()
     for path in paths:
         try:
-            found.update(path.read_bytes())
+            with path.open("rb") as file:
+                hashlib.file_digest(file, lambda: found)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}). Run stages 3 and 4, which make it") from error
     return found.hexdigest()

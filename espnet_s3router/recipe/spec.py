@@ -238,7 +238,7 @@ def home(spec: Spec, expdir: str | Path) -> Path:
 
 def is_begun(folder: Path) -> bool:
     """Whether an epoch was trained there; else the run failed at once, and nothing is lost with it."""
-    return any((folder / name).exists() for name in ("checkpoint.pth", ".trained"))
+    return any((folder / name).exists() for name in ("checkpoint.pth", "checkpoint.previous.pth", ".trained"))
 
 
 def store(spec: Spec, expdir: str | Path) -> Path:

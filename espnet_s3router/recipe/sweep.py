@@ -28,7 +28,7 @@ from espnet_s3router.recipe.jobs import Job
 from espnet_s3router.recipe.results import Place, ResultRow, own_command, read_rows
 from espnet_s3router.recipe.spec import Spec, expand, home, merge, method_of, read_yaml
 from espnet_s3router.recipe.sweep_report import DENSE, points_of, report
-from espnet_s3router.recipe.sweep_table import chosen
+from espnet_s3router.recipe.sweep_table import Variant, chosen
 
 OF_PRUNING = {("frontend_conf", "mask_conf"), ("frontend_conf", "distill")}  # what --asr_args does not say of dense models
 
@@ -80,6 +80,9 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
     options |= {"starts": {seed: str(folder / args.inference_asr_model) for seed, folder in dense.items()}}
     options |= {"sparsities": args.sparsities, "lrs": args.lrs, "assignments": assignments}
     specs = expand(base, methods, args.methods, **options)
+    if args.control_method:
+        control = expand(base, methods, [args.control_method], **(options | {"sparsities": [0.0]}))
+        specs += [spec for spec in control if spec.name not in {other.name for other in specs}]
     for spec in specs:
         if not method_of(spec.config).masks:
             raise InputError(f"--prune_methods: {spec.mask_conf['method']} has no sparsity, expected a method that prunes")
@@ -141,15 +144,18 @@ def run(args: argparse.Namespace, sweep: Sweep, committed: Sequence[ResultRow]) 
     points = points_of(args, sweep.dense.values(), sweep.place)
     rows = {row.key: row for row in (*committed, *(row for point in points for row in point.rows()))}
     best = best_of(tuned, [row for row in rows.values() if row.seed == first], args.valid_set)
-    left = [spec for spec in sweep.specs if spec.config["seed"] in others and (spec.method, spec.variant) in best]
+    rest = [spec for spec in sweep.specs if spec.config["seed"] in others]
+    why = f"not started, because no rate of its method at its sparsity was finished with seed {first}, by which it is chosen"
+    broken |= {spec.name: why for spec in rest if (spec.method, spec.mask_conf["sparsity"]) not in best}
+    variants = {(variant.method, variant.variant) for variant in best.values()}
+    left = [spec for spec in rest if (spec.method, spec.variant) in variants]
     return broken | experiments.run_unfinished(args, jobs_of(args, sweep.part(others, left), committed))
 
 
-def best_of(sweep: Sweep, rows: Iterable[ResultRow], dev: str) -> set[tuple[str, str]]:
-    """(method, variant) of the points of a sweep that are the best of their method on dev at their sparsity."""
+def best_of(sweep: Sweep, rows: Iterable[ResultRow], dev: str) -> dict[tuple[str, float | None], Variant]:
+    """The points of a sweep that are the best of their method on dev at their sparsity."""
     asked = {(spec.method, spec.variant) for spec in sweep.specs}
-    best = chosen([row for row in rows if (row.method, row.variant) in asked], [dev])
-    return {(variant.method, variant.variant) for variant in best.values()}
+    return chosen([row for row in rows if (row.method, row.variant) in asked], [dev])
 
 
 def is_committed(spec: Spec, args: argparse.Namespace, rows: Sequence[ResultRow]) -> bool:
@@ -165,6 +171,11 @@ def sweep_parser() -> argparse.ArgumentParser:
     parser = experiments.grid_parser("--prune_methods")
     parser.description = __doc__
     parser.add_argument("--dense_method", default=DENSE, help="row of the methods file that trains the dense models")
+    parser.add_argument(
+        "--control_method",
+        default="",
+        help="row of the methods file that runs at sparsity 0: what the updates of the others do by themselves",
+    )
     parser.add_argument(
         "--tune_on_first_seed",
         action="store_true",

@@ -104,18 +104,21 @@ def tables_of(
 
 def comparisons(here: Sequence[System], best: Sequence[Variant], test: Sequence[str]) -> dict[str, list[list[str]]]:
     """Relative differences with their 95 % bootstrap intervals at each sparsity, for the points whose folders are here: of
-    every method to the dense model, and of S3-Router-P to every other method."""
+    every method to the dense model, and to what has its further updates unpruned (a method at sparsity 0); then of
+    S3-Router-P to every other method."""
     by_key = {_variant(system)[:2]: system for system in here}
     sparsities = sorted({s for _, s in by_key if s is not None})
     names = list(dict.fromkeys(variant.method for variant in best if variant.sparsity is not None))
-    pairs = {f"{name} vs dense": (name, None) for name in names}
+    unpruned = [name for name in names if (name, 0) in by_key]
+    pairs = {f"{name} vs dense": (name, (DENSE, None)) for name in names}
+    pairs |= {f"{name} vs {other} at 0": (name, (other, 0)) for other in unpruned for name in names}
     pairs |= {f"{OURS} vs {name}": (OURS, name) for name in names if OURS in names and name != OURS}
     made = {}
     for metric in METRICS:
         rows = []
         for label, (ours, other) in pairs.items():
-            theirs = [by_key.get((DENSE, None) if other is None else (other, s)) for s in sparsities]
-            told = [_difference(by_key.get((ours, s)), system, test, metric) for s, system in zip(sparsities, theirs)]
+            keys = [((ours, s), (other, s) if isinstance(other, str) else other) for s in sparsities]
+            told = [_difference(by_key.get(a), by_key.get(b), test, metric) if a != b else "–" for a, b in keys]
             if any(cell != "–" for cell in told):
                 rows.append([label, *told])
         if rows:

@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.bootstrap import Difference, Interval
 from espnet_s3router.recipe.experiments import grid_parser, places_of
@@ -221,6 +223,12 @@ def write_results_md(path: str | Path, found: Sequence[Section], about: Mapping[
     return True
 
 
+def best_rates(found: Sequence[Section]) -> dict[str, dict[str, dict[str, float]]]:
+    """Rows of a methods file with the learning rates of what was chosen, of one recipe, upstream and split."""
+    (section,) = found
+    return {system.info["method"]: {"optim_conf": {"lr": system.info["lr"]}} for system in section.chosen}
+
+
 def plot_sections(
     found: Sequence[Section], path: str | Path, dev: Sequence[str], test: Sequence[str], metric: str = "cer"
 ) -> list[Path]:
@@ -256,6 +264,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--results_md", help="RESULTS.md to write")
     parser.add_argument("--results_tsv", help="default: results.tsv in expdir")
     parser.add_argument("--plot", help="PNG of CER against sparsity to write")
+    parser.add_argument("--best_rates", help="methods file to write: of each method the learning rate that is best on dev")
     parser.add_argument("--inference_tag", help="which decoding, where a point has several")
     parser.add_argument("--command", default=own_command("table"), help="what RESULTS.md names as the command")
     grid = "all that follows are options of recipe.experiments: only the recipe, upstream and split of that grid are told"
@@ -277,6 +286,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.results_md:
         write_results_md(args.results_md, found, environment(args.command))
         print(f"results: {args.results_md}")
+    if args.best_rates:
+        write_atomic(args.best_rates, yaml.safe_dump(best_rates(found)))
+        print(f"best rates: {args.best_rates}")
     if args.plot:
         for path in plot_sections(found, args.plot, args.dev, args.test):
             print(f"plot: {path}")

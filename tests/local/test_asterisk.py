@@ -219,6 +219,13 @@ def test_prepare_refuses_before_writing(tree: Path, splits: Path, tmp_path: Path
     next(tree.rglob("activated.g722")).unlink()
     with pytest.raises(InputError, match="'activated' is listed, but has no text or no recording"):
         asterisk.prepare("en", sounds_dir=tree, **options)
+    (tmp_path / "dl/en").mkdir(parents=True)
+    tree.rename(tmp_path / "dl/en/usr")  # of another version, and marked as complete
+    (tmp_path / "dl/en" / debian.DONE).touch()
+    with pytest.raises(
+        InputError, match=f"(?s)'activated' is listed.*What was downloaded is in {tmp_path}/dl/en: remove it"
+    ):
+        asterisk.prepare("en", **options)
     assert not (tmp_path / "data").exists()
     arguments = ["--sounds_dir", str(tmp_path / "bare"), "--data_dir", str(tmp_path / "data")]
     assert asterisk.main(arguments) == 1

@@ -60,6 +60,10 @@ REFUSED = {
     "imp without start": ({**IMP, "start": None}, "start is None"),
     "start 3": ({**MPI, "start": 3}, "start is 3, expected the path"),
     "empty start": ({**ROUTED, "start": ""}, "start is '', expected the path"),
+    "mask and ramp": (
+        {**PARP, "initial_mask": "m.pth", "schedule": "linear", "updates": 100},
+        "initial_mask with a ramp from 0 would remove nothing",
+    ),
     "empty mask": ({**PARP, "initial_mask": ""}, "initial_mask is '', expected the path"),
     "units": ({**MPI, "ranking": "output_units"}, "'output_units', expected one of global, matrix, or N:M"),
     "2:4 of a pruning": ({**MPI, "sparsity": 0.4, "ranking": "2:4"}, "sparsity is 0.4, expected 0.5 with ranking 2:4"),

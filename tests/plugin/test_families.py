@@ -217,6 +217,16 @@ def test_autocast(family, frontend):
         assert parameter.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_autocast_goes_by_where_it_runs(native, frontend, monkeypatch):
+    """A GPU that is there and not used does not make the processor compute in bfloat16."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    feats, _ = frontend("hf_hubert", autocast="auto").train()(BATCH.waves, BATCH.lengths)
+    exact, _ = frontend("hf_hubert").train()(BATCH.waves, BATCH.lengths)
+    assert torch.equal(feats, exact) is not native
+
+
 def test_no_deep_copy(family, frontend):
     """Hazard 8: S3prlFrontend keeps a second copy of all weights."""
     assert not hasattr(frontend(family), "pretrained_params")

@@ -176,6 +176,20 @@ def test_mask_of_a_route_is_its_mask(finetuned, asr_model):
         assert (mask != topk_mask(scores, 0.4)).sum() <= 1, name  # a count rounded over all tensors
 
 
+def test_mask_of_scores_and_weights(finetuned, asr_model):
+    """The run masked the feed-forward matrices alone; its other tensors are weights, which are no match for scores in size.
+    Each tensor gives its own smallest then, and none is emptied."""
+    dense, _ = finetuned()
+    path, state = finetuned(
+        name="routed", mask_conf={"method": "routing_prune", "targets": "feed_forward", "sparsity": 0.4, "start": dense}
+    )
+    model = begun(asr_model, {"method": "parp", "sparsity": 0.4, "initial_mask": path})
+    for name, mask in model.frontend.attached.kept().items():
+        scores = state.get(f"{UPSTREAM}{name.removesuffix('.weight')}.parametrizations.weight.0.scores")
+        ranked = scores if scores is not None else state[UPSTREAM + name]
+        assert (mask != topk_mask(ranked, 0.4)).sum() <= 1, name
+
+
 def test_mask_of_a_sparser_run(finetuned, asr_model):
     """Its zeros are more than are to go: this run's magnitudes decide among them, not the order of the tensors."""
     path, state = finetuned()

@@ -79,6 +79,30 @@ def test_unknown_optimizer(asr_model):
         S3RouterASRTask.build_optimizers(args, model)
 
 
+@pytest.mark.parametrize("found", [0.0, 1.0])
+def test_an_update_that_mixed_precision_left_out_does_not_count(found, asr_model):
+    """GradScaler calls a fused optimiser all the same, which then changes nothing: rounds and ramps must not run ahead."""
+    model, args = asr_model()
+    (optimizer,) = S3RouterASRTask.build_optimizers(args, model)
+    optimizer.found_inf = torch.tensor(found)  # as GradScaler sets it for the time of the step
+    optimizer.step()
+    assert model.frontend.attached.update == 1 - found
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_dtype": "float16"}, "train_dtype is 'float16', expected float32.*use_amp"),
+        ({"ngpu": 2}, "ngpu is 2 in one process.*--multiprocessing_distributed true"),
+    ],
+    ids=str,
+)
+def test_what_masks_do_not_work_with_is_refused_before_training(changes, message, experiment, tmp_path):
+    with pytest.raises(InputError, match=message):
+        S3RouterASRTask.main(cmd=experiment(out=tmp_path / "exp", **changes))
+    assert not list((tmp_path / "exp").glob("*.pth"))
+
+
 @pytest.mark.parametrize("frozen", ["frontend", "frontend.upstream", "frontend.upstream.upstream.model.encoder.layers.1"])
 def test_frozen_scores_are_an_error(frozen, experiment):
     """Hazard 4: the freeze_param of every s3prl recipe would freeze the scores, and nothing would be learned."""
@@ -311,6 +335,16 @@ def test_decoding_with_a_checkpoint_of_another_run_is_refused(experiment, tmp_pa
 
     with pytest.raises(InputError, match="lacks 8 of the 13 tensors"):
         ASRTask.build_model_from_file(tmp_path / "all" / "config.yaml", tmp_path / "ff" / "1epoch.pth", "cpu")
+
+
+@pytest.mark.parametrize("strategy", ["adapter_only", "required_grad_only"])
+def test_files_that_could_not_be_loaded_are_not_written(strategy, experiment, tmp_path):
+    """ESPnet would leave the fingerprint of the base out of them, and the first also the head."""
+    more = {"use_adapter": True, "adapter": "lora", "adapter_conf": {"rank": 2, "target_modules": ["q_proj"]}}
+    more |= {"mask_conf": {"method": "head_only"}, "frontend": {"dropout": "upstream"}, "save_strategy": strategy}
+    with pytest.raises(InputError, match=f"save_strategy is '{strategy}'.*Expected all"):
+        S3RouterASRTask.main(cmd=experiment(out=tmp_path / "exp", **more))
+    assert not list((tmp_path / "exp").glob("*.pth"))
 
 
 def test_full_disk_is_refused_before_training(experiment, monkeypatch, tmp_path):

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -223,6 +225,23 @@ def test_format_resumes_and_reuses(corpus: Path, monkeypatch: pytest.MonkeyPatch
     soundfile.write(source(corpus), noise(0.5), FS)
     format_data(corpus, out, nj=1)
     assert soundfile.info(out / "audio" / "a-1.flac").frames == FS // 2
+
+
+def test_two_at_a_time_make_a_set_once(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As two grids of a recipe that begin together: what the first has made is not made again under its feet."""
+    made: list[str] = []
+    real = formatting.make
+
+    def slow(job: formatting.Job, audio_dir: Path) -> formatting.Made:
+        made.append(job.utt)
+        time.sleep(0.05)
+        return real(job, audio_dir)
+
+    monkeypatch.setattr(formatting, "make", slow)
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(format_data, corpus, corpus.parent / "dump", nj=1) for _ in range(2)]
+    assert sorted(made) == ["a-1", "a-2", "b-1"]
+    assert sum("already done" in counts.result() for counts in done) == 1
 
 
 def test_speed_perturbation_makes_audio(corpus: Path) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -123,6 +125,22 @@ def test_statistics_of_data_that_changed(grid, tmp_path, monkeypatch, folder, fi
     monkeypatch.setattr(experiments, "run_unfinished", lambda *_: pytest.fail("it trains"))
     words = [f"--{name}={getattr(args, name)}" for name in ("recipe", "train_set", "valid_set", "token_list", "dump")]
     assert experiments.main([*words, "--stage=11", "--stats_dir=s", "--test_sets=e", "--asr_config=c"]) == 1
+
+
+def test_two_at_a_time_collect_once(grid, tmp_path, monkeypatch):
+    """As two grids of a recipe that begin together."""
+    args, runs = grid("--stats_dir", "s", "--stage", "10"), []
+
+    def slow(*_, **__):
+        runs.append(1)
+        time.sleep(0.2)
+        make_shapes(tmp_path / "s")
+
+    monkeypatch.setattr(experiments, "run_module", slow)
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(experiments.collect_stats, args, specs_of(args)) for _ in range(2)]:
+            done.result()
+    assert runs == [1]
 
 
 def make_shapes(stats):

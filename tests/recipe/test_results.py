@@ -2,6 +2,8 @@
 
 import multiprocessing
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.recipe import results
-from espnet_s3router.recipe.results import COLUMNS, ResultRow, own_command, put_rows, read_rows
+from espnet_s3router.recipe.results import COLUMNS, ResultRow, locked, own_command, put_rows, read_rows
 
 DESIGN = (
     "recipe upstream split set method variant sparsity targets init lr seed metric value params_trained "
@@ -122,6 +124,22 @@ def test_no_file_has_no_rows(tmp_path):
 def _write(path, seed):
     for metric in ("cer", "wer", "ter"):
         put_rows(path, [row(seed=seed, metric=metric)])
+
+
+def test_who_comes_second_waits(tmp_path):
+    inside = []
+
+    def enter():
+        with locked(tmp_path / "results.tsv"):
+            inside.append("second")
+
+    with ThreadPoolExecutor(1) as other:
+        with locked(tmp_path / "results.tsv"):
+            second = other.submit(enter)
+            time.sleep(0.2)
+            inside.append("first")
+        second.result(60)
+    assert inside == ["first", "second"]
 
 
 def test_processes_do_not_lose_rows(tmp_path):

@@ -127,10 +127,21 @@ def test_points_with_folders_are_compared_by_bootstrap(measured, tmp_path, capsy
     told = capsys.readouterr().out
     assert "routing_prune vs dense" in told and "+50.0 [+50.0, +50.0] worse" in told
     assert "routing_prune vs omp" in told and "-50.0 [-50.0, -50.0] better" in told
-    assert "omp vs routing_prune" not in told and "lora" not in told
+    assert "omp vs routing_prune" not in told and "lora" not in told and " at 0" not in told
     rows = read_rows(measured / "results.tsv")
     assert {row.method for row in rows} == {"finetune", "routing_prune", "omp", "lora"}
     assert {row.recipe for row in rows} == {"toy/prune1"}  # the dense model's too, which another recipe trained
+
+
+def test_points_are_compared_with_what_trained_as_long_unpruned(measured, capsys):
+    """A dense model has had fewer updates than they."""
+    about = {"recipe": "toy/prune1", "split": "10min"}
+    add_point(measured, "control", "omp_continued", 4, sparsity=0.0, **about)
+    report(asked(measured), [], PLACE, ["routing_prune"], [], {})
+    page = (measured / "RESULTS.md").read_text("utf-8").splitlines()
+    assert "|routing_prune vs omp_continued at 0|–|-25.0 [-25.0, -25.0] better|" in page
+    assert "|omp vs omp_continued at 0|–|+50.0 [+50.0, +50.0] worse|" in page
+    assert not any(line.startswith("|omp_continued vs omp_continued") for line in page)
 
 
 def test_dense_models_that_the_points_did_not_start_from(measured, capsys):

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import yaml
 from toy_points import UTTERANCES, add_point
 
 from espnet_s3router.errors import InputError
@@ -129,6 +130,15 @@ def test_learning_rates_are_told_apart(expdir):
         *("finetune lr 0.0001", "finetune lr 0.001"),
         *("head_only", "routing", "routing"),
     ]
+
+
+def test_best_rates_make_a_methods_file(tmp_path, capsys):
+    """Best on dev, whatever they are on test; of the place that is asked for."""
+    for rate, errors in {1e-4: (3, 1), 1e-3: (2, 9)}.items():
+        add_point(tmp_path / "exp", f"omp_{rate}", "omp", errors, lr=rate, variant=f"v{rate}", sparsity=0.5)
+    words = ["--expdir", tmp_path / "exp", "--dev", "dev", "--test", "test", "--best_rates", tmp_path / "rates.yaml"]
+    table.main([str(word) for word in words])
+    assert yaml.safe_load((tmp_path / "rates.yaml").read_text()) == {"omp": {"optim_conf": {"lr": 0.001}}}
 
 
 def test_results_md(expdir):

@@ -1,6 +1,7 @@
 """What a user may get wrong: one paragraph with what was got, what was expected and how to mend it, an exit code, and
 nothing left behind that looks like a result."""
 
+import os
 import re
 import shutil
 import stat
@@ -173,6 +174,17 @@ def test_librispeech_recipes_take_data_of_ones_own(recipes):
     assert_told(done.stderr, "data/mine: no such data directory")
 
 
+def test_corpora_named_from_where_the_user_stands(tmp_path):
+    (clone := tmp_path / "clone").mkdir()
+    shutil.copy(ROOT / "run_all.sh", clone)
+    (clone / "install.sh").touch()
+    script(clone / "egs2/s3router/asterisk/asr1/run.sh", 'echo "${ASTERISK} ${LIBRISPEECH}"')
+    (tmp_path / "my sounds").mkdir()
+    environment = {"PATH": os.environ["PATH"], "ASTERISK": "my sounds", "LIBRISPEECH": "absent"}
+    done = subprocess.run(["clone/run_all.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path}/my sounds absent\n"
+
+
 def test_all_recipes_run_though_one_fails(tmp_path):
     shutil.copy(ROOT / "run_all.sh", tmp_path)
     (tmp_path / "install.sh").touch()
@@ -234,6 +246,19 @@ def test_another_python(install, tmp_path, version):
     assert not (clone / ".venv").exists()
 
 
+def test_the_environment_that_is_there_is_used_whatever_python3_is(install, tmp_path):
+    """Made with PYTHON=… once, it need not be said again."""
+    script(tmp_path / "tools/python3", "echo 3.9")
+    venv = tmp_path / "clone/.venv/bin/python"
+    done, clone = install(
+        script(venv, '[ "$1" = -c ] && { echo 3.12; exit; }; echo "pip of $0"; exit 1').parent / "../../none"
+    )
+    assert "no such interpreter" in done.stderr
+    done, clone = install("")
+    assert_told(done.stderr, "pip failed")
+    assert "pip of" in (clone / ".venv/install.log").read_text("utf-8")
+
+
 def test_no_such_python(install):
     done, _ = install("python3.99")
     assert done.returncode == 1
@@ -245,6 +270,16 @@ def test_a_disk_that_is_too_small(install, tmp_path):
     assert done.returncode == 1
     assert_told(done.stderr, "3 GB free", "expected 10 GB")
     assert not (clone / ".venv").exists()
+
+
+def test_what_is_installed_already_needs_no_space_again(install, tmp_path):
+    """An installation that was interrupted goes on where 10 GB are no longer free."""
+    script(tmp_path / "clone/.venv/bin/python", '[ "$1" = -c ] && { echo 3.12; exit; }; exit 1')
+    script(tmp_path / "tools/du", "printf '7000000\\t.\\n'")
+    done, _ = install("", free=3_900_000)
+    assert_told(done.stderr, "3 GB free")
+    done, _ = install("", free=4_500_000)
+    assert_told(done.stderr, "pip failed")
 
 
 def test_an_installation_that_fails(install, tmp_path):
@@ -397,7 +432,7 @@ def test_an_upstream_that_does_not_fit(prepared, tmp_path, capsys, changes, word
     code, folder = run_point(prepared, tmp_path, **changes)
     assert code == 1
     assert_told(capsys.readouterr().err, "error: ", *words)
-    assert files(folder) == {"train.yaml"}
+    assert files(folder) == {"begun.json", "train.yaml"}
 
 
 def test_after_the_mistake_is_mended_the_same_point_trains(prepared, tmp_path, capsys):
@@ -414,7 +449,7 @@ def test_a_disk_without_room_for_checkpoints(prepared, tmp_path, capsys, monkeyp
     code, folder = run_point(prepared, tmp_path, asr_args=FEW)
     assert code == 1
     assert_told(capsys.readouterr().err, "0 MiB free", "checkpoints need about", "Free some space")
-    assert files(folder) == {"train.yaml"}
+    assert files(folder) == {"begun.json", "train.yaml"}
 
 
 # --- commands
@@ -487,6 +522,14 @@ def test_best_path_is_true_or_false(words):
 
     with pytest.raises(InputError, match="--ctc_best_path is .*, expected true or false"):
         main(words)
+
+
+def test_data_of_ones_own_leaves_the_main_job_alone(recipes):
+    """Else its token list would replace that of the recordings, and its points would stop at theirs of the same name."""
+    choose = ". ../../TEMPLATE/router1/options.sh; rest=(--train-set mine); . ../choices.sh; "
+    choose += 'echo "${tag}:${results}:${corpus[*]}"'
+    told = recipes.run("bash", "-c", choose, lang="en", model="whisper_tiny_en", ASTERISK="downloads").stdout
+    assert told.startswith("whisper_tiny_en_mine:RESULTS_mine:--lang mine ")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-NAME = "asr_routing_s0.1_seed0"
+NAME = "asr_train_routing_s0.1_seed0"
 EXP = "my exp"  # a path with a space is a path
 ARGS = "max_epoch=1 num_iters_per_epoch=2 scheduler_conf.max_steps=2 optim_conf.head_lr=0.01"
 

@@ -215,9 +215,20 @@ def test_dense_models_have_no_teacher(prepared, options, tmp_path):
     assert len({spec.variant for spec in grid.specs}) == 2
 
 
+def test_the_control_runs_at_sparsity_0_once(prepared, options, tmp_path):
+    """With every rate and seed of the grid, also where the grid holds it by itself."""
+    for sparsities in ("0.5 0.8", "0 0.5"):
+        words = options(tmp_path / "exp", prune_methods="omp", sparsities=sparsities, seeds="0 1", lrs="0.001 0.01")
+        grid = sweep.sweep_of(sweep.sweep_parser().parse_args([*words, "--control_method", "omp"]))
+        found = sorted((s.mask_conf["sparsity"], s.config["optim_conf"]["lr"], s.config["seed"]) for s in grid.specs)
+        expected = {0.0, *map(float, sparsities.split())}
+        assert found == sorted((s, lr, seed) for s in expected for lr in (0.001, 0.01) for seed in (0, 1))
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"control_method": "absent"}, ["'absent' is not in the methods file"]),
         ({"prune_methods": "rooting"}, ["method 'rooting' is not in the methods file", "remask"]),
         ({"prune_methods": "remask head_only"}, ["head_only has no sparsity"]),
         ({"prune_methods": "remask remask"}, ["twice"]),
@@ -288,12 +299,12 @@ def test_the_recipe_from_a_users_own_data(recipes, corpus):
     )
     recipes.run(*command, "--stage", "3")
     made = recipes.here / "exp/quick"
-    assert {path.parent.name for path in made.glob("*/.trained")} == {DENSE, "asr_omp_s0.7_seed0"}
+    assert {path.parent.name for path in made.glob("*/.trained")} == {"asr_train_finetune_seed0", "asr_train_omp_s0.7_seed0"}
     page = (made / "RESULTS.md").read_text("utf-8")
     assert "asterisk/prune1 · s3router_hubert_mini · train" in page
     assert "- command: `./run.sh --quick --model hubert_mini --local_data '' " in page  # as it can be typed
     recipes.run(sys.executable, "-m", "espnet_s3router.recipe.merge", made / "results.tsv", "results/prune.tsv")
-    for path in made.glob("asr_[fo]*"):
+    for path in made.glob("asr_train_*"):
         shutil.rmtree(path)
     done = recipes.run(*command, "--stage", "16", "--skip_committed", "true")
     assert "1 of 1 pruning points are in the committed results" in done.stdout
@@ -331,3 +342,24 @@ def test_rates_are_tuned_on_the_first_seed(prepared, options, tmp_path, monkeypa
     best = ["asr_omp_s0.5_lr0.001_seed4", "asr_omp_s0.8_lr0.01_seed4"]
     assert ran == ["asr_finetune_seed3", *tuned, "asr_finetune_seed4", *best]
     assert "|omp|–|90.0 [90.0, 90.0]|90.0 [90.0, 90.0]|" in (tmp_path / "R.md").read_text("utf-8")
+
+
+def test_where_no_rate_was_finished_the_other_seeds_are_named(prepared, options, tmp_path, monkeypatch, capsys):
+    """Not dropped in silence: the table would lack them for no reason that is told."""
+
+    def all_fail(args, jobs):
+        for job in jobs:
+            if job.name.startswith("asr_finetune"):
+                add_point(
+                    job.log.parent.parent, job.name, "finetune", errors=1, sets=("dev", "test"), decoded=args.inference_tag
+                )
+        return {job.name: "out of memory" for job in jobs if not job.name.startswith("asr_finetune")}
+
+    monkeypatch.setattr(sweep.experiments, "run_unfinished", all_fail)
+    monkeypatch.setattr(sweep.experiments, "collect_stats", lambda *_: None)
+    words = options(tmp_path / "exp", prune_methods="omp", seeds="3 4", lrs="0.001 0.01")
+    assert sweep.main([*words, "--tune_on_first_seed"]) == 1
+    told = capsys.readouterr().err
+    for rate in (0.001, 0.01):
+        assert f"error: asr_omp_s0.5_lr{rate}_seed3 failed: out of memory" in told
+        assert f"error: asr_omp_s0.5_lr{rate}_seed4 failed: not started, because no rate of its method" in told

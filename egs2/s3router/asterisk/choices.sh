@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # What the recipes on the Asterisk recordings choose alike, from lang (en es fr it ru) and model; sourced by their run.sh.
 case ${lang} in en | es | fr | it | ru) ;; *) die "--lang is '${lang}', expected en, es, fr, it or ru" ;; esac
-[ "${ASTERISK}" = downloads ] || [ -d "${ASTERISK}" ] || die "ASTERISK is '${ASTERISK}', and there is no such folder"
+[ "${ASTERISK}" = downloads ] || [ -d "${ASTERISK}" ] || die "ASTERISK is '${ASTERISK}', and there is no such folder in ${PWD}"
 methods=conf/methods.yaml
 other=$(asked upstream "") # another upstream than those of conf/upstream
 if [ -n "${other}" ]; then
@@ -25,7 +25,15 @@ if [ "${lang}" != en ]; then
     tag+=${tag:+_}${lang}
     results+=_${lang}
 fi
-corpus=(--lang "${lang}" --local_data "${data}" --local_upstream "${upstream}" --asr_tag "${tag}"
+# data of one's own: points, tokens and page apart from those of the recordings
+own=$(asked train_set "")
+label=${lang}
+if [ -n "${own}" ] && [ "${own}" != "train_10min_${lang}" ]; then
+    label=${own}
+    tag+=${tag:+_}${own}
+    results+=_${own}
+fi
+corpus=(--lang "${label}" --local_data "${data}" --local_upstream "${upstream}" --asr_tag "${tag}"
     --train_set "train_10min_${lang}" --valid_set "dev_${lang}" --test_sets "dev_${lang} test_${lang}"
     --max_wav_duration 35)
 # the corpus knows which texts of its own test set do not occur in its own training set

@@ -48,7 +48,7 @@ record_command() {
     run_command=./run.sh
     for word in "$@"; do
         case ${word} in
-        '' | *[!A-Za-z0-9_.:/=,{}-]*) run_command+=" '${word}'" ;;
+        '' | *[!A-Za-z0-9_.:/=,{}-]*) run_command+=" '${word//\'/\'\\\'\'}'" ;;
         *) run_command+=" ${word}" ;;
         esac
     done

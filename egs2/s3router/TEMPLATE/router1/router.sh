@@ -63,6 +63,7 @@ upstream_path=
 # Pruning (stage 16)
 prune_methods=            # rows of methods_config, swept over sparsities, lrs and seeds
 dense_method=finetune     # row of methods_config by which the dense models are trained that they start from, one a seed
+control_method=           # row of methods_config that runs at sparsity 0 too: what the updates of the others do by themselves
 tune_on_first_seed=false  # true: all of lrs with the first seed, the other seeds with what is best on valid_set at each sparsity
 dense_exp=                # or the folder of a dense model that is there, such as ../asr1/exp/asr_finetune_seed{seed}
 skip_committed=false      # true: points whose rows are in committed_results count as finished
@@ -73,12 +74,13 @@ inference_config=conf/decode_ctc.yaml
 inference_args="--ctc_best_path true"   # empty: ESPnet's beam search, slow on long utterances
 inference_asr_model=valid.cer_ctc.ave.pth
 results_md=               # RESULTS.md to write
-check_corpus=false        # true: only say whether the corpus can be had, and stop
+best_rates=               # methods_config to write: of each method the rate of lrs that is best on valid_set
+check_corpus=false        # true: say whether the corpus is there or can be fetched, and stop
 run_args="$*"
 
 parse_options "${BASH_SOURCE[0]}" "$@"
 need_boolean skip_data_prep skip_train skip_eval tune_on_first_seed skip_committed check_corpus
-if "${check_corpus}"; then exit 0; fi
+if "${check_corpus}"; then echo "the corpus is there, or stage 1 fetches it"; exit 0; fi
 [ -n "${train_set}" ] && [ -n "${valid_set}" ] && [ -n "${test_sets}" ] || die "--train_set, --valid_set and --test_sets are needed"
 case " ${test_sets} " in
     *" ${valid_set} "*) ;;
@@ -142,7 +144,8 @@ done
 for word in ${asr_args}; do options+=("--asr_args=${word}"); done # words may begin with --
 for word in ${inference_args}; do options+=("--inference_args=${word}"); done
 [ -z "${pretrained_model}" ] || options+=(--init_param "${pretrained_model}")
-pruning=(--prune_methods ${prune_methods} --dense_method "${dense_method}" ${dense_exp:+--dense_exp "${dense_exp}"})
+pruning=(--prune_methods ${prune_methods} --dense_method "${dense_method}" ${dense_exp:+--dense_exp "${dense_exp}"}
+    ${control_method:+--control_method "${control_method}"})
 ! "${tune_on_first_seed}" || pruning+=(--tune_on_first_seed)
 ! "${skip_committed}" || pruning+=(--committed ${committed_results})
 report=(--command "${run_command:-router.sh ${run_args}}")
@@ -223,7 +226,7 @@ if runs 13 && ! "${skip_eval}"; then
     for name in ${test_sets}; do [ "${name}" = "${valid_set}" ] || held_out+=" ${name}"; done
     "${python}" -m espnet_s3router.recipe.table --expdir "${expdir}" --inference_tag "${inference_tag}" \
         --dev "${valid_set}" --test ${held_out:-${valid_set}} --results_tsv "${expdir}/results.tsv" \
-        --plot "${expdir}/cer_against_sparsity.png" "${report[@]}" \
+        --plot "${expdir}/cer_against_sparsity.png" "${report[@]}" ${best_rates:+--best_rates "${best_rates}"} \
         --grid "${options[@]}" ${methods:+--methods ${methods}}
 fi
 if runs 16; then

@@ -36,12 +36,12 @@ baseline=s3router_hubert_mini   # upstream to compare with, beside random weight
 expdir=exp
 dumpdir=dump
 results_md=
-check_corpus=false        # true: only say whether the recordings can be had, and stop
+check_corpus=false        # true: say whether the recordings are there or can be fetched, and stop
 run_args="$*"
 
 parse_options "${BASH_SOURCE[0]}" "$@"
 need_boolean check_corpus
-if "${check_corpus}"; then exit 0; fi
+if "${check_corpus}"; then echo "the recordings are there, or stage 1 fetches them"; exit 0; fi
 for number in stage stop_stage layer ngpu; do
     [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} is '${!number}', expected a number"
 done
@@ -58,9 +58,9 @@ for number in "${each_clusters[@]}"; do [ "${number}" -ge 2 ] || die "--clusters
     die "--phones is '${phones}', and there is no such folder; without phone labels: --phones ''"
 [ "${ngpu}" -le 1 ] || die "--ngpu is ${ngpu}, expected 0 or 1: pretraining uses one GPU"
 if [ "${ngpu}" -eq 1 ]; then
-    ${python} -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || die "--ngpu is 1, and PyTorch finds no GPU"
+    "${python}" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || die "--ngpu is 1, and PyTorch finds no GPU"
 fi
-${python} -m espnet_s3router.pretraining.config "${config}" --layer "${layer}" || exit 2
+"${python}" -m espnet_s3router.pretraining.config "${config}" --layer "${layer}" || exit 2
 
 short=false
 audio=()
@@ -72,7 +72,7 @@ if awk -v h="${max_hours}" 'BEGIN { exit !(h > 0 && h < 0.5) }'; then
     dumpdir=$(asked dumpdir "${expdir}/dump") # the whole audio stays where it is
     eval_seeds=$(asked eval_seeds 0)
 fi
-room="${python} -m espnet_s3router.pretraining"
+room() { "${python}" -m "espnet_s3router.pretraining.$1" "${@:2}"; }
 device=cpu
 [ "${ngpu}" -eq 0 ] || device=cuda
 share() { awk -v h="${max_hours}" -v u="$1" -v all="$((${updates// /+}))" 'BEGIN { print h * u / all }'; } # of the hours, by updates
@@ -87,20 +87,21 @@ runs() { [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ]; }
 {
 if runs 1 && [ -n "${local_data}" ]; then
     log "Stage 1: recordings"
-    ${python} -m ${local_data}
+    words_of "${local_data}"
+    "${python}" -m "${words[@]}"
 fi
 if runs 2; then
     log "Stage 2: audio -> ${dumpdir}"
-    ${room}.store "${dumpdir}" ${data_dirs} ${extra_data_dirs} ${held_out_dirs:+--held_out ${held_out_dirs}} \
+    room store "${dumpdir}" ${data_dirs} ${extra_data_dirs} ${held_out_dirs:+--held_out ${held_out_dirs}} \
         "${audio[@]}"
 fi
 if runs 3; then
     from= # the first iteration has MFCCs to go by; the others also begin with the weights of the one before, which saves time
     for number in "${!iterations[@]}"; do
         log "Stage 3: iteration $((number + 1)) of ${#iterations[@]}, ${each_clusters[number]} clusters of ${from:-MFCCs} -> ${iterations[number]}"
-        ${room}.clusters "${dumpdir}" "${labels[number]}" --clusters "${each_clusters[number]}" ${from:+--model "${from}" --layer "${layer}"} \
+        room clusters "${dumpdir}" "${labels[number]}" --clusters "${each_clusters[number]}" ${from:+--model "${from}" --layer "${layer}"} \
             --run "${iterations[number]}" --device "${device}"
-        ${room}.train --config "${config}" --store "${dumpdir}" --device "${device}" --labels "${labels[number]}" \
+        room train --config "${config}" --store "${dumpdir}" --device "${device}" --labels "${labels[number]}" \
             --output "${iterations[number]}" --updates "${each_updates[number]}" --max_hours "$(share "${each_updates[number]}")" \
             ${from:+--init "${from}"}
         from=${iterations[number]}/hf
@@ -108,12 +109,12 @@ if runs 3; then
 fi
 if runs 4; then
     log "Stage 4: curves and clusters -> ${expdir}/curves.png, ${expdir}/purity.json"
-    ${room}.curves "${iterations[@]}" --output "${expdir}/curves.png"
-    if [ -n "${phones}" ]; then ${room}.purity "${dumpdir}" ${phones} "${labels[@]}" --output "${expdir}/purity.json"; fi
+    room curves "${iterations[@]}" --output "${expdir}/curves.png"
+    if [ -n "${phones}" ]; then room purity "${dumpdir}" "${phones}" "${labels[@]}" --output "${expdir}/purity.json"; fi
 fi
 if runs 5; then
     log "Stage 5: the model and its card -> ${expdir}/hubert_mini"
-    ${room}.card "${expdir}/hubert_mini" --iterations "${iterations[@]}" --store "${dumpdir}" \
+    room card "${expdir}/hubert_mini" --iterations "${iterations[@]}" --store "${dumpdir}" \
         --data_dirs ${data_dirs} ${extra_data_dirs} ${card_notes:+--notes "${card_notes}"}
 fi
 if runs 6; then
@@ -126,8 +127,8 @@ if runs 6; then
     mkdir -p "${downstream}"
     echo "${weights}" >"${downstream}/.weights"
     log "Stage 6: ${eval_recipe##*../} on the new model, on ${baseline}, on random weights and on log-mel features"
-    ${room}.export "${config}" "${expdir}/random"
-    ${room}.export "${config}" "${expdir}/log_mel" --log_mel
+    room export "${config}" "${expdir}/random"
+    room export "${config}" "${expdir}/log_mel" --log_mel
     models=$(realpath -m "${expdir}")
     changes=
     if "${short}"; then changes="max_epoch=1 num_iters_per_epoch=8"; fi
@@ -141,7 +142,7 @@ if runs 6; then
     # log-mel features: a Transformer of the same shape on them, all of it trained, its convolutions too
     evaluate log_mel finetune "frontend_conf.mask_conf.train_cnn=true frontend_conf.cache_frozen=0" \
         --upstream hf_whisper_custom --upstream_path "${models}/log_mel" --skip_data_prep true
-    ${python} -m espnet_s3router.recipe.upstream_table --expdir "${downstream}" --dev "${eval_dev}" --test "${eval_test}" \
+    "${python}" -m espnet_s3router.recipe.upstream_table --expdir "${downstream}" --dev "${eval_dev}" --test "${eval_test}" \
         --upstream hf_hubert_custom/hubert_mini --command "${run_command:-ssl.sh ${run_args}}" \
         ${results_md:+--results_md "${results_md}" --pretraining "${expdir}"}
 fi

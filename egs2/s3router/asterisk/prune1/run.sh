@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pruning methods against sparsity on ten minutes of recorded English prompts, all from the same dense models (stage 16).
 #   ./run.sh            eight methods, five sparsities: two rates with the first of three seeds, the others at the better one on dev;
-#                       3 dense models and 160 points; writes RESULTS.md
+#                       3 dense models and 164 points, with those that train as long and prune nothing; writes RESULTS.md
 #   ./run.sh --quick    three methods, two sparsities, one seed, 100 updates: a quarter of an hour; writes into exp/quick
 # --model whisper_tiny_en|hubert_mini: a file of conf/upstream. --lang en|es|fr|it|ru: prompts of another language.
 # --skip_committed true: points whose rows are in results/*.tsv count as finished
@@ -22,6 +22,7 @@ mkdir -p ../asr1/downloads # what downloads points to
 
 choices=(--asr_config "conf/train_asr.yaml ${file} conf/prune.yaml" --methods_config "${methods}" --results_md "${results}.md"
     --prune_methods "routing_prune parp parp_remask parp_p omp imp mpi rp" --sparsities "0.1 0.3 0.5 0.7 0.8"
+    --control_method omp_continued
     --lrs "3e-4 1e-3" --seeds "0 1 2" --tune_on_first_seed true)
 if "${quick}"; then
     choices=(--asr_config "conf/train_asr.yaml ${file} conf/quick/train_asr.yaml" --expdir exp/quick

@@ -21,4 +21,5 @@ own_options "split subset model" "$@"
 # stage 16 trains its dense models itself
 ../../TEMPLATE/router1/router.sh --recipe librispeech/prune1 "${corpus[@]}" \
     --methods_config "conf/methods.yaml conf/interval/${split}.yaml" --stop_stage 16 --skip_train true --skip_eval true \
-    --prune_methods "routing_prune parp parp_p omp imp mpi rp" --sparsities "0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8" "${rest[@]}"
+    --prune_methods "routing_prune parp parp_p omp imp mpi rp" --sparsities "0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8" \
+    --control_method omp_continued "${rest[@]}"

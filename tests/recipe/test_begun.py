@@ -1,18 +1,21 @@
-"""What a point notes of the models it begins from, and what it makes of others in their place."""
+"""What a point notes when it begins, and what it makes of other models in the place of those it began from."""
 
-import subprocess
+import hashlib
+import json
 
 import pytest
 import yaml
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.recipe.origins import NOTED, changed_origin, note_origins, refuse_changed_origin
+from espnet_s3router.recipe import begun
+from espnet_s3router.recipe.begun import NOTED, changed_origin, commit_of, note_beginning, refuse_changed_origin
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A point that starts from one model, takes its first mask from another and learns from a third."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(begun, "git_commit", lambda: "1a2b3c4")
     for name in ("dense", "other", "teacher"):
         (tmp_path / name).write_text(name)
     masks = {"method": "parp", "sparsity": 0.5, "start": "dense", "initial_mask": "other"}
@@ -23,15 +26,16 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_every_model_that_it_begins_from_is_noted(folder):
-    note_origins(folder)
-    subprocess.run(["sha256sum", "--check", "--quiet", folder / NOTED], check=True)
-    assert len((folder / NOTED).read_text().splitlines()) == 3
+    note_beginning(folder)
+    models = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("dense", "other", "teacher")}
+    assert json.loads((folder / NOTED).read_text()) == {"commit": "1a2b3c4", "models": models}
     assert changed_origin(folder) is None
 
 
 @pytest.mark.parametrize("name", ["dense", "other", "teacher"])
 def test_another_model_in_its_place(folder, name):
-    note_origins(folder)
+    note_beginning(folder)
+    assert changed_origin(folder) is None
     (folder.parent / name).write_text("trained again")
     assert str(changed_origin(folder)) == name
     with pytest.raises(InputError, match=f"point began from another {name} than lies there now.*Remove the folder"):
@@ -39,23 +43,30 @@ def test_another_model_in_its_place(folder, name):
 
 
 def test_a_model_that_was_removed(folder):
-    note_origins(folder)
+    note_beginning(folder)
     (folder.parent / "dense").unlink()
     refuse_changed_origin(folder)
 
 
-@pytest.mark.parametrize("marker", ["checkpoint.pth", ".trained"])
-def test_what_is_begun_keeps_its_note(folder, marker):
+@pytest.mark.parametrize("marker", ["checkpoint.pth", "checkpoint.previous.pth", ".trained"])
+def test_what_is_begun_keeps_its_note(folder, marker, monkeypatch):
     """A resumed run began from what was there at its start."""
-    note_origins(folder)
+    note_beginning(folder)
     (folder / marker).touch()
     (folder.parent / "dense").write_text("trained again")
-    note_origins(folder)
+    monkeypatch.setattr(begun, "git_commit", lambda: "5d6e7f8")
+    note_beginning(folder)
     assert changed_origin(folder) is not None
+    assert commit_of(folder) == "1a2b3c4"
 
 
 def test_a_point_that_begins_from_no_other(folder):
     (folder / "train.yaml").write_text(yaml.safe_dump({"frontend_conf": {"mask_conf": {"method": "routing"}}}))
-    note_origins(folder)
+    note_beginning(folder)
     refuse_changed_origin(folder)
-    assert not (folder / NOTED).exists()
+
+
+def test_a_point_that_noted_nothing(folder):
+    """As those that were begun before there was a note."""
+    refuse_changed_origin(folder)
+    assert commit_of(folder) == "1a2b3c4"
