@@ -12,7 +12,7 @@ setup(
     description="Learn which connections of a self-supervised speech model to keep, per language or task, inside ESPnet",
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license="Apache-2.0 AND (CC-BY-SA-3.0 OR GPL-2.0-only)",  # the latter: the weights of upstreams/weights
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["espnet_s3router", "espnet_s3router.*"]),
     package_data={"espnet_s3router.upstreams": ["weights/*/*", "weights/*/licences/*"]},
