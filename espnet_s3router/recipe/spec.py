@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.recipe.results import write_atomic
 
 Assignment = tuple[Sequence[str], Any]  # path of keys, value
 FROM_OTHERS = (("mask_conf", "start"), ("mask_conf", "initial_mask"), ("distill", "teacher"))
@@ -253,10 +254,7 @@ def store(spec: Spec, expdir: str | Path) -> Path:
             f"{folder} holds another configuration of {spec.name} (train.yaml). Remove the folder to train anew, or keep "
             "both with --asr_tag"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / ".train.yaml.tmp"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_atomic(path, text)
     return folder
 
 

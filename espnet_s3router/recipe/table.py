@@ -126,7 +126,7 @@ def _table(group, chosen, labels, columns, *, costs: bool) -> list[list[str]]:
     for system in group:
         info, intervals = system.info, [system.interval(*column) for column in columns.values()]
         sparsity = _sparsity(system) or ["–"]
-        cells = ["*" if system in chosen else "", labels[system], *sparsity, *map(_percent, intervals)]
+        cells = ["*" if system in chosen else "", labels[system], *sparsity, *map(percent, intervals)]
         if costs:
             seconds = statistics.mean(point.info["train_seconds"] for point in system.points)
             commits = sorted({point.info["commit"] for point in system.points})
@@ -140,7 +140,8 @@ def _sparsity(system: System) -> list[str]:
     return [] if system.info["sparsity"] is None else [f"{system.info['sparsity']:g}"]
 
 
-def _percent(interval: Interval | None) -> str:
+def percent(interval: Interval | None) -> str:
+    """For example 33.5 [32.9, 34.2]."""
     if interval is None:
         return "–"
     return f"{100 * interval.value:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"

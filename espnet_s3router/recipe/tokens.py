@@ -15,6 +15,7 @@ from io import StringIO
 from pathlib import Path
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.recipe.results import write_atomic
 from espnet_s3router.recipe.tables import raise_problems, read_table
 
 BLANK, UNKNOWN, SOS_EOS = "<blank>", "<unk>", "<sos/eos>"
@@ -81,7 +82,7 @@ def make_token_list(
     if token_type == "bpe":
         model = _train_bpe(texts, path.parent, nbpe, bpemode, nlsyms)
         tokens = [BLANK, UNKNOWN, *_pieces(model), SOS_EOS]
-        _write_lines(path, tokens)
+        write_atomic(path, "".join(f"{line}\n" for line in tokens))
     else:
         tokens = _espnet_list(Path(train_dir) / "text", path, token_type, nlsyms, cutoff)
     bpemodel = path.parent / BPE_MODEL if token_type == "bpe" else None
@@ -145,12 +146,6 @@ def _pieces(model: Path) -> list[str]:
     loaded = sentencepiece.SentencePieceProcessor(model_file=str(model))
     every = range(loaded.get_piece_size())
     return [loaded.id_to_piece(i) for i in every if not (loaded.is_unknown(i) or loaded.is_control(i))]
-
-
-def _write_lines(path: Path, lines: Sequence[str]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-    temporary.rename(path)
 
 
 def outside(tokens: Sequence[str], texts: dict[str, str], tokenize: Callable[[str], Sequence[str]]) -> Counter[str]:

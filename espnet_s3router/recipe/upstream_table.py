@@ -11,7 +11,7 @@ from pathlib import Path
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.recipe.points import System, choose, collect, compare, once, systems
 from espnet_s3router.recipe.results import git_commit, own_command, put_rows, write_atomic
-from espnet_s3router.recipe.table import METRICS, comparison_line
+from espnet_s3router.recipe.table import METRICS, comparison_line, percent
 
 Chosen = dict[str, dict[str, System]]
 """method -> upstream -> the variant that is best on dev."""
@@ -35,11 +35,7 @@ def table(chosen: Chosen, dev: Sequence[str], test: Sequence[str]) -> str:
     rows = ["| method | sparsity | upstream | " + " | ".join(heads) + " | seeds |", "|---" * (len(heads) + 4) + "|"]
     for method, by_upstream in chosen.items():
         for upstream, system in sorted(by_upstream.items()):
-            cells = []
-            for metric in METRICS:
-                for sets in (dev, test):
-                    found = system.interval(sets, metric)
-                    cells.append(f"{100 * found.value:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]" if found else "")
+            cells = [percent(system.interval(sets, metric)) for metric in METRICS for sets in (dev, test)]
             sparsity = system.info["sparsity"]
             start = f"| {method} | {'' if sparsity is None else sparsity} | {upstream} | "
             rows.append(start + " | ".join(cells) + f" | {len(system.seeds)} |")
