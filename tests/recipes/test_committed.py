@@ -4,7 +4,7 @@ import pytest
 
 from espnet_s3router.recipe.results import read_rows
 from espnet_s3router.recipe.sweep_report import DENSE
-from espnet_s3router.recipe.sweep_table import cells, chosen, table
+from espnet_s3router.recipe.sweep_table import cells, chosen, mean, rates, table
 from espnet_s3router.recipe.table import METRICS
 from tests.recipes.conftest import ROOT
 
@@ -20,3 +20,39 @@ def test_pruning_on_asterisk(page, rows):
     for metric in METRICS:
         for line in table(cells(rows, best.values(), ["test_en"], metric), sparsities):
             assert f"|{'|'.join(line)}|" in page
+
+
+@pytest.mark.parametrize(
+    ("page", "rows"),
+    [
+        ("asterisk/asr1/RESULTS", "asterisk/asr1/results/whisper_tiny_en"),
+        ("asterisk/asr1/RESULTS_hubert_mini", "asterisk/asr1/results/hubert_mini"),
+        ("ssl/ssl1/RESULTS", "ssl/ssl1/results/downstream"),
+    ],
+)
+def test_tables_of_systems(page, rows):
+    """Every line has the rates of a variant among the rows, with as many seeds."""
+    lines = (ROOT / f"egs2/s3router/{page}.md").read_text("utf-8").splitlines()
+    (top,) = (number for number, line in enumerate(lines) if "CER dev %" in line)
+    head, _, *body = ([cell.strip() for cell in line.split("|")] for line in lines[top : lines.index("", top)])
+    rows = read_rows(ROOT / f"egs2/s3router/{rows}.tsv")
+    columns = {f"{metric.upper()} {part} %": ([f"{part}_en"], metric) for metric in METRICS for part in ("dev", "test")}
+    assert set(columns) <= set(head) and len(body) >= 3
+    for cells_of_line in body:
+        line = dict(zip(head, cells_of_line))
+        sparsity = float(line["sparsity"]) if line["sparsity"] not in ("", "–") else None
+        about = [row for row in rows if (row.method, row.sparsity) == (line["method"].split()[0], sparsity)]
+        about = [row for row in about if row.upstream.endswith(line.get("upstream", ""))]
+        found = {}
+        for column, (sets, metric) in columns.items():
+            for variant, by_seed in rates(about, sets, metric).items():
+                found.setdefault(variant, {})[column] = (f"{mean(list(by_seed.values())):.1f}", sorted(by_seed))
+        seeds = line["seeds"]
+        for variant in found.values():  # a list of them, or how many
+            used = {(",".join(map(str, seeds)), str(len(seeds))) for _, seeds in variant.values()}
+            if all(seeds in either for either in used) and all(
+                line[c].split()[0] == told for c, (told, _) in variant.items()
+            ):
+                break
+        else:
+            pytest.fail(f"{page}: no rows say {line}")
