@@ -327,6 +327,27 @@ def test_resume_of_understanding_with_transcripts(experiment, corpus, tmp_path):
         S3RouterSLUTask.main(cmd=experiment(max_epoch=3, resume=True, **more))
 
 
+def test_understanding_is_pruned_decoded_and_baked(experiment, tmp_path):
+    """As recognition is: through ESPnet's own class, and as a plain model."""
+    from espnet2.bin.slu_inference import Speech2Understand
+
+    from espnet_s3router.cli.main import main
+
+    encoder = {"encoder": "rnn", "encoder_conf": {"hidden_size": 8, "num_layers": 1}, "batch_type": "sorted"}
+    S3RouterSLUTask.main(cmd=experiment(max_epoch=1, mask_conf={"method": "mpi", "sparsity": 0.5}, **encoder))
+    made, baked = tmp_path / "exp", tmp_path / "baked"
+    assert main(["bake", str(made / "config.yaml"), str(made / "1epoch.pth"), str(baked), "--task", "slu"]) == 0
+    files = [(made / "config.yaml", made / "1epoch.pth"), (baked / "config.yaml", baked / "model.pth")]
+    ours, plain = (Speech2Understand(*map(str, pair), ctc_weight=1.0, beam_size=2, token_type="char") for pair in files)
+    assert type(plain.asr_model.frontend).__name__ == "S3prlFrontend"
+    with torch.no_grad():
+        encoded = [model.asr_model.encode(BATCH.waves, BATCH.lengths)[0] for model in (ours, plain)]
+    assert torch.equal(*encoded)
+    (text, *_), (text_of_plain, *_) = ours(BATCH.waves[0])[0], plain(BATCH.waves[0])[0]
+    assert text == text_of_plain
+    assert sum(int((p == 0).sum()) for p in ours.asr_model.frontend.attached.sites.values()) > 0
+
+
 def test_decoding_with_a_checkpoint_of_another_run_is_refused(experiment, tmp_path):
     """The files of two experiments mixed up (hazard 6), through ESPnet's own loader."""
     S3RouterASRTask.main(cmd=experiment(out=tmp_path / "all", max_epoch=1))
