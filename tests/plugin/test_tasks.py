@@ -3,8 +3,10 @@
 import copy
 import os
 import shutil
+import sys
 from collections import namedtuple
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -353,6 +355,30 @@ def test_registered_with_every_task():
     register()  # a second time, as a spawned worker may
     for module in (espnet2.tasks.asr, espnet2.tasks.slu):
         assert module.frontend_choices.get_class("masked_upstream") is MaskedUpstream
+
+
+def test_registered_with_espnet3():
+    """Its copy of the task has choices of its own."""
+    task = pytest.importorskip("espnet3.systems.esp2_asr.task", exc_type=ImportError)
+    from espnet_s3router.plugin.frontend import MaskedUpstream
+
+    assert task.frontend_choices in task.ASRTask.class_choices_list
+    assert task.frontend_choices.get_class("masked_upstream") is MaskedUpstream
+
+
+def test_registered_where_espnet3_could_be_imported(monkeypatch):
+    """A stand-in for it, which most versions of ESPnet lack."""
+    from espnet2.asr.frontend.abs_frontend import AbsFrontend
+    from espnet2.train.class_choices import ClassChoices
+
+    from espnet_s3router.plugin import register
+    from espnet_s3router.plugin.frontend import MaskedUpstream
+
+    task = ModuleType("espnet3.systems.esp2_asr.task")
+    task.frontend_choices = ClassChoices("frontend", classes={}, type_check=AbsFrontend)
+    monkeypatch.setitem(sys.modules, task.__name__, task)
+    register()
+    assert task.frontend_choices.get_class("masked_upstream") is MaskedUpstream
 
 
 def test_adapters_of_espnet_are_saved_and_loaded(experiment, tmp_path):
