@@ -120,7 +120,7 @@ def test_exact_counts_while_the_sparsity_rises(case, ranking):
     assert reached == 0.6
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     sparsity=st.floats(0, 0.99),
     method=st.sampled_from(["mpi", "rp", "omp", "parp", "imp"]),
