@@ -1,13 +1,16 @@
-"""Fixtures of all tests: one thread, no network, toy upstreams made once per session."""
+"""Fixtures of all tests: one thread, no network, no time limits on examples, toy upstreams made once per session."""
 
 import os
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).parent))  # helpers of the tests, such as toys.py
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)

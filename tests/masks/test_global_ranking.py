@@ -27,7 +27,7 @@ def tensors(kind, sizes, seed):
     return drawn
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     kind=st.sampled_from(["normal", "pruned", "ties", "scales", "sorted"]),
     sizes=st.lists(st.integers(1, 400), min_size=1, max_size=4),

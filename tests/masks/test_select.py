@@ -37,7 +37,7 @@ def by_full_sort(scores, zeros):
     return mask.view(scores.shape)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(shape=SHAPES, sparsity=SPARSITIES, kind=st.sampled_from(KINDS), seed=st.integers(0, 99))
 def test_count_is_exact_and_the_smallest_go(shape, sparsity, kind, seed):
     """A mask with one bit too many, or another order among ties, is another route."""
@@ -50,7 +50,7 @@ def test_count_is_exact_and_the_smallest_go(shape, sparsity, kind, seed):
     assert torch.equal(mask, topk_mask(scores.clone(), sparsity))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(shape=SHAPES, sparsity=SPARSITIES, kind=st.sampled_from(KINDS), seed=st.integers(0, 99))
 def test_reference_rounding_is_the_authors_rule(shape, sparsity, kind, seed):
     """S3-Router's code: sort |s|, zero the first int((1 - k) * N), k being the share kept."""
@@ -124,7 +124,7 @@ def test_unknown_rounding():
         zero_count(10, 0.1, "up")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     pattern=st.sampled_from([(1, 2), (2, 4), (4, 8), (1, 4), (3, 4), (4, 4)]),
     rows=st.integers(1, 6),
@@ -161,7 +161,7 @@ def test_units(dim, shape):
     assert set((~slices.any(1)).nonzero().flatten().tolist()) == set(saliency.argsort()[:2].tolist())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     shapes=st.lists(SHAPES, min_size=1, max_size=4),
     sparsity=SPARSITIES,

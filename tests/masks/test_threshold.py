@@ -29,7 +29,7 @@ def walk(kind, steps, generator):
             scores = torch.zeros(257) if step % 3 == 1 else torch.randn(257, generator=generator)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     kind=st.sampled_from(["drift", "jump", "shift", "collapse", "zero"]),
     zeros=st.lists(st.integers(0, 256), min_size=1, max_size=3),

@@ -120,7 +120,7 @@ def test_exact_counts_while_the_sparsity_rises(case, ranking):
     assert reached == 0.6
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     sparsity=st.floats(0, 0.99),
     method=st.sampled_from(["mpi", "rp", "omp", "parp", "imp"]),
@@ -381,6 +381,43 @@ def test_patterns(method, pattern):
     run.epoch(1)
     for mask in run.attached.kept().values():
         assert (mask.view(-1, group).sum(1) == keep).all()
+
+
+LEARNED = [{"method": "routing", "targets": "all"}, {"method": "routing_prune", "start": "x"}]
+
+
+def learn(conf):
+    """(masks at the start, masks after an epoch) of learned masks, which have moved in between."""
+    run = Run(conf)
+    before = run.attached.kept()
+    run.epoch(1)
+    after = run.attached.kept()
+    assert any(not torch.equal(mask, before[name]) for name, mask in after.items())
+    return before, after
+
+
+@pytest.mark.parametrize("conf", LEARNED, ids=lambda conf: conf["method"])
+@pytest.mark.parametrize("pattern", [(2, 4), (4, 8), (1, 4)])
+def test_learned_patterns(conf, pattern):
+    """As those of magnitudes, before the first update and after the last."""
+    keep, group = pattern
+    for masks in learn({**conf, "sparsity": 1 - keep / group, "ranking": f"{keep}:{group}"}):
+        assert len(masks) == 18
+        for mask in masks.values():
+            assert (mask.view(-1, group).sum(1) == keep).all()
+
+
+@pytest.mark.parametrize("conf", LEARNED, ids=lambda conf: conf["method"])
+@pytest.mark.parametrize("ranking", ["output_units", "input_units"])
+def test_learned_masks_of_whole_units(conf, ranking):
+    """A quarter of the rows or of the columns, which feed-forward matrices do not have equally many of; no other entry."""
+    for masks in learn({**conf, "sparsity": 0.25, "ranking": ranking, "targets": "feed_forward"}):
+        assert sorted(mask.shape for mask in masks.values()) == [(16, 32)] * 3 + [(32, 16)] * 3
+        for mask in masks.values():
+            units = mask if ranking == "output_units" else mask.t()
+            removed = ~units.any(1)
+            assert removed.sum() == len(units) / 4
+            assert units[~removed].all()
 
 
 def test_routed_pruning_begins_from_the_magnitudes_of_start():

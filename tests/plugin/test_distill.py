@@ -1,6 +1,7 @@
 """Distillation: a loss that is zero where student and teacher agree, and a teacher that leaves no trace in the student."""
 
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -93,6 +94,35 @@ def test_an_unpruned_student_has_nothing_to_learn(student):
     assert stats["loss_distill"] > 1e-4
     assert float(stats["loss"]) == pytest.approx(float(loss.detach()), rel=1e-6)
     assert float(stats["loss"]) == pytest.approx(float(stats["loss_ctc"] + stats["loss_distill"]), rel=1e-5)
+
+
+@pytest.mark.parametrize("layers", [[], [1, 2]], ids=str)
+def test_what_is_added_to_the_loss(layers, student, dense):
+    """Computed with two models that know nothing of each other: weight * (T^2 * divergence + mean over the layers),
+    each the sum of an utterance's frames."""
+    weight, heat = 3.0, 2.5
+    state = torch.load(dense)
+    state["ctc.ctc_lo.weight"] *= 30  # posteriors after two updates are nearly even
+    torch.save(state, dense)
+    taught = student(0.7, {"weight": weight, "temperature": heat, "layers": layers}).train()
+    teacher, _ = S3RouterASRTask.build_model_from_file(Path(dense).with_name("config.yaml"), dense, "cpu")
+    (ours, our_states, frames), (theirs, their_states, _) = (outputs(model) for model in (student(0.7, None), teacher))
+    inside = [(row, frame) for row, length in enumerate(frames) for frame in range(length)]
+    assert len(inside) < ours.shape[0] * ours.shape[1]  # there is padding
+    p, q = ([(x[at] / heat).softmax(0) for at in inside] for x in (theirs, ours))
+    expected = heat**2 * sum(float((a * (a / b).log()).sum()) for a, b in zip(p, q)) / len(frames)
+    for layer in layers:
+        apart = [(our_states[layer][at] - their_states[layer][at]).square().mean() for at in inside]
+        expected += float(sum(apart)) / len(frames) / len(layers)
+    assert float(forward(taught)[1]["loss_distill"]) == pytest.approx(weight * expected, rel=1e-4)
+
+
+@torch.no_grad()
+def outputs(model):
+    """(logits of the CTC head, hidden states, frames of each utterance) of the batch."""
+    encoded, frames = model.eval().encode(BATCH.waves, BATCH.lengths)
+    states, _ = model.frontend.upstream(BATCH.waves, BATCH.lengths)
+    return model.ctc.ctc_lo(encoded), states, frames.tolist()
 
 
 def test_gradient_of_both_losses(student):

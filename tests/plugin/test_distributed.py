@@ -53,17 +53,22 @@ def distributed(toy_upstreams, tmp_path_factory):
         )
         for rank in range(2)
     ]
-    worker = load_worker()
-    single = {}
-    for name, conf in confs.items():
-        model = worker.Model(conf)
-        model.frontend.attached.begin()
-        start = worker.result(model)
-        worker.train(model, batches, model.frontend.attached)
-        single[name] = {**worker.result(model), "start": start["masks"]}
-    for process in processes:
-        output, _ = process.communicate(timeout=180)
-        assert process.returncode == 0, output
+    try:
+        worker = load_worker()
+        single = {}
+        for name, conf in confs.items():
+            model = worker.Model(conf)
+            model.frontend.attached.begin()
+            start = worker.result(model)
+            worker.train(model, batches, model.frontend.attached)
+            single[name] = {**worker.result(model), "start": start["masks"]}
+        for process in processes:
+            output, _ = process.communicate(timeout=180)
+            assert process.returncode == 0, output
+    finally:
+        for process in processes:  # where one fails, the other waits for it
+            process.kill()
+            process.communicate()
     return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in range(2)] + [single]
 
 

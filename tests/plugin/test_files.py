@@ -145,6 +145,27 @@ def test_each_average_is_its_own(tmp_path):
     }
 
 
+def test_averages_of_a_run_are_means_of_the_epochs_that_it_ranks_first(experiment, tmp_path):
+    """By two criteria that rank them differently, of three and of two epochs; every tensor."""
+    from espnet_s3router.plugin.tasks import S3RouterASRTask
+
+    criteria = [["valid", "loss", "min"], ["train", "loss", "max"]]
+    out = tmp_path / "exp"
+    S3RouterASRTask.main(cmd=experiment(out=out, max_epoch=4, best_model_criterion=criteria, keep_nbest_models=[3, 2]))
+    epochs = torch.load(out / CHECKPOINT, weights_only=False)["reporter"]["stats"]
+    ranked = []
+    for phase, key, mode in criteria:
+        ranked.append(sorted(epochs, key=lambda epoch: epochs[epoch][phase][key], reverse=mode == "max"))
+        for count in (3, 2):
+            average = torch.load(out / f"{phase}.{key}.ave_{count}best.pth")
+            models = [torch.load(out / f"{epoch}epoch.pth") for epoch in ranked[-1][:count]]
+            assert "ctc.ctc_lo.weight" in average
+            for name, tensor in average.items():
+                mean = torch.stack([model[name] for model in models]).mean(0)
+                torch.testing.assert_close(tensor, mean, msg=f"{phase}.{key} {count} {name}")
+    assert ranked[0] != ranked[1]
+
+
 def test_rows_of_a_repeated_epoch_are_replaced(tmp_path):
     """A resumed run repeats an epoch that had been logged."""
     path = Path(tmp_path) / "masks.tsv"

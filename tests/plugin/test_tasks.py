@@ -2,13 +2,18 @@
 
 import copy
 import os
+import pickle
 import shutil
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 import yaml
+from espnet2.tasks.abs_task import AbsTask
 from toys import speech
 
 from espnet_s3router.errors import InputError
@@ -211,6 +216,44 @@ def test_who_leaves_parameters_unused(conf, expected):
     assert leaves_unused(Args(conf)) is expected
 
 
+@pytest.mark.parametrize("task", [S3RouterASRTask, S3RouterSLUTask])
+@pytest.mark.parametrize(
+    ("mask_conf", "frontend", "distributed", "expected"),
+    [
+        ({"method": "routing", "sparsity": 0.1}, {}, True, False),
+        ({"method": "finetune"}, {}, True, True),
+        ({"method": "finetune"}, {}, False, False),
+        ({"method": "parp", "sparsity": 0.5}, {}, True, True),
+        ({"method": "routing", "sparsity": 0.1}, {"layer": 1}, True, True),
+        ({"method": "routing", "sparsity": 0.1}, {"layerdrop": 0.1}, True, True),
+        ({"method": "routing", "sparsity": 0.1}, {"layerdrop": 0.1}, False, False),
+    ],
+)
+def test_several_processes_are_told_of_unused_parameters(
+    task, mask_conf, frontend, distributed, expected, experiment, monkeypatch
+):
+    """And they alone, where some may be; what a user has asked for stays."""
+    started = []
+    monkeypatch.setattr(AbsTask, "main_worker", classmethod(lambda cls, args: started.append((cls, args))))
+    for asked in (False, True):
+        command = experiment(mask_conf=mask_conf, frontend=frontend, unused_parameters=asked)
+        args = task.get_parser().parse_args(command)
+        args.distributed = distributed  # as ESPnet has found out by then
+        task.main_worker(args)
+        assert started.pop() == (task, args)
+        assert args.unused_parameters is (asked or expected)
+
+
+def test_a_spawned_process_knows_the_frontend():
+    """All that it gets is a reference to what it is to run."""
+    script = "import pickle, sys; pickle.load(sys.stdin.buffer); from espnet2.tasks.asr import frontend_choices; "
+    script += "print(frontend_choices.get_class('masked_upstream').__name__)"
+    reference = pickle.dumps(S3RouterASRTask.main_worker)
+    ended = subprocess.run([sys.executable, "-c", script], input=reference, capture_output=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert ended.stdout.split()[-1] == b"MaskedUpstream"  # imports of ESPnet say something too
+
+
 @pytest.fixture
 def states(tmp_path):
     """load(name, folder) -> the tensors of a model file; ESPnet's checkpoint.pth holds NumPy scalars beside them."""
@@ -408,6 +451,30 @@ def test_registered_with_every_task():
     register()  # a second time, as a spawned worker may
     for module in (espnet2.tasks.asr, espnet2.tasks.slu):
         assert module.frontend_choices.get_class("masked_upstream") is MaskedUpstream
+
+
+def test_registered_with_espnet3():
+    """Its copy of the task has choices of its own."""
+    task = pytest.importorskip("espnet3.systems.esp2_asr.task", exc_type=ImportError)
+    from espnet_s3router.plugin.frontend import MaskedUpstream
+
+    assert task.frontend_choices in task.ASRTask.class_choices_list
+    assert task.frontend_choices.get_class("masked_upstream") is MaskedUpstream
+
+
+def test_registered_where_espnet3_could_be_imported(monkeypatch):
+    """A stand-in for it, which most versions of ESPnet lack."""
+    from espnet2.asr.frontend.abs_frontend import AbsFrontend
+    from espnet2.train.class_choices import ClassChoices
+
+    from espnet_s3router.plugin import register
+    from espnet_s3router.plugin.frontend import MaskedUpstream
+
+    task = ModuleType("espnet3.systems.esp2_asr.task")
+    task.frontend_choices = ClassChoices("frontend", classes={}, type_check=AbsFrontend)
+    monkeypatch.setitem(sys.modules, task.__name__, task)
+    register()
+    assert task.frontend_choices.get_class("masked_upstream") is MaskedUpstream
 
 
 def test_adapters_of_espnet_are_saved_and_loaded(experiment, tmp_path):

@@ -127,7 +127,7 @@ def test_g722_and_m4a_through_av(tmp_path: Path) -> None:
     assert len(load_mono(m4a).samples) == pytest.approx(FS, abs=3000)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(-32768, 32767), min_size=2, max_size=400).filter(lambda x: len(set(x)) > 1))
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
 def test_16_bit_samples_come_back_bit_for_bit(tmp_path_factory, suffix: str, values: list[int]) -> None:

@@ -70,7 +70,7 @@ keys = st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, 
 values = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=20).map(lambda text: text.strip(" "))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.dictionaries(keys, values, min_size=1))
 def test_any_table_reads_back_in_c_order(tmp_path_factory, table: dict[str, str]) -> None:
     path = tmp_path_factory.mktemp("table") / "text"

@@ -1,19 +1,24 @@
-"""Pages of results that are committed follow from the rows that are committed beside them."""
+"""Pages of results that are committed follow from the rows that are committed beside them, and rows from what was asked."""
+
+from math import floor
 
 import pytest
 
-from espnet_s3router.recipe.results import read_rows
+from espnet_s3router.recipe.results import OF_THE_MODEL, read_rows
 from espnet_s3router.recipe.sweep_report import DENSE
 from espnet_s3router.recipe.sweep_table import cells, chosen, mean, rates, table
 from espnet_s3router.recipe.table import METRICS
 from tests.recipes.conftest import ROOT
 
+PRUNE1 = ROOT / "egs2/s3router/asterisk/prune1"
+SHAPES = {"hf_whisper_custom/whisper_tiny_en": (384, 1536, 4), "s3router_hubert_mini": (256, 1024, 6)}
+"""Upstream -> width, inner width and number of its layers."""
+
 
 @pytest.mark.parametrize(("page", "rows"), [("RESULTS", "whisper_tiny_en"), ("RESULTS_hubert_mini", "hubert_mini")])
 def test_pruning_on_asterisk(page, rows):
-    recipe = ROOT / "egs2/s3router/asterisk/prune1"
-    page = (recipe / f"{page}.md").read_text("utf-8").splitlines()
-    rows = read_rows(recipe / f"results/{rows}.tsv")
+    page = (PRUNE1 / f"{page}.md").read_text("utf-8").splitlines()
+    rows = read_rows(PRUNE1 / f"results/{rows}.tsv")
     rows = [row for row in rows if row.method == DENSE or row.sparsity is not None]
     best = chosen(rows, ["dev_en"])
     sparsities = sorted({sparsity for _, sparsity in best if sparsity is not None})
@@ -56,3 +61,25 @@ def test_tables_of_systems(page, rows):
                 break
         else:
             pytest.fail(f"{page}: no rows say {line}")
+
+
+@pytest.mark.parametrize("path", sorted(PRUNE1.glob("results/**/*.tsv")), ids=lambda path: str(path.relative_to(PRUNE1)))
+def test_every_model_is_exactly_as_sparse_as_it_was_asked_to_be(path):
+    """Over all matrices together, or over each where masks are learned."""
+    rows = read_rows(path)
+    counted = {}
+    for row in rows:
+        if row.metric.startswith(OF_THE_MODEL):
+            model = (row.upstream, row.method, row.sparsity, row.variant, row.seed)
+            counted.setdefault(model, {})[row.metric.removeprefix(OF_THE_MODEL)] = row.value
+    assert counted.keys() == {(row.upstream, row.method, row.sparsity, row.variant, row.seed) for row in rows}
+    for (upstream, method, sparsity, *_), found in counted.items():
+        width, inner, layers = SHAPES[upstream]
+        matrices = layers * (4 * [width * width] + 2 * [width * inner])
+        if sparsity is None:
+            assert found["entries"] == found["zeros"] == found["masked"] == 0
+            continue
+        ranked = matrices if method.startswith("routing_prune") else [sum(matrices)]
+        expected = sum(floor(sparsity * size + 0.5) for size in ranked)
+        assert (found["entries"], found["zeros"]) == (sum(matrices), expected), method
+        assert found["masked"] == expected / sum(matrices)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from espnet_s3router.errors import InputError
 from espnet_s3router.recipe import experiments, sweep
 from espnet_s3router.recipe.spec import read_yaml
 
@@ -286,6 +287,53 @@ def test_what_the_stages_of_data_are_asked_for(recipes, words):
     assert [symbols[1] in command for command in filters] == [True, True, False, False]
     others = [command for command in commands if "filter" not in command]
     assert [symbols[1] in command for command in others] == [True] * 4  # the check, tokens, experiments, table
+
+
+@pytest.fixture
+def sweeps(recipes, words, tmp_path, monkeypatch):
+    """sweeps(recipe, *options) -> what stage 16 of a recipe is asked for by its run.sh."""
+    folders = {name: str(tmp_path) for name in ("LIBRISPEECH", "LIBRILIGHT_LIMITED")}
+
+    def call(recipe, *options):
+        (command,) = words(recipe, "--stage", "16", *options, **folders)
+        monkeypatch.chdir(recipes.here)
+        assert command[:2] == ["-m", sweep.__name__]
+        return sweep.sweep_of(sweep.sweep_parser().parse_args(command[2:]))
+
+    return call
+
+
+def points(found):
+    """(method, sparsity, rate, seed) of every point of a sweep."""
+    return [(s.method, s.mask_conf["sparsity"], s.config["optim_conf"]["lr"], s.config["seed"]) for s in found.specs]
+
+
+@pytest.mark.parametrize("model", ["whisper_tiny_en", "hubert_mini"])
+def test_the_whole_grid_of_pruning_on_asterisk(sweeps, model):
+    found = sweeps("asterisk/prune1", "--model", model)
+    rates, seeds, control = (3e-4, 1e-3), (0, 1, 2), "omp_continued"
+    expected = product(PRUNING | {"parp_remask"}, (0.1, 0.3, 0.5, 0.7, 0.8), rates, seeds)
+    assert sorted(points(found)) == sorted([*expected, *product([control], [0.0], rates, seeds)])
+    assert len({(spec.name, spec.variant) for spec in found.specs}) == len(found.specs) == (8 * 5 + 1) * 2 * 3
+    assert list(found.dense) == [spec.config["seed"] for spec in found.dense_specs] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_whole_grid_of_pruning_on_librispeech(sweeps, split):
+    found = sweeps("librispeech/prune1", "--split", split)
+    sparsities = [number / 10 for number in range(1, 9)]
+    assert {point[:2] for point in points(found)} == {*product(PRUNING, sparsities), ("omp_continued", 0.0)}
+    assert len({(spec.name, spec.variant) for spec in found.specs}) == len(found.specs) == 7 * 8 + 1
+    assert list(found.dense) == [0] and len(found.dense_specs) == 1
+
+
+@pytest.mark.parametrize("recipe", PRUNE1)
+def test_a_misspelt_method_of_a_grid(recipe, recipes, sweeps):
+    run = recipes.root / "egs2/s3router" / recipe / "run.sh"
+    text = run.read_text("utf-8")
+    run.write_text(text.replace("imp mpi rp", "imp mpi rq"), encoding="utf-8")
+    with pytest.raises(InputError, match="method 'rq' is not in the methods file"):
+        sweeps(recipe)
 
 
 SLU = """
