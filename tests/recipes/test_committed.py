@@ -15,7 +15,14 @@ SHAPES = {"hf_whisper_custom/whisper_tiny_en": (384, 1536, 4), "s3router_hubert_
 """Upstream -> width, inner width and number of its layers."""
 
 
-@pytest.mark.parametrize(("page", "rows"), [("RESULTS", "whisper_tiny_en"), ("RESULTS_hubert_mini", "hubert_mini")])
+@pytest.mark.parametrize(
+    ("page", "rows"),
+    [
+        ("RESULTS", "whisper_tiny_en"),
+        ("RESULTS_hubert_mini", "hubert_mini"),
+        ("RESULTS_low_sparsity", "low_sparsity/whisper_tiny_en"),
+    ],
+)
 def test_pruning_on_asterisk(page, rows):
     page = (PRUNE1 / f"{page}.md").read_text("utf-8").splitlines()
     rows = read_rows(PRUNE1 / f"results/{rows}.tsv")

@@ -140,7 +140,14 @@ def test_one_word_of_a_users_own_yaml(trained):
         data += [f"--{part}_data_path_and_name_and_type", f"dump/raw/{name}/text,text,text"]
         data += [f"--{part}_shape_file", f"dump/raw/{name}/utt2num_samples"]
     command = [sys.executable, "-m", "espnet_s3router.bin.asr_train", "--config", "own.yaml", "--output_dir", "own", *data]
-    command += ["--use_preprocessor", "true", "--token_type", "char", "--token_list", "data/train_token_list/char/tokens.txt"]
+    command += [
+        "--use_preprocessor",
+        "true",
+        "--token_type",
+        "char",
+        "--token_list",
+        "data/train_token_list/char/tokens.txt",
+    ]
     recipes.run(*command)
     recipes.run(*command, "--max_epoch", "2", "--resume", "true")  # a checkpoint that this version of ESPnet reads again
     epochs = (recipes.here / "own/progress.tsv").read_text("utf-8").splitlines()[1:]
