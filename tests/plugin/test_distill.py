@@ -140,6 +140,21 @@ def test_gradient_of_both_losses(student):
     assert moved > 5
 
 
+def test_a_teacher_whose_layers_have_a_loss_of_their_own(student):
+    """Its encoder gives their outputs beside that of the last layer, which is the one to learn from."""
+    taught = student(0.7).train()
+    alone = forward(taught)[1]["loss_distill"]
+    teacher = taught.forward.func.__self__.teacher
+    encode = teacher.encode
+
+    def with_layers(*batch):
+        encoded, frames = encode(*batch)
+        return (encoded, [(1, encoded)]), frames
+
+    teacher.encode = with_layers
+    assert torch.equal(forward(taught)[1]["loss_distill"], alone)
+
+
 def test_the_teacher_leaves_no_trace(student):
     """It is neither saved nor trained nor counted, and evaluation does not ask it."""
     plain, taught = student(0.7, None), student(0.7)
