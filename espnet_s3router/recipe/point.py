@@ -30,12 +30,12 @@ LEAST_UPDATES = 0.95  # of those that a configuration asks for, lest a run count
 def train(folder: Path, args: argparse.Namespace) -> None:
     """Stage 11: train with ``folder/train.yaml``; resumes what was interrupted."""
     done = folder / ".trained"
+    note_beginning(folder)  # first: what an attempt that trained nothing has noted does not bind
     refuse_changed_origin(folder)
     if done.exists():
         print(f"{folder}: trained already")
         remove_checkpoints(folder)
         return
-    note_beginning(folder)
     command = train_options(folder, args)
     if args.num_nodes > 1 or args.ngpu > 1:
         launch = ["--cmd", args.train_cmd, "--log", str(folder / "train.log"), "--ngpu", str(args.ngpu)]

@@ -60,6 +60,14 @@ def test_what_is_begun_keeps_its_note(folder, marker, monkeypatch):
     assert commit_of(folder) == "1a2b3c4"
 
 
+def test_an_attempt_that_trained_nothing_binds_nothing(folder):
+    """Its dense model may be trained again before the next one."""
+    note_beginning(folder)
+    (folder.parent / "dense").write_text("trained again")
+    note_beginning(folder)
+    refuse_changed_origin(folder)
+
+
 def test_a_point_that_begins_from_no_other(folder):
     (folder / "train.yaml").write_text(yaml.safe_dump({"frontend_conf": {"mask_conf": {"method": "routing"}}}))
     note_beginning(folder)
