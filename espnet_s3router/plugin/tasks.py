@@ -79,26 +79,32 @@ class _Hooks:
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
-        if args.init == "chainer" and args.frontend == "masked_upstream":
-            raise InputError(
-                "init is 'chainer', with which ESPnet overwrites a pretrained upstream and does not load it again. "
-                "Expected no init, or xavier_uniform, xavier_normal, kaiming_uniform or kaiming_normal"
-            )
-        if args.train_dtype != "float32" and args.frontend == "masked_upstream":
-            raise InputError(
-                f"train_dtype is {args.train_dtype!r}, expected float32, which scores and weights are in. For speed: "
-                "use_amp: true, or autocast: bfloat16 in frontend_conf"
-            )
-        if args.ngpu > 1 and not args.multiprocessing_distributed and args.frontend == "masked_upstream":
-            raise InputError(
-                f"ngpu is {args.ngpu} in one process, whose copies of the model would not share its masks. Add "
-                "--multiprocessing_distributed true"
-            )
+        if args.frontend == "masked_upstream":
+            check_settings(args)
         if getattr(args, "distributed", False) and leaves_unused(args):
             args.unused_parameters = True
         if not (args.dry_run or args.collect_stats):
             check_resume(args)
         super().main_worker(args)  # type: ignore[misc]
+
+
+def check_settings(args: argparse.Namespace) -> None:
+    """InputError for settings of ESPnet's that masks do not work with."""
+    if args.init == "chainer":
+        raise InputError(
+            "init is 'chainer', with which ESPnet overwrites a pretrained upstream and does not load it again. "
+            "Expected no init, or xavier_uniform, xavier_normal, kaiming_uniform or kaiming_normal"
+        )
+    if args.train_dtype != "float32":
+        raise InputError(
+            f"train_dtype is {args.train_dtype!r}, expected float32, which scores and weights are in. For speed: "
+            "use_amp: true, or autocast: bfloat16 in frontend_conf"
+        )
+    if args.ngpu > 1 and not args.multiprocessing_distributed:
+        raise InputError(
+            f"ngpu is {args.ngpu} in one process, whose copies of the model would not share its masks. Add "
+            "--multiprocessing_distributed true"
+        )
 
 
 def leaves_unused(args: argparse.Namespace) -> bool:

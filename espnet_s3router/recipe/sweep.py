@@ -82,7 +82,8 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
     specs = expand(base, methods, args.methods, **options)
     if args.control_method:
         control = expand(base, methods, [args.control_method], **(options | {"sparsities": [0.0]}))
-        specs += [spec for spec in control if spec.name not in {other.name for other in specs}]
+        names = {spec.name for spec in specs}
+        specs += [spec for spec in control if spec.name not in names]
     for spec in specs:
         if not method_of(spec.config).masks:
             raise InputError(f"--prune_methods: {spec.mask_conf['method']} has no sparsity, expected a method that prunes")

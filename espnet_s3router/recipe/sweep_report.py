@@ -109,15 +109,16 @@ def comparisons(here: Sequence[System], best: Sequence[Variant], test: Sequence[
     by_key = {_variant(system)[:2]: system for system in here}
     sparsities = sorted({s for _, s in by_key if s is not None})
     names = list(dict.fromkeys(variant.method for variant in best if variant.sparsity is not None))
-    unpruned = [name for name in names if (name, 0) in by_key]
-    pairs = {f"{name} vs dense": (name, (DENSE, None)) for name in names}
-    pairs |= {f"{name} vs {other} at 0": (name, (other, 0)) for other in unpruned for name in names}
-    pairs |= {f"{OURS} vs {name}": (OURS, name) for name in names if OURS in names and name != OURS}
+    unpruned = {"dense": (DENSE, None)} | {f"{name} at 0": (name, 0) for name in names if (name, 0) in by_key}
+    pairs = {
+        f"{name} vs {label}": [((name, s), key) for s in sparsities] for label, key in unpruned.items() for name in names
+    }
+    others = [name for name in names if OURS in names and name != OURS]
+    pairs |= {f"{OURS} vs {name}": [((OURS, s), (name, s)) for s in sparsities] for name in others}
     made = {}
     for metric in METRICS:
         rows = []
-        for label, (ours, other) in pairs.items():
-            keys = [((ours, s), (other, s) if isinstance(other, str) else other) for s in sparsities]
+        for label, keys in pairs.items():
             told = [_difference(by_key.get(a), by_key.get(b), test, metric) if a != b else "–" for a, b in keys]
             if any(cell != "–" for cell in told):
                 rows.append([label, *told])

@@ -26,17 +26,17 @@ if [ "${lang}" != en ]; then
     results+=_${lang}
 fi
 # data of one's own: points, tokens and page apart from those of the recordings
-own=$(asked train_set "")
+trained=$(asked train_set "train_10min_${lang}")
 label=${lang}
-if [ -n "${own}" ] && [ "${own}" != "train_10min_${lang}" ]; then
-    label=${own}
-    tag+=${tag:+_}${own}
-    results+=_${own}
+if [ "${trained}" != "train_10min_${lang}" ]; then
+    label=${trained}
+    tag+=${tag:+_}${trained}
+    results+=_${trained}
 fi
 corpus=(--lang "${label}" --local_data "${data}" --local_upstream "${upstream}" --asr_tag "${tag}"
     --train_set "train_10min_${lang}" --valid_set "dev_${lang}" --test_sets "dev_${lang} test_${lang}"
     --max_wav_duration 35)
 # the corpus knows which texts of its own test set do not occur in its own training set
-case " $(asked train_set "train_10min_${lang}") : $(asked test_sets "test_${lang}") " in
+case " ${trained} : $(asked test_sets "test_${lang}") " in
     " train_10min_${lang} :"*" test_${lang} "*) corpus+=(--unseen "data/test_${lang}/utt_unseen") ;;
 esac
