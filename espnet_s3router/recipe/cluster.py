@@ -33,6 +33,8 @@ class Workers:
     threads: int
     gpus: tuple[str, ...] = ()
     """Of each worker, such as 0,1; empty where they see to it themselves."""
+    together: bool = False
+    """Whether they share one machine: a point that all others wait for gets the threads of all."""
     stay: bool = False
     """Whether they go on after this process."""
 
@@ -64,8 +66,12 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 @contextmanager
-def connect(args: argparse.Namespace, jobs: int) -> Iterator[Workers]:
-    """Workers for so many jobs, there until the block ends; it ends what still runs. InputError if none can be had."""
+def connect(args: argparse.Namespace, jobs: int, of: int = 0) -> Iterator[Workers]:
+    """Workers for so many jobs, there until the block ends; it ends what still runs. InputError if none can be had.
+
+    ``of``: how many jobs there are with those that were finished before. Threads go by it, as sums of floats do by threads:
+    a grid that was interrupted gives the numbers of one that was not.
+    """
     from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster
 
@@ -77,7 +83,8 @@ def connect(args: argparse.Namespace, jobs: int) -> Iterator[Workers]:
             silent |= {"memory_limit": None, "silence_logs": logging.CRITICAL}
             cluster = stack.enter_context(LocalCluster(n_workers=count, threads_per_worker=1, processes=True, **silent))
             client = stack.enter_context(Client(cluster, set_as_default=False))
-            yield Workers(client, count, args.threads or max(1, CPU_COUNT // count), share_gpus(count, args.ngpu))
+            threads = args.threads or max(1, CPU_COUNT // min(args.parallel, max(jobs, of)))
+            yield Workers(client, count, threads, share_gpus(count, args.ngpu), together=True)
             return
         if args.cluster == "slurm":
             options = slurm_options(args.cluster_config)

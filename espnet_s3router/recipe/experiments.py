@@ -225,7 +225,7 @@ def run_unfinished(args: argparse.Namespace, jobs: list[Job]) -> dict[str, str]:
     print(f"{len(jobs) - len(left)} of {len(jobs)} points finished before", flush=True)
     if not left:
         return {}
-    with connect(args, len(left)) as workers:
+    with connect(args, len(left), len(jobs)) as workers:
         return run_jobs(left, workers)
 
 

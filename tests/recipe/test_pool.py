@@ -54,14 +54,30 @@ def test_failures_stop_only_what_comes_after_them(make, options, tmp_path, capsy
     assert told.out.index("dense: done") < told.out.index("early: started")
 
 
-def test_threads_are_shared_out(make, options, tmp_path):
-    from dask.system import CPU_COUNT
+SAY_THREADS = "import os; print(os.environ['OMP_NUM_THREADS'])"
 
-    say = "import os; print(os.environ['OMP_NUM_THREADS'])"
-    for words, expected in ((["--parallel", "1"], CPU_COUNT), (["--parallel", "1", "--threads", "7"], 7)):
-        with connect(options(*words), 5) as workers:
-            assert run_jobs([make(str(expected), say)], workers) == {}
-        assert (tmp_path / str(expected) / "run.log").read_text() == f"{expected}\n"
+
+@pytest.mark.parametrize(
+    ("words", "of", "expected"),
+    [
+        (["--parallel", "1"], 0, 4),
+        (["--parallel", "1", "--threads", "7"], 0, 7),
+        (["--parallel", "2"], 0, 4),
+        (["--parallel", "2"], 5, 2),  # the last of a grid that was interrupted has no more than in one that was not
+    ],
+)
+def test_threads_are_shared_out(words, of, expected, make, options, tmp_path, monkeypatch):
+    monkeypatch.setattr("dask.system.CPU_COUNT", 4)
+    with connect(options(*words), 1, of) as workers:
+        assert run_jobs([make("last", SAY_THREADS)], workers) == {}
+    assert (tmp_path / "last/run.log").read_text() == f"{expected}\n"
+
+
+def test_the_point_that_all_others_wait_for_has_all_threads(make, options, tmp_path):
+    jobs = [make("dense", SAY_THREADS), *(make(name, SAY_THREADS, after="dense") for name in "ab")]
+    with connect(options("--parallel", "2", "--threads", "3"), 3) as workers:
+        assert run_jobs(jobs, workers) == {}
+    assert [(tmp_path / name / "run.log").read_text() for name in ("dense", "a", "b")] == ["6\n", "3\n", "3\n"]
 
 
 class WithoutScheduler:
