@@ -162,10 +162,10 @@ def test_the_quick_sweep_is_the_sweep_in_small(tmp_path):
         config = spec.config
         updates = config["max_epoch"] * config["num_iters_per_epoch"]
         assert updates == config["scheduler_conf"]["max_steps"]
-        assert updates == (100 if spec.mask_conf.get("start") else 400)
+        assert updates == (60 if spec.mask_conf.get("start") else 350)
         assert spec.mask_conf.get("updates", updates) == updates
         ratio = spec.mask_conf.get("interval", 0) / model.mask_conf.get("interval", 1)
-        assert ratio == 0 or ratio == pytest.approx(100 / 360, rel=0.1)
+        assert ratio == 0 or ratio == pytest.approx(60 / 360, rel=0.1)
 
 
 def test_pruning_builds_on_whisper(toys, tmp_path):

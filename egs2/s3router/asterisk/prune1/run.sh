@@ -2,7 +2,7 @@
 # Pruning methods against sparsity on ten minutes of recorded English prompts, all from the same dense models (stage 16).
 #   ./run.sh            eight methods, five sparsities: two rates with the first of three seeds, the others at the better one on dev;
 #                       3 dense models and 164 points, with those that train as long and prune nothing; writes RESULTS.md
-#   ./run.sh --quick    three methods, two sparsities, one seed, 100 updates: a quarter of an hour; writes into exp/quick
+#   ./run.sh --quick    three methods, two sparsities, one seed, 60 updates: a quarter of an hour; writes into exp/quick
 # --model whisper_tiny_en|hubert_mini: a file of conf/upstream. --lang en|es|fr|it|ru: prompts of another language.
 # --skip_committed true: points whose rows are in results/*.tsv count as finished
 set -euo pipefail
