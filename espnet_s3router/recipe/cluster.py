@@ -33,8 +33,8 @@ class Workers:
     threads: int
     gpus: tuple[str, ...] = ()
     """Of each worker, such as 0,1; empty where they see to it themselves."""
-    together: bool = False
-    """Whether they share one machine: a point that all others wait for gets the threads of all."""
+    all_threads: int = 0
+    """Of the workers of the whole grid, for a point that all others come after; 0 where they do not share one machine."""
     stay: bool = False
     """Whether they go on after this process."""
 
@@ -83,8 +83,9 @@ def connect(args: argparse.Namespace, jobs: int, of: int = 0) -> Iterator[Worker
             silent |= {"memory_limit": None, "silence_logs": logging.CRITICAL}
             cluster = stack.enter_context(LocalCluster(n_workers=count, threads_per_worker=1, processes=True, **silent))
             client = stack.enter_context(Client(cluster, set_as_default=False))
-            threads = args.threads or max(1, CPU_COUNT // min(args.parallel, max(jobs, of)))
-            yield Workers(client, count, threads, share_gpus(count, args.ngpu), together=True)
+            side_by_side = min(args.parallel, max(jobs, of))
+            threads = args.threads or max(1, CPU_COUNT // side_by_side)
+            yield Workers(client, count, threads, share_gpus(count, args.ngpu), all_threads=threads * side_by_side)
             return
         if args.cluster == "slurm":
             options = slurm_options(args.cluster_config)

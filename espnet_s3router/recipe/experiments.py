@@ -221,12 +221,18 @@ def folder_of(spec: Spec, args: argparse.Namespace) -> Path:
 
 def run_unfinished(args: argparse.Namespace, jobs: list[Job]) -> dict[str, str]:
     """Run the jobs with something left to do; name -> why of those that failed. InputError if there are no workers."""
+    jobs = [dataclasses.replace(job, leads=leads(job, jobs)) for job in jobs]
     left = [job for job in jobs if not finished(job.log.parent, args)]
     print(f"{len(jobs) - len(left)} of {len(jobs)} points finished before", flush=True)
     if not left:
         return {}
     with connect(args, len(left), len(jobs)) as workers:
         return run_jobs(left, workers)
+
+
+def leads(job: Job, jobs: Sequence[Job]) -> bool:
+    """Whether all other jobs come after this one."""
+    return all(other.after == job.name for other in jobs if other is not job)
 
 
 def finished(folder: Path, args: argparse.Namespace) -> bool:

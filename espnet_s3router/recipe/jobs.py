@@ -30,6 +30,8 @@ class Job:
     """The run's ``progress.tsv``."""
     after: str = ""
     """Name of the job whose result this one starts from."""
+    leads: bool = False
+    """Whether all others of its grid come after it, finished ones too: nothing can run beside it."""
 
 
 @dataclass(frozen=True)

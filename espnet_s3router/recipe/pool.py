@@ -65,10 +65,10 @@ def _run(grid: Grid, workers: Workers, every: float) -> None:
     total, told = len(grid.waiting), time.monotonic()
     free, taken = list(workers.gpus or [""] * workers.count), dict[Job, str]()
     while grid.waiting or grid.running:
-        threads = workers.threads * (workers.count if workers.together and _all_wait_for_one(grid) else 1)
         for job in grid.ready[: workers.count - len(grid.running)]:
             grid.waiting.remove(job)
             taken[job] = free.pop(0)
+            threads = (job.leads and workers.all_threads) or workers.threads
             future = workers.client.submit(run_job, job, Path.cwd(), threads, taken[job], pure=False)
             grid.running[job] = future, time.monotonic()
             print(f"  {job.name}: started, log in {job.log}", flush=True)
@@ -81,11 +81,6 @@ def _run(grid: Grid, workers: Workers, every: float) -> None:
             told = time.monotonic()
             print("  " + "; ".join(_state(job, told - began) for job, (_, began) in grid.running.items()))
             print(f"  {summary(grid, workers.count)}", flush=True)
-
-
-def _all_wait_for_one(grid: Grid) -> bool:
-    """Whether nothing can run beside the next job."""
-    return not grid.running and len(grid.ready) == 1 < len(grid.waiting)
 
 
 def _ended(grid: Grid, job: Job, future: "Future", total: int) -> None:

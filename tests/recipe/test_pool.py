@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from distributed.client import FutureCancelledError
 from espnet_s3router.errors import InputError
 from espnet_s3router.recipe import pool
 from espnet_s3router.recipe.cluster import Workers, connect, share_gpus
+from espnet_s3router.recipe.experiments import leads
 from espnet_s3router.recipe.jobs import Job
 from espnet_s3router.recipe.pool import Grid, clock, run_jobs, summary, time_left
 
@@ -73,11 +75,21 @@ def test_threads_are_shared_out(words, of, expected, make, options, tmp_path, mo
     assert (tmp_path / "last/run.log").read_text() == f"{expected}\n"
 
 
-def test_the_point_that_all_others_wait_for_has_all_threads(make, options, tmp_path):
-    jobs = [make("dense", SAY_THREADS), *(make(name, SAY_THREADS, after="dense") for name in "ab")]
-    with connect(options("--parallel", "2", "--threads", "3"), 3) as workers:
-        assert run_jobs(jobs, workers) == {}
-    assert [(tmp_path / name / "run.log").read_text() for name in ("dense", "a", "b")] == ["6\n", "3\n", "3\n"]
+@pytest.mark.parametrize("finished", [0, 1])
+def test_the_point_that_all_others_come_after_has_all_threads(finished, make, options, tmp_path):
+    """Also where an interruption left fewer points than there are workers."""
+    grid = [make("dense", SAY_THREADS), *(make(name, SAY_THREADS, after="dense") for name in "ab")]
+    grid = [replace(job, leads=leads(job, grid)) for job in grid]
+    left = grid[: 3 - finished]
+    with connect(options("--parallel", "3", "--threads", "3"), len(left), 3) as workers:
+        assert run_jobs(left, workers) == {}
+    assert [(tmp_path / job.name / "run.log").read_text() for job in left] == ["9\n", "3\n", "3\n"][: len(left)]
+
+
+def test_no_dense_model_leads_where_there_are_others(make):
+    """Whichever of them an interruption has left."""
+    jobs = [make("dense0", ""), make("dense1", ""), make("a", "", after="dense0"), make("b", "", after="dense1")]
+    assert not any(leads(job, jobs) for job in jobs)
 
 
 class WithoutScheduler:
