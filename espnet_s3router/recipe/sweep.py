@@ -27,7 +27,7 @@ from espnet_s3router.recipe.experiments import (
 from espnet_s3router.recipe.jobs import Job
 from espnet_s3router.recipe.results import Place, ResultRow, own_command, read_rows
 from espnet_s3router.recipe.spec import Spec, expand, home, merge, method_of, read_yaml
-from espnet_s3router.recipe.sweep_report import DENSE, points_of, report
+from espnet_s3router.recipe.sweep_report import DENSE, dense_of, points_of, report
 from espnet_s3router.recipe.sweep_table import Variant, chosen
 
 OF_PRUNING = {("frontend_conf", "mask_conf"), ("frontend_conf", "distill")}  # what --asr_args does not say of dense models
@@ -96,7 +96,7 @@ def given_dense(args: argparse.Namespace, base: dict[str, Any]) -> dict[int, Pat
     """The folders of ``--dense_exp``; InputError for one that is not there, unfinished, or of another upstream or method."""
     if "{seed}" not in args.dense_exp and len(args.seeds) > 1:
         raise InputError(f"--dense_exp is {args.dense_exp}, expected {{seed}} in it: {len(args.seeds)} seeds are asked for")
-    folders = {seed: Path(args.dense_exp.replace("{seed}", str(seed))) for seed in args.seeds}
+    folders = {seed: dense_of(args, seed) for seed in args.seeds}
     for seed, folder in folders.items():
         needed = [folder / name for name in ("train.yaml", "point.json", ".trained", args.inference_asr_model)]
         if missing := [path.name for path in needed if not path.exists()]:

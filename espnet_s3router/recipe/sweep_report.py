@@ -71,11 +71,12 @@ def report(
 
 def points_of(args: argparse.Namespace, dense: Iterable[Path], place: Place) -> list[Point]:
     """The scored points of ``expdir`` that are about ``place``, and the dense models, which may lie elsewhere and count as
-    this recipe's. What was trained twice (under two tags) is in it once: the dense model that is asked for, else the one
-    under this tag."""
-    dense = list(dense)
+    this recipe's: those asked for and, with ``--dense_exp``, those of the seeds of the points. What was trained twice (under
+    two tags) is in it once: the dense model that is asked for, else the one under this tag."""
     folders = {file.parent for file in Path(args.expdir).glob("*/point.json")}
     points = collect(args.expdir, args.inference_tag) if folders else []
+    given = (dense_of(args, point.info["seed"]) for point in points if point.place == place and args.dense_exp)
+    dense = list(dict.fromkeys((*dense, *given)))
     for folder in dense:
         if folder not in folders and (folder / "point.json").exists():
             point = read_point(folder / "point.json", args.inference_tag)
@@ -83,6 +84,11 @@ def points_of(args: argparse.Namespace, dense: Iterable[Path], place: Place) -> 
     points = [point for point in points if point.place == place and point.counts]
     points.sort(key=lambda point: (point.path not in dense, not point.path.name.startswith(prefix_of(args))))
     return once(points)
+
+
+def dense_of(args: argparse.Namespace, seed: int) -> Path:
+    """The folder that ``--dense_exp`` names for a seed."""
+    return Path(args.dense_exp.replace("{seed}", str(seed)))
 
 
 def tables_of(

@@ -91,11 +91,12 @@ def _comparisons(chosen: Sequence[System], labels, sets: Sequence[str], subset) 
 
 
 def of_seeds(system: System, baseline: System) -> str:
-    """Which seeds a comparison is of, where one of the two has more."""
-    shared = sorted(set(system.seeds) & set(baseline.seeds))
-    if not shared or set(shared) == set(system.seeds) | set(baseline.seeds):
+    """Which seeds a comparison is of, where one of the two has others."""
+    if set(system.seeds) == set(baseline.seeds):
         return ""
-    return f", seed{'s' * (len(shared) > 1)} {', '.join(map(str, shared))}"
+    shared = set(system.seeds) & set(baseline.seeds)
+    of = [shared] if shared else [system.seeds, baseline.seeds]
+    return ", " + " against ".join(f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}" for seeds in of)
 
 
 def _pairs(chosen: Sequence[System]) -> list[tuple[System, System]]:

@@ -11,6 +11,7 @@ from espnet_s3router.recipe import table
 from espnet_s3router.recipe.bootstrap import Difference
 from espnet_s3router.recipe.points import choose, collect, compare, systems
 from espnet_s3router.recipe.results import read_rows
+from espnet_s3router.recipe.table import of_seeds
 
 ABOUT = {"date": "today", "command": "./run.sh"}
 
@@ -72,9 +73,11 @@ def test_compare_on_shared_seeds_else_unpaired(expdir):
     add_point(expdir, "finetune_s2", "finetune", 8, seed=2)
     head, finetune, *_ = systems(collect(expdir))
     assert compare(finetune, head, ["test"], "cer").value == -0.5  # seed 1 alone
+    assert of_seeds(finetune, head) == ", seed 1" and of_seeds(head, head) == ""
     add_point(expdir, "lora_s3", "lora", 4, seed=3)
     lora = next(s for s in systems(collect(expdir)) if s.info["method"] == "lora")
     assert compare(finetune, lora, ["test"], "cer").value == pytest.approx(0.25)  # (2 + 8) / 2 against 4
+    assert of_seeds(finetune, lora) == ", seeds 1, 2 against seed 3"
     assert compare(finetune, lora, ["none"], "cer") is None
     add_point(expdir, "perfect", "perfect", 0)
     perfect = next(s for s in systems(collect(expdir)) if s.info["method"] == "perfect")

@@ -189,6 +189,18 @@ def test_a_dense_model_that_is_there(prepared, options, swept, tmp_path, capsys)
     assert spec.variant == point(folder, PARP)["variant"]
 
 
+def test_given_dense_models_of_seeds_that_were_not_asked_for(prepared, options, tmp_path):
+    """Points of a call before are on the page, so what they began from is, too: another seed's is no baseline."""
+    for seed in (3, 4):
+        add_point(tmp_path / "asr1", f"asr_finetune_seed{seed}", "finetune", 2, seed=seed, decoded="decode_ctc")
+        add_point(tmp_path / "exp", f"asr_omp_s0.5_seed{seed}", "omp", 3, sparsity=0.5, seed=seed, decoded="decode_ctc")
+    words = options(tmp_path / "exp", dense_exp=tmp_path / "asr1/asr_finetune_seed{seed}", seeds="4")
+    args = sweep.sweep_parser().parse_args([*words, "--recipe", "toy/asr1", "--inference_tag", "decode_ctc"])
+    points = sweep.points_of(args, [tmp_path / "asr1/asr_finetune_seed4"], ("toy/asr1", "mini", "10min"))
+    found = {(point.info["method"], point.info["seed"]) for point in points}
+    assert found == {("finetune", 3), ("finetune", 4), ("omp", 3), ("omp", 4)}
+
+
 def test_dense_models_of_another_row(prepared, options, tmp_path):
     """They are the baseline, whatever their row is called; with ``--dense_exp`` whatever they were called there."""
     args = sweep.sweep_parser().parse_args(options(tmp_path / "exp", prune_methods="omp", dense_method="patient"))
