@@ -140,6 +140,9 @@ class RoutingPruneConfig(GradualConfig, RoutingConfig):
     """Whether the run that ``start`` comes from trained the convolutional frontend."""
     start: str | None = None
     """Model file of a finished run of method ``finetune`` on the same upstream."""
+    initial_sparsity: float | None = None
+    """Where a ramp begins; 0 if not given. Scores move from the first update and decide nothing at 0, so where the weights
+    stand still give .5, say, or a short ``interval``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
