@@ -83,7 +83,8 @@ def test_the_mean_of_equal_rates_is_between_them():
 
 def asked(expdir, **changes):
     values = {"expdir": str(expdir), "inference_tag": "inference", "recipe": "toy/prune1", "valid_set": "dev", "unseen": ""}
-    values |= {"test_sets": ["dev", "test"], "asr_tag": "", "results_md": str(expdir / "RESULTS.md"), "command": "./run.sh"}
+    values |= {"dense_exp": "", "test_sets": ["dev", "test"], "asr_tag": ""}
+    values |= {"results_md": str(expdir / "RESULTS.md"), "command": "./run.sh"}
     return Namespace(**(values | changes))
 
 
