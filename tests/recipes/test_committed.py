@@ -21,6 +21,7 @@ SHAPES = {"hf_whisper_custom/whisper_tiny_en": (384, 1536, 4), "s3router_hubert_
         ("RESULTS", "whisper_tiny_en"),
         ("RESULTS_hubert_mini", "hubert_mini"),
         ("RESULTS_low_sparsity", "low_sparsity/whisper_tiny_en"),
+        ("RESULTS_quick", "quick/whisper_tiny_en"),
     ],
 )
 def test_pruning_on_asterisk(page, rows):
