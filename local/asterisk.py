@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_s3router.data.audio import write_pcm16
+from espnet_s3router.data.data_dir import DataDir, write_data_dir
 from espnet_s3router.errors import InputError, exit_status
-from espnet_s3router.recipe.audio import write_pcm16
-from espnet_s3router.recipe.datadir import DataDir, write_data_dir
 from local.asterisk_download import VOICES, Source, download, find_source
 from local.asterisk_split import SPLITS_DIR, checked_lists, first_minutes
 from local.asterisk_texts import NOT_SPEECH, read_texts

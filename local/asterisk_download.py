@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.recipe.tables import replacing_dir
+from espnet_s3router.files import replacing_dir
 from local import debian
 from local.debian import DONE
 

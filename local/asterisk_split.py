@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from espnet_s3router.data.tables import raise_problems
 from espnet_s3router.errors import InputError
-from espnet_s3router.recipe.tables import raise_problems
 
 SPLITS_DIR = Path(__file__).parent / "asterisk_splits"
 PARTS = ("train", "dev", "test")

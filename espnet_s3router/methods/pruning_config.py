@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks.select import ROUNDINGS
-from espnet_s3router.methods.config import RoutingConfig, check, check_pattern, check_sparsity, check_targets, n_of_m
 from espnet_s3router.methods.gradual import GradualConfig, check_count
+from espnet_s3router.methods.options import RoutingConfig, check, check_pattern, check_sparsity, check_targets, n_of_m
 
 RANKINGS = ("global", "matrix")
 FORMS = ("hard_threshold", "remask")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from espnet_s3router.masks import global_masks, nm_mask, topk_mask, zero_count
-from espnet_s3router.masks.threshold import ThresholdSearch
-from espnet_s3router.methods.config import n_of_m
+from espnet_s3router.masks.fast_threshold import ThresholdSearch
+from espnet_s3router.methods.options import n_of_m
 
 
 class Ranking:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from espnet_s3router.masks import Selector
-from espnet_s3router.methods.attached import Attached
-from espnet_s3router.methods.masking import initial_scores, routing
+from espnet_s3router.methods.base import Attached
+from espnet_s3router.methods.finetune import finetuned
 from espnet_s3router.methods.pruning_config import RoutingPruneConfig
+from espnet_s3router.methods.routing import initial_scores, routing
 from espnet_s3router.methods.schedule import Ramp, between
-from espnet_s3router.methods.weights import finetuned
 
 
 @dataclass(kw_only=True)

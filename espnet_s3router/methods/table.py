@@ -8,8 +8,12 @@ from typing import Any
 from torch import nn
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.methods import adapters, config, masking, parp, prune_finetune, pruning_config, routing_prune, weights
-from espnet_s3router.methods.attached import Attached
+from espnet_s3router.methods import adapters, parp, pruning_config, routing_prune
+from espnet_s3router.methods import finetune as weights
+from espnet_s3router.methods import magnitude_pruning as prune_finetune
+from espnet_s3router.methods import options as config
+from espnet_s3router.methods import routing as masking
+from espnet_s3router.methods.base import Attached
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ from torch.nn.utils import parametrize
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import masked_tensors
 from espnet_s3router.methods.adapters import Bottleneck, LowRank
-from espnet_s3router.plugin.build import reason, resolve_source
 from espnet_s3router.plugin.register import S3PRL_ENTRIES
-from espnet_s3router.plugin.tasks import S3RouterASRTask, S3RouterSLUTask
+from espnet_s3router.plugin.training.task import S3RouterASRTask, S3RouterSLUTask
+from espnet_s3router.plugin.upstreams.build import reason, resolve_source
 from espnet_s3router.upstreams import EMBEDDED
 
 TASKS = {"asr": S3RouterASRTask, "slu": S3RouterSLUTask}

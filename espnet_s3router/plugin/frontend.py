@@ -14,14 +14,14 @@ from espnet2.asr.frontend.s3prl import S3prlFrontend
 from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.masks.unsaved import not_saved
+from espnet_s3router.masks.recomputed_product import not_saved
 from espnet_s3router.methods import Attached, attach, check_type, resolve
-from espnet_s3router.plugin.build import SOURCE_KEYS, build_upstream, reload_upstream
-from espnet_s3router.plugin.cache import ExtractorCache
+from espnet_s3router.plugin.activation_checkpointing import checkpoint_layers
 from espnet_s3router.plugin.checkpoint import SlimState
-from espnet_s3router.plugin.distill import distill_config
-from espnet_s3router.plugin.latent import LatentMasking, add_layerdrop, latent_options
-from espnet_s3router.plugin.recompute import checkpoint_layers
+from espnet_s3router.plugin.distillation import distill_config
+from espnet_s3router.plugin.extractor_cache import ExtractorCache
+from espnet_s3router.plugin.latent_masking import LatentMasking, add_layerdrop, latent_options
+from espnet_s3router.plugin.upstreams.build import SOURCE_KEYS, build_upstream, reload_upstream
 from espnet_s3router.upstreams import family_of
 
 DROPOUT = ("off", "upstream")

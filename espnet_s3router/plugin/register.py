@@ -19,8 +19,9 @@ def register() -> None:
     from espnet2.tasks.abs_task import scheduler_classes
     from s3prl import hub
 
-    from espnet_s3router.plugin import restarts, whisper
     from espnet_s3router.plugin.frontend import MaskedUpstream
+    from espnet_s3router.plugin.training import schedulers as restarts
+    from espnet_s3router.plugin.upstreams import whisper
 
     for module_name, required in _CHOICES:
         try:

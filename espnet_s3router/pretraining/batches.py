@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import lfilter
 
+from espnet_s3router.data.audio import change_speed
 from espnet_s3router.errors import InputError
 from espnet_s3router.pretraining.clusters import Labels
 from espnet_s3router.pretraining.features import FIELD, STRIDE, frame_count
 from espnet_s3router.pretraining.store import FS, HELD_OUT, Store, Utterance
-from espnet_s3router.recipe.audio import change_speed
 
 NEIGHBOURS = 3  # a batch is drawn from so many times its size
 

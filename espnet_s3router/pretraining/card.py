@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from espnet_s3router.errors import InputError, exit_status
+from espnet_s3router.files import replacing_dir
 from espnet_s3router.pretraining.curves import read_log
 from espnet_s3router.pretraining.export import HEAD
 from espnet_s3router.pretraining.store import FS, read_store
-from espnet_s3router.recipe.tables import replacing_dir
 
 
 def training_lines(folder: Path, number: int) -> str:

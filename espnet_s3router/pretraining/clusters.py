@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from espnet_s3router.errors import InputError, exit_status
+from espnet_s3router.files import replacing_dir
 from espnet_s3router.pretraining.export import identity
 from espnet_s3router.pretraining.features import Extract, all_features, frame_count, hidden_states, mfcc
 from espnet_s3router.pretraining.store import Store, Utterance, read_store
-from espnet_s3router.recipe.tables import replacing_dir
 
 FIT_FRAMES = 200_000
 BATCH = 10_000

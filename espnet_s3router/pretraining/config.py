@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from espnet_s3router.errors import InputError, exit_status
+from espnet_s3router.files import read_yaml
 from espnet_s3router.pretraining.batches import BatchConfig
 from espnet_s3router.pretraining.model import MaskConfig, hubert_config
-from espnet_s3router.recipe.spec import read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,10 +16,8 @@ import torch
 from torch import nn
 
 from espnet_s3router.errors import InputError, exit_status
+from espnet_s3router.files import digest, read_yaml, replacing_dir
 from espnet_s3router.pretraining.model import MaskConfig, MaskedPrediction, hubert_config
-from espnet_s3router.pretraining.store import content
-from espnet_s3router.recipe.spec import read_yaml
-from espnet_s3router.recipe.tables import replacing_dir
 
 HEAD = "prediction_head.safetensors"
 
@@ -56,7 +54,7 @@ def identity(folder: Path) -> str:
     """SHA-256 of the weights of an exported model: another model may be trained into the same folder."""
     path = folder / "model.safetensors"
     try:
-        return content(path)
+        return digest(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}): expected a model that stage 3 has trained") from error
 

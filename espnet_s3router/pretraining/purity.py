@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from espnet_s3router.errors import InputError, exit_status
+from espnet_s3router.files import write_atomic
 from espnet_s3router.pretraining.clusters import fit_and_label, read_labels
 from espnet_s3router.pretraining.features import FIELD, STRIDE, frame_count, hidden_states
 from espnet_s3router.pretraining.store import FS, Store, Utterance, read_store
-from espnet_s3router.recipe.results import write_atomic
 
 PAUSE = "pau"
 

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_s3router.data.audio import BadAudio, load_mono, resample
+from espnet_s3router.data.tables import raise_problems, read_table
 from espnet_s3router.errors import InputError, exit_status
-from espnet_s3router.recipe.audio import BadAudio, load_mono, resample
-from espnet_s3router.recipe.tables import raise_problems, read_table, replacing_dir
+from espnet_s3router.files import digest as file_digest
+from espnet_s3router.files import replacing_dir
 
 FS = 16000
 FRAME = 320  # samples: 20 ms, for finding silence
@@ -89,7 +91,7 @@ def write_store(folder: Path, sources: Iterable[tuple[str, str, Path]], hours: f
     What is too short or silent is left out and counted. InputError for audio that cannot be read.
     """
     sources = sorted(sources)
-    told = [f"{u} {c} {p} {content(p) if p.is_file() else 'missing'}" for u, c, p in sources]
+    told = [f"{u} {c} {p} {file_digest(p) if p.is_file() else 'missing'}" for u, c, p in sources]
     told += [f"{hours} hours"] if hours else []
     digest = hashlib.sha256("\n".join(told).encode()).hexdigest()
     if (folder / "sources").is_file() and (folder / "sources").read_text().strip() == digest:
@@ -174,18 +176,13 @@ def refuse_held_out(sources: Iterable[tuple[str, str, Path]], held_out: Sequence
     """InputError when a recording of the folders ``held_out`` is among the sources, by its name or by its content."""
     kept_back = sources_of(held_out)
     names = {name for name, _, _ in kept_back}
-    contents = {content(path) for _, _, path in kept_back}
+    contents = {file_digest(path) for _, _, path in kept_back}
     problems = [
         f"{name} ({corpus}) is a recording to evaluate on"
         for name, corpus, path in sources
-        if name in names or content(path) in contents
+        if name in names or file_digest(path) in contents
     ]
     raise_problems(problems, "pretraining audio", "Take these recordings out: figures on them would mean nothing.")
-
-
-def content(path: Path) -> str:
-    """A digest of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @exit_status

@@ -20,15 +20,14 @@ import torch
 from torch import Tensor
 
 from espnet_s3router.errors import InputError, exit_status
+from espnet_s3router.experiments.pool import clock
+from espnet_s3router.files import digest, read_yaml, write_atomic
 from espnet_s3router.pretraining.batches import Batches
 from espnet_s3router.pretraining.clusters import Labels, about_labels, read_labels
 from espnet_s3router.pretraining.config import Config
 from espnet_s3router.pretraining.export import export, identity, load_weights
 from espnet_s3router.pretraining.model import MaskedPrediction, spans
-from espnet_s3router.pretraining.store import Store, content, read_store
-from espnet_s3router.recipe.pool import clock
-from espnet_s3router.recipe.results import write_atomic
-from espnet_s3router.recipe.spec import read_yaml
+from espnet_s3router.pretraining.store import Store, read_store
 
 LOG_EVERY, SAVE_EVERY = 50, 200  # updates
 HEADER = "update\tlr\tloss\tmasked_accuracy\tunmasked_accuracy\tdev_loss\tdev_masked_accuracy\thours\n"
@@ -153,7 +152,7 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
         "init": str(args.init or ""),
         "init_weights": identity(args.init) if args.init else "",
         "labels": about_labels(args.labels),
-        "targets": content(args.labels / "labels.npy"),  # the same clusters may have other numbers on another machine
+        "targets": digest(args.labels / "labels.npy"),  # the same clusters may have other numbers on another machine
     }
 
 

@@ -12,8 +12,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from espnet_s3router.data.data_dir import read_data_dir
 from espnet_s3router.errors import InputError
-from espnet_s3router.recipe.datadir import read_data_dir
 from local import asterisk, asterisk_download, debian
 from local.asterisk_download import VOICES, download, find_source
 from local.asterisk_split import PARTS, checked_lists, first_minutes, key_hash, part_of, read_lists

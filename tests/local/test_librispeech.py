@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet_s3router.data.data_dir import read_data_dir
 from espnet_s3router.errors import InputError
-from espnet_s3router.recipe.datadir import read_data_dir
 from local.librispeech import EVALUATION, main, prepare, train_set_name
 
 

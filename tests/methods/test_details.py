@@ -8,7 +8,7 @@ from toys import ToyExpert, toy_expert
 
 from espnet_s3router.masks import topk_mask
 from espnet_s3router.methods import attach
-from espnet_s3router.methods.flips import HEADER, FlipLog
+from espnet_s3router.methods.flip_log import HEADER, FlipLog
 
 WAVE = torch.randn(2, 320 * 7, generator=torch.Generator().manual_seed(9))
 

@@ -10,7 +10,7 @@ from toys import toy_expert
 
 from espnet_s3router.masks import topk_mask, zero_count
 from espnet_s3router.methods import attach
-from espnet_s3router.methods.pruning import hold
+from espnet_s3router.methods.in_place_pruning import hold
 
 WAVE = torch.randn(2, 320 * 7, generator=torch.Generator().manual_seed(9))
 ADAM = (torch.optim.Adam, {"lr": 0.02})

@@ -92,7 +92,7 @@ def experiment(corpus, toy_upstreams, tmp_path):
 @pytest.fixture
 def asr_model(experiment):
     """build(**as for experiment) -> (ESPnet model, its arguments)."""
-    from espnet_s3router.plugin.tasks import S3RouterASRTask
+    from espnet_s3router.plugin.training.task import S3RouterASRTask
 
     def build(**options):
         args = S3RouterASRTask.get_parser().parse_args(experiment(**options))

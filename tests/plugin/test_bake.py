@@ -5,7 +5,7 @@ from toys import hf_hubert
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.bake import bake_experiment
-from espnet_s3router.plugin.tasks import S3RouterASRTask
+from espnet_s3router.plugin.training.task import S3RouterASRTask
 
 
 def test_upstream_that_stock_espnet_loads_in_half_precision(experiment, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from espnet_s3router.plugin.best_path import best_path
-from espnet_s3router.plugin.tasks import S3RouterASRTask
+from espnet_s3router.plugin.training.task import S3RouterASRTask
 
 
 def frames(path, tokens=3):

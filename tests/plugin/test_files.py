@@ -10,9 +10,9 @@ import torch
 import yaml
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.plugin.preflight import check_resume
-from espnet_s3router.plugin.progress import write_rows
-from espnet_s3router.plugin.trainer import CHECKPOINT, PREVIOUS, separate_averages, whole_files
+from espnet_s3router.plugin.training.checks import check_resume
+from espnet_s3router.plugin.training.log import write_rows
+from espnet_s3router.plugin.training.trainer import CHECKPOINT, PREVIOUS, separate_averages, whole_files
 
 
 class Bomb:
@@ -77,7 +77,7 @@ import espnet_s3router
 plugin = type(sys)("espnet_s3router.plugin")
 plugin.__path__ = [str(Path(espnet_s3router.__file__).parent / "plugin")]
 sys.modules["espnet_s3router.plugin"] = plugin
-from espnet_s3router.plugin.trainer import whole_files
+from espnet_s3router.plugin.training.trainer import whole_files
 
 class Killer:
     def __reduce__(self):
@@ -147,7 +147,7 @@ def test_each_average_is_its_own(tmp_path):
 
 def test_averages_of_a_run_are_means_of_the_epochs_that_it_ranks_first(experiment, tmp_path):
     """By two criteria that rank them differently, of three and of two epochs; every tensor."""
-    from espnet_s3router.plugin.tasks import S3RouterASRTask
+    from espnet_s3router.plugin.training.task import S3RouterASRTask
 
     criteria = [["valid", "loss", "min"], ["train", "loss", "max"]]
     out = tmp_path / "exp"

@@ -8,8 +8,8 @@ import torch
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import zero_count
-from espnet_s3router.plugin.start import UPSTREAM
-from espnet_s3router.plugin.tasks import S3RouterASRTask
+from espnet_s3router.plugin.training.start_model import UPSTREAM
+from espnet_s3router.plugin.training.task import S3RouterASRTask
 
 PARP_P = {"method": "parp_p", "sparsity": 0.5, "updates": 8, "interval": 3, "initial_sparsity": 0.2}
 IMP = {"method": "imp", "sparsity": 0.5, "updates": 6, "rounds": 3}
@@ -95,7 +95,7 @@ def last_columns(masks):
 
 def test_what_is_scored_is_what_is_saved(experiment, dense, tmp_path, monkeypatch):
     """Validation sees the zeros that the file of the epoch has, although training goes on without them."""
-    from espnet_s3router.plugin.trainer import S3RouterTrainer
+    from espnet_s3router.plugin.training.trainer import S3RouterTrainer
 
     seen = []
     plain = S3RouterTrainer.validate_one_epoch.__func__

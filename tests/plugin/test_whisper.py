@@ -7,7 +7,7 @@ import torch
 from toys import DIM, INNER, LAYERS, hf_whisper, speech
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.plugin.build import load_upstream
+from espnet_s3router.plugin.upstreams.build import load_upstream
 
 WINDOW = 16000  # samples that the toy takes at once
 CLOSE = {"rtol": 0.0, "atol": 1e-5}
@@ -52,7 +52,7 @@ def test_log_mel_is_that_of_transformers(mels, loudness):
     """With Whisper's real parameters, for loud and for quiet audio; silence appended does not change it."""
     from transformers import WhisperFeatureExtractor
 
-    from espnet_s3router.plugin.whisper_encoder import LogMel
+    from espnet_s3router.plugin.upstreams.whisper_encoder import LogMel
 
     theirs = WhisperFeatureExtractor(feature_size=mels, chunk_length=3)
     ours = LogMel(torch.from_numpy(theirs.mel_filters.T.copy()).float(), theirs.n_fft)
@@ -208,7 +208,7 @@ def test_macs_by_hand(frontend):
 def test_baking_is_refused(experiment, tmp_path):
     """Stock ESPnet would fail on a name that s3prl does not know."""
     from espnet_s3router.plugin.bake import bake_experiment
-    from espnet_s3router.plugin.tasks import S3RouterASRTask
+    from espnet_s3router.plugin.training.task import S3RouterASRTask
 
     out = tmp_path / "exp"
     S3RouterASRTask.main(cmd=experiment(family="hf_whisper", out=out, max_epoch=1))

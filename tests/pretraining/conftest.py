@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet_s3router.data.tables import write_table
 from espnet_s3router.pretraining.clusters import read_labels, write_labels
 from espnet_s3router.pretraining.features import mfcc
 from espnet_s3router.pretraining.store import read_store, sources_of, write_store
-from espnet_s3router.recipe.tables import write_table
 
 COUNT, RATE = 120, 16000
 SHAPE = {

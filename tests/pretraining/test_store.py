@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet_s3router.data.tables import write_table
 from espnet_s3router.errors import InputError
 from espnet_s3router.pretraining.store import (
     LEVEL_DB,
@@ -17,7 +18,6 @@ from espnet_s3router.pretraining.store import (
     trim,
     write_store,
 )
-from espnet_s3router.recipe.tables import write_table
 from local.asterisk_split import read_lists
 from tests.pretraining.conftest import COUNT, RATE, tone
 

@@ -91,7 +91,7 @@ class Recipes:
 def unattended(folder):
     """Whether no process works on a point."""
     from espnet_s3router.errors import InputError
-    from espnet_s3router.recipe import point
+    from espnet_s3router.experiments import run as point
 
     try:
         with point.alone(folder):
@@ -225,11 +225,11 @@ def prepared(tmp_path_factory, corpus, toy_upstream):
     recipes = copy_recipes(tmp_path_factory.mktemp("prepared"))
     (recipes.here / "data").symlink_to(corpus)
     made = Prepared(recipes, toy_upstream)
-    datadir = (sys.executable, "-m", "espnet_s3router.recipe.datadir")
+    datadir = (sys.executable, "-m", "espnet_s3router.data.data_dir")
     for name in SETS:  # absolute, so that any working folder does
         recipes.run(*datadir, "format", f"data/{name}", made.here / f"dump/raw/{name}", "--nj", "1")
     (made.here / "dump/raw/whole").symlink_to(".")  # nothing is filtered here
     recipes.run(*datadir, "tokens", "dump/raw/train", corpus / "tokens.txt")
     options = made.options(made.here / "exp", stage=10, stop_stage=10)
-    recipes.run(sys.executable, "-m", "espnet_s3router.recipe.experiments", *options)
+    recipes.run(sys.executable, "-m", "espnet_s3router.experiments.grid", *options)
     return made

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from espnet_s3router.recipe import experiments, point
+from espnet_s3router.experiments import grid as experiments
+from espnet_s3router.experiments import run as point
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 1200  # characters of a message
@@ -443,7 +444,7 @@ def test_after_the_mistake_is_mended_the_same_point_trains(prepared, tmp_path, c
 
 
 def test_a_disk_without_room_for_checkpoints(prepared, tmp_path, capsys, monkeypatch):
-    from espnet_s3router.plugin import preflight
+    from espnet_s3router.plugin.training import checks as preflight
 
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     code, folder = run_point(prepared, tmp_path, asr_args=FEW)

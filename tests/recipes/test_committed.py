@@ -4,10 +4,10 @@ from math import floor
 
 import pytest
 
-from espnet_s3router.recipe.results import OF_THE_MODEL, read_rows
-from espnet_s3router.recipe.sweep_report import DENSE
-from espnet_s3router.recipe.sweep_table import cells, chosen, mean, rates, table
-from espnet_s3router.recipe.table import METRICS
+from espnet_s3router.results.page import METRICS
+from espnet_s3router.results.rows import OF_THE_MODEL, read_rows
+from espnet_s3router.results.sweep_page import DENSE
+from espnet_s3router.results.sweep_table import cells, chosen, mean, rates, table
 from tests.recipes.conftest import ROOT
 
 PRUNE1 = ROOT / "egs2/s3router/asterisk/prune1"

@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.recipe import experiments, sweep
-from espnet_s3router.recipe.spec import read_yaml
+from espnet_s3router.experiments import grid as experiments
+from espnet_s3router.experiments import sweep
+from espnet_s3router.files import read_yaml
 
 EGS = Path(__file__).resolve().parents[2] / "egs2/s3router"
 FILES = sorted(EGS.glob("*/*/conf/methods.yaml"))  # of recipes that train with ESPnet
@@ -356,8 +357,8 @@ def test_slu_builds_and_takes_a_step(toys, tmp_path):
     import torch
     from toys import speech
 
-    from espnet_s3router.plugin.tasks import S3RouterSLUTask
-    from espnet_s3router.recipe.spec import Spec, merge
+    from espnet_s3router.experiments.specification import Spec, merge
+    from espnet_s3router.plugin.training.task import S3RouterSLUTask
 
     config = merge(yaml.safe_load(SLU), {"frontend_conf": {"frontend_conf": toys["hf_hubert"]}})
     dry_run(Spec("slu", config), tmp_path, "slu")

@@ -6,9 +6,10 @@ import sys
 import pytest
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.recipe import experiments, point
-from espnet_s3router.recipe.points import collect
-from espnet_s3router.recipe.progress import read_progress
+from espnet_s3router.experiments import grid as experiments
+from espnet_s3router.experiments import run as point
+from espnet_s3router.experiments.progress import read_progress
+from espnet_s3router.results.systems import collect
 
 NAME = "asr_routing_s0.1_seed0"
 ARGS = "max_epoch=4 num_iters_per_epoch=20"
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # ESPnet and s3prl, in this p
 
 def command(prepared, expdir):
     options = prepared.options(expdir, asr_args=ARGS, parallel=1)
-    return (sys.executable, "-m", "espnet_s3router.recipe.experiments", *options)
+    return (sys.executable, "-m", "espnet_s3router.experiments.grid", *options)
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +157,6 @@ def test_other_decoding_options_decode_again(prepared, uninterrupted, tmp_path):
         "--inference_args=--beam_size",
         "--inference_args=2",
     ]
-    prepared.recipes.run(sys.executable, "-m", "espnet_s3router.recipe.experiments", *options)
+    prepared.recipes.run(sys.executable, "-m", "espnet_s3router.experiments.grid", *options)
     assert scored.read_text("utf-8") != "{}"
     assert (expdir / NAME / ".trained").stat().st_mtime_ns == trained

@@ -9,10 +9,10 @@ import time
 import pytest
 import yaml
 
-from espnet_s3router.recipe.cluster import connect
-from espnet_s3router.recipe.experiments import grid_parser
-from espnet_s3router.recipe.jobs import Job
-from espnet_s3router.recipe.pool import run_jobs
+from espnet_s3router.experiments.cluster import connect
+from espnet_s3router.experiments.grid import grid_parser
+from espnet_s3router.experiments.job import Job
+from espnet_s3router.experiments.pool import run_jobs
 
 LONGEST_S = 120
 POINTS = ("asr_head_only_seed0", "asr_routing_s0.1_seed0")
@@ -45,7 +45,7 @@ def test_a_grid_of_two_points(prepared, slurm, config, tmp_path):
     few = "max_epoch=1 num_iters_per_epoch=1"
     options = prepared.options(tmp_path / "exp", methods="head_only routing", asr_args=few)
     options += ["--cluster", "slurm", "--cluster_config", str(config), "--cluster_timeout", str(LONGEST_S)]
-    command = (sys.executable, "-m", "espnet_s3router.recipe.experiments", *options)
+    command = (sys.executable, "-m", "espnet_s3router.experiments.grid", *options)
     done = prepared.recipes.run(*command, PATH=f"{slurm}{os.pathsep}{prepared.recipes.environment()['PATH']}")
     assert "waiting for the first worker of slurm" in done.stdout
     for name in POINTS:

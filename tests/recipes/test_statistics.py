@@ -1,6 +1,6 @@
 """Stage 10 looks at the data alone: an upstream that takes minutes to build, or none at all, is no matter to it."""
 
-from espnet_s3router.recipe import experiments
+from espnet_s3router.experiments import grid as experiments
 
 SHAPES = ("speech_shape", "text_shape", "text_shape.char")
 

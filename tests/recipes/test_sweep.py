@@ -10,8 +10,8 @@ import pytest
 import yaml
 from toy_points import add_point
 
-from espnet_s3router.recipe import sweep
-from espnet_s3router.recipe.spec import Spec
+from espnet_s3router.experiments import sweep
+from espnet_s3router.experiments.specification import Spec
 
 MODEL = "valid.cer_ctc.ave.pth"
 DENSE, PARP, DIVERGES = "asr_finetune_seed0", "asr_remask_s0.5_seed0", "asr_diverges_s0.5_seed0"
@@ -317,7 +317,7 @@ def test_the_recipe_from_a_users_own_data(recipes, corpus):
     page = (made / "RESULTS.md").read_text("utf-8")
     assert "asterisk/prune1 · s3router_hubert_mini · train" in page
     assert "- command: `./run.sh --quick --model hubert_mini --local_data '' " in page  # as it can be typed
-    recipes.run(sys.executable, "-m", "espnet_s3router.recipe.merge", made / "results.tsv", "results/prune.tsv")
+    recipes.run(sys.executable, "-m", "espnet_s3router.results.merge", made / "results.tsv", "results/prune.tsv")
     for path in made.glob("asr_train_*"):
         shutil.rmtree(path)
     done = recipes.run(*command, "--stage", "16", "--skip_committed", "true")

@@ -120,7 +120,7 @@ tokens=data/${lang}_token_list/${token_type}$([ "${token_type}" = char ] || echo
 stats=${asr_stats_dir:-${expdir}/asr_stats_raw_${train_set}_$(basename "${tokens}")}
 inference_tag=${inference_tag:-$(basename "${inference_config}" .yaml)}
 raw=${dumpdir}/raw
-datadir=("${python}" -m espnet_s3router.recipe.datadir)
+datadir=("${python}" -m espnet_s3router.data)
 symbols=()
 [ -z "${nlsyms_txt}" ] || symbols=(--nlsyms_txt "${nlsyms_txt}")
 runs() { [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ]; }
@@ -161,10 +161,10 @@ if [ "${stop_stage}" -lt "${last}" ]; then last=${stop_stage}; fi
 # what is wrong with the experiment is said before hours of data preparation
 if ! "${skip_data_prep}" && [ "${stage}" -le 5 ]; then
     if [ "${first}" -le "${last}" ]; then
-        "${python}" -m espnet_s3router.recipe.experiments --only_check --stage "${first}" --stop_stage "${last}" "${options[@]}" \
+        "${python}" -m espnet_s3router.experiments.grid --only_check --stage "${first}" --stop_stage "${last}" "${options[@]}" \
             ${methods:+--methods ${methods}}
     fi
-    if runs 16; then "${python}" -m espnet_s3router.recipe.sweep --only_check "${pruning[@]}" "${options[@]}"; fi
+    if runs 16; then "${python}" -m espnet_s3router.experiments.sweep --only_check "${pruning[@]}" "${options[@]}"; fi
 fi
 if ! "${skip_data_prep}"; then
     if runs 1 && [ -n "${local_data}" ]; then
@@ -219,18 +219,18 @@ if [ "${stop_stage}" -ge 10 ] && [ -n "${unseen}" ] && [ ! -f "${unseen}" ]; the
 fi
 if [ "${first}" -le "${last}" ]; then
     log "Stages ${first} to ${last}: statistics (10), train (11), decode (12), score (13) -> ${expdir}"
-    "${python}" -m espnet_s3router.recipe.experiments --stage "${first}" --stop_stage "${last}" "${options[@]}" ${methods:+--methods ${methods}}
+    "${python}" -m espnet_s3router.experiments.grid --stage "${first}" --stop_stage "${last}" "${options[@]}" ${methods:+--methods ${methods}}
 fi
 if runs 13 && ! "${skip_eval}"; then
     held_out=
     for name in ${test_sets}; do [ "${name}" = "${valid_set}" ] || held_out+=" ${name}"; done
-    "${python}" -m espnet_s3router.recipe.table --expdir "${expdir}" --inference_tag "${inference_tag}" \
+    "${python}" -m espnet_s3router.results.page --expdir "${expdir}" --inference_tag "${inference_tag}" \
         --dev "${valid_set}" --test ${held_out:-${valid_set}} --results_tsv "${expdir}/results.tsv" \
         --plot "${expdir}/cer_against_sparsity.png" "${report[@]}" ${best_rates:+--best_rates "${best_rates}"} \
         --grid "${options[@]}" ${methods:+--methods ${methods}}
 fi
 if runs 16; then
     log "Stage 16: prune (${prune_methods}), from dense models to tables and plots -> ${expdir}"
-    "${python}" -m espnet_s3router.recipe.sweep "${pruning[@]}" "${options[@]}" "${report[@]}"
+    "${python}" -m espnet_s3router.experiments.sweep "${pruning[@]}" "${options[@]}" "${report[@]}"
 fi
 }

@@ -1,0 +1,1 @@
+"""Kaldi-style data directories: audio, tables, formatting, filtering, speed perturbation and tokens."""

@@ -1,0 +1,145 @@
+"""Kaldi-style data directories: read, check and write them, without Kaldi.
+
+A data directory holds tables of one line per utterance (or speaker), ``key value``, sorted by key:
+
+    wav.scp    utterance -> path of its audio (paths only; relative to where the recipe runs)
+    text       utterance -> transcript
+    utt2spk    utterance -> speaker            spk2utt   speaker -> its utterances
+    utt2speed  utterance -> speed factor, optional: applied when the audio is formatted (stage 3)
+    utt…       any other table or list keyed by utterance, optional: carried along by every stage
+
+    python -m espnet_s3router.data {validate,speed,format,filter,tokens} …
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from espnet_s3router.data.tables import Table, raise_problems, read_table, write_table
+from espnet_s3router.errors import InputError
+from espnet_s3router.files import replacing_dir
+
+OWN_TABLES = frozenset({"utt2spk", "utt2speed", "utt2num_samples"})
+NOT_CARRIED = ("segments", "reco2file_and_channel")  # would need Kaldi's cutting of recordings
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """The tables of one data directory, each keyed by utterance.
+
+    ``text`` may be empty for an utterance only if it was read with ``allow_empty_text``;
+    ``speed`` holds factors, for utterances that are not at speed 1; ``extras``: file name -> table.
+    """
+
+    wav: Table
+    text: Table
+    utt2spk: Table
+    speed: dict[str, float] = field(default_factory=dict)
+    extras: dict[str, Table] = field(default_factory=dict)
+
+    def subset(self, keep: Iterable[str]) -> "DataDir":
+        """The same directory with only the utterances in ``keep``."""
+        kept = set(keep)
+
+        def only(table: Mapping) -> dict:
+            return {utt: value for utt, value in table.items() if utt in kept}
+
+        extras = {name: only(table) for name, table in self.extras.items()}
+        return DataDir(only(self.wav), only(self.text), only(self.utt2spk), only(self.speed), extras)
+
+
+def read_data_dir(path: Path | str, *, check_audio: bool = True, allow_empty_text: bool = False) -> DataDir:
+    """Read a data directory and check all of it first.
+
+    Raises InputError naming the problems: files missing, not UTF-8, duplicate keys, utterances
+    without audio or transcript, empty transcripts, pipes, audio files that are not there,
+    utt2spk and spk2utt that contradict each other.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"{path}: no such data directory; expected one with wav.scp, text and utt2spk")
+    problems: list[str] = [f"{name}: not supported" for name in NOT_CARRIED if (path / name).exists()]
+    wav, text, utt2spk = (read_table(path / name, problems) for name in ("wav.scp", "text", "utt2spk"))
+    problems += _key_problems({"wav.scp": wav, "text": text, "utt2spk": utt2spk})
+    problems += [] if allow_empty_text else [f"text: empty transcript of {u!r}" for u in text if not text[u].strip()]
+    problems += [f"utt2spk: no speaker for {u!r}" for u in utt2spk if not utt2spk[u]]
+    problems += _wav_problems(wav, check_audio)
+    if (path / "spk2utt").exists():
+        problems += _speaker_problems(utt2spk, read_table(path / "spk2utt", problems))
+    speed = _read_speed(path / "utt2speed", problems)
+    extras = {
+        file.name: read_table(file, problems)
+        for file in sorted(path.glob("utt*"))
+        if file.is_file() and file.stat().st_size and file.name not in OWN_TABLES
+    }
+    raise_problems(
+        problems,
+        str(path),
+        "Expected one unique utterance id per line in each file. Mend the files and run again.",
+    )
+    return DataDir(wav, text, utt2spk, speed, extras).subset(wav)
+
+
+def _key_problems(tables: Mapping[str, Table]) -> list[str]:
+    everyone = sorted(set().union(*tables.values()))
+    full = {name: table for name, table in tables.items() if table}  # an empty one is reported already
+    problems = [f"{name}: nothing for {u!r}" for name, table in full.items() for u in everyone if u not in table]
+    return problems + [f"utterance id {u!r} holds a slash" for u in everyone if "/" in u]
+
+
+def _wav_problems(wav: Table, check_audio: bool) -> list[str]:
+    problems = []
+    for utt, source in wav.items():
+        if source.endswith("|"):
+            problems.append(f"wav.scp: {utt!r} is a pipe, not a path ({source[:60]})")
+        elif not source:
+            problems.append(f"wav.scp: no path for {utt!r}")
+        elif check_audio and not os.path.isfile(source):
+            problems.append(f"wav.scp: audio of {utt!r} is missing ({source})")
+    return problems
+
+
+def _speaker_problems(utt2spk: Table, spk2utt: Table) -> list[str]:
+    told = {(utt, spk) for spk, utts in spk2utt.items() for utt in utts.split()}
+    differing = sorted(told ^ set(utt2spk.items()))
+    return [f"utt2spk and spk2utt disagree on {utt!r} of speaker {spk!r}" for utt, spk in differing]
+
+
+def _read_speed(path: Path, problems: list[str]) -> dict[str, float]:
+    factors = {}
+    for utt, value in read_table(path, problems).items() if path.exists() else ():
+        try:
+            factors[utt] = float(value)
+        except ValueError:
+            factors[utt] = 0.0
+        if not 0.1 <= factors[utt] <= 10:
+            problems.append(f"utt2speed: {value!r} of {utt!r} is no factor between 0.1 and 10")
+    return factors
+
+
+def write_tables(path: Path, data: DataDir) -> None:
+    """Write the tables of ``data`` into the existing directory ``path``."""
+    speakers: dict[str, list[str]] = {}
+    for utt in sorted(data.utt2spk):
+        speakers.setdefault(data.utt2spk[utt], []).append(utt)
+    write_table(path / "wav.scp", data.wav)
+    write_table(path / "text", data.text)
+    write_table(path / "utt2spk", data.utt2spk)
+    write_table(path / "spk2utt", {spk: " ".join(utts) for spk, utts in speakers.items()})
+    if data.speed:
+        write_table(path / "utt2speed", data.speed)
+    for name, table in data.extras.items():
+        write_table(path / name, table)
+
+
+def write_data_dir(path: Path | str, data: DataDir) -> None:
+    """Write a whole data directory at once: a reader finds the old one or the new one, never half."""
+    with replacing_dir(Path(path)) as temporary:
+        write_tables(temporary, data)
+
+
+if __name__ == "__main__":
+    from espnet_s3router.data.__main__ import main
+
+    raise SystemExit(main())

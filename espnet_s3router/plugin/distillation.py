@@ -1,0 +1,157 @@
+"""Knowledge distillation from a dense model, for every method: beside the task's own loss the student learns from the CTC
+posteriors of the teacher, and from its hidden states if asked."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.plugin.training.start_model import refuse_unusable
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """``frontend_conf: distill``."""
+
+    weight: float
+    """Factor of the distillation loss; the task's own loss has factor 1. Both are sums over the frames of an utterance,
+    averaged over utterances."""
+    temperature: float = 1.0
+    """Divides the logits of both models; the loss is multiplied by its square (Hinton et al., arXiv 1503.02531 sec. 2)."""
+    layers: tuple[int, ...] = ()
+    """Hidden states (0 is the input of the first Transformer layer) whose squared difference is added: a mean over units and
+    over these layers."""
+    teacher: str | None = None
+    """Model file of a run with its config.yaml beside it; the ``start`` of the method if not given."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        for name in ("weight", "temperature"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+                raise InputError(f"distill: {name} is {value!r}, expected a number above 0")
+        for layer in self.layers:
+            if not isinstance(layer, int) or isinstance(layer, bool) or layer < 0:
+                raise InputError(f"distill: layers hold {layer!r}, expected whole numbers from 0")
+
+
+def distill_config(options: dict[str, Any] | None) -> DistillConfig | None:
+    """The validated options, None for none."""
+    if options is None:
+        return None
+    try:
+        return DistillConfig(**options)
+    except TypeError as error:
+        raise InputError(f"distill: {error}. Its options are weight, temperature, layers and teacher") from error
+
+
+class Distillation:
+    """Adds the distillation loss to what ``student.forward`` returns while it trains. The teacher is no part of the student:
+    it is neither saved nor counted nor trained."""
+
+    def __init__(self, student: nn.Module, teacher: nn.Module, config: DistillConfig) -> None:
+        self.student, self.config = student, config
+        self.teacher = teacher.eval().requires_grad_(False)
+        self._seen: dict[str, Any] = {}
+        for name, model in (("student", student), ("teacher", teacher)):
+            model.frontend.upstream.register_forward_hook(partial(self._remember, f"{name} states"))  # type: ignore[union-attr]
+        student.ctc.ctc_lo.register_forward_hook(partial(self._remember, "logits"))  # type: ignore[union-attr]
+        student.forward = partial(self._forward, student.forward)
+
+    def _remember(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        self._seen.setdefault(name, output)  # the head computes intermediate losses after that of the last layer
+
+    def _forward(self, forward: Callable[..., Any], *args: Any, **batch: Any) -> tuple[Tensor, dict[str, Any], Tensor]:
+        loss, stats, weight = forward(*args, **batch)
+        if self.student.training:
+            added = self.config.weight * self.loss(batch["speech"], batch["speech_lengths"])
+            loss = loss + added
+            stats |= {"loss_distill": added.detach(), "loss": stats["loss"] + added.detach()}
+        self._seen.clear()
+        return loss, stats, weight
+
+    def loss(self, speech: Tensor, lengths: Tensor) -> Tensor:
+        """Scalar, of the batch that the student has just seen; ``speech`` (batch, samples)."""
+        with torch.no_grad():
+            encoded, frames = self.teacher.encode(speech, lengths)  # type: ignore[operator]
+            if isinstance(encoded, tuple):  # with those of layers that have a CTC loss of their own
+                encoded = encoded[0]
+            expected = self.teacher.ctc.ctc_lo(encoded)  # type: ignore[union-attr, operator]
+        loss = posterior_loss(self._seen["logits"], expected, frames, self.config.temperature)
+        ours, theirs = self._seen["student states"], self._seen["teacher states"]
+        for layer in self.config.layers:
+            loss = loss + hidden_loss(ours[0][layer], theirs[0][layer], theirs[1][layer]) / len(self.config.layers)
+        return loss
+
+
+def posterior_loss(logits: Tensor, expected: Tensor, frames: Tensor, temperature: float) -> Tensor:
+    """temperature² * KL(teacher || student), the sum over an utterance's frames, averaged over utterances as ESPnet's CTC
+    loss is; logits (batch, frames, tokens), ``frames`` (batch,)."""
+    same_shape(logits, expected)
+    student, teacher = ((x.float() / temperature).log_softmax(-1) for x in (logits, expected))
+    divergence = functional.kl_div(student, teacher, reduction="none", log_target=True).sum(-1)  # (batch, frames)
+    return temperature**2 * divergence[valid(frames, divergence.shape[1])].sum() / len(frames)
+
+
+def hidden_loss(states: Tensor, expected: Tensor, frames: Tensor) -> Tensor:
+    """Squared difference of hidden states (batch, frames, dim), the mean over units and the sum over frames that are not
+    padding, averaged over utterances."""
+    same_shape(states, expected)
+    inside = valid(frames, states.shape[1])
+    squared = functional.mse_loss(states[inside].float(), expected[inside].float(), reduction="none")
+    return squared.mean(-1).sum() / len(frames)
+
+
+def valid(frames: Tensor, longest: int) -> Tensor:
+    """Boolean (batch, longest), False on padding."""
+    return torch.arange(longest, device=frames.device)[None] < frames[:, None]
+
+
+def same_shape(ours: Tensor, theirs: Tensor) -> None:
+    """InputError when student and teacher differ in their frames, tokens or units."""
+    if ours.shape != theirs.shape:
+        raise InputError(
+            f"distill: the teacher gives {tuple(theirs.shape)}, the student {tuple(ours.shape)}: choose another"
+        )
+
+
+def install_distillation(task: Any, model: nn.Module) -> None:
+    """Let ``model`` learn from the teacher that its frontend's options name, if they do; InputError if that is no use."""
+    frontend: Any = model.frontend
+    config: DistillConfig | None = frontend.distill
+    if config is None:
+        return
+    path = config.teacher or frontend.attached.config.get("start")
+    if path is None:
+        raise InputError("distill: teacher is None, expected a model file (.pth), or a method with start")
+    if getattr(model, "ctc", None) is None:
+        raise InputError("distill: the model has no CTC head, whose posteriors it would teach")
+    refuse_unusable(path, "distill: teacher")
+    if getattr(model, "postdecoder", None) is not None:
+        raise InputError(
+            "distill: the model has a postdecoder, whose transcripts the teacher is not given: remove one of them"
+        )
+    if getattr(model.encoder, "interctc_use_conditioning", False):
+        raise InputError(
+            "distill: with interctc_use_conditioning the CTC head is asked within the encoder: remove one of them"
+        )
+    beside = Path(path).with_name("config.yaml")
+    if not beside.is_file():
+        raise InputError(f"distill: teacher is {path!r}, and there is no config.yaml beside it")
+    teacher, _ = task.build_model_from_file(beside, path, str(next(model.parameters()).device))
+    if list(teacher.token_list) != list(model.token_list):  # type: ignore[arg-type]
+        raise InputError(f"distill: teacher: {path} has other tokens than this run")
+    states = min(one.frontend.upstream.num_layers for one in (model, teacher))
+    if config.layers and max(config.layers) >= states:
+        raise InputError(
+            f"distill: layers hold {max(config.layers)}, but the upstreams have hidden states 0 to {states - 1}"
+        )
+    Distillation(model, teacher, config)
+    logging.info(f"distill: {path}")

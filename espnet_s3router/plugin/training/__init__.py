@@ -1,0 +1,1 @@
+"""Training with ESPnet: task, trainer, start models, checks, logs and schedulers."""

@@ -1,0 +1,1 @@
+"""Upstreams: loading them through s3prl, and the Whisper encoder."""

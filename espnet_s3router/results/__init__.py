@@ -1,0 +1,1 @@
+"""Scoring, statistics, result rows, tables, pages and plots."""

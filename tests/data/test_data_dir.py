@@ -1,0 +1,361 @@
+"""Data directories through stages 2 to 5: faults stop a stage before it writes, the rest is counted."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espnet_s3router.data import format as formatting
+from espnet_s3router.data.__main__ import main
+from espnet_s3router.data.data_dir import DataDir, read_data_dir, write_data_dir
+from espnet_s3router.data.filter import ctc_frames, encoder_frames, filter_data, rule_for
+from espnet_s3router.data.format import format_data
+from espnet_s3router.data.speed import perturb_speed
+from espnet_s3router.data.tables import read_table, write_table
+from espnet_s3router.data.tokens import make_token_list, outside, tokenizer
+from espnet_s3router.errors import InputError
+from espnet_s3router.files import replacing_dir
+
+FS = 16000
+TEXTS = {"a-1": "yes", "a-2": "press one", "b-1": "thank you"}
+
+
+def noise(seconds: float, seed: int = 0, fs: int = FS) -> np.ndarray:
+    return 0.1 * np.random.default_rng(seed).standard_normal(int(seconds * fs))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Three utterances of one second, two speakers."""
+    wav = {}
+    for seed, utt in enumerate(TEXTS):
+        wav[utt] = str(tmp_path / f"{utt}.wav")
+        soundfile.write(wav[utt], noise(1.0, seed), FS)
+    path = tmp_path / "data"
+    write_data_dir(path, DataDir(wav, TEXTS, {utt: utt[0] for utt in TEXTS}))
+    return path
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+
+def source(corpus: Path, utt: str = "a-1") -> Path:
+    return Path(read_data_dir(corpus, check_audio=False).wav[utt])
+
+
+def test_import_is_light() -> None:
+    heavy = "{'torch', 'espnet2', 'av', 'soundfile', 'soxr'} & set(sys.modules)"
+    modules = "espnet_s3router.data.data_dir, espnet_s3router.data.format"
+    code = f"import sys, {modules}; sys.exit(bool({heavy}))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_written_directory_reads_back(corpus: Path) -> None:
+    data = read_data_dir(corpus)
+    assert data.text == TEXTS
+    assert (corpus / "spk2utt").read_text() == "a a-1 a-2\nb b-1\n"
+    assert [line.split()[0] for line in (corpus / "wav.scp").read_text().splitlines()] == sorted(TEXTS)
+
+
+keys = st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=8)
+values = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=20).map(lambda text: text.strip(" "))
+
+
+@settings(max_examples=50)
+@given(st.dictionaries(keys, values, min_size=1))
+def test_any_table_reads_back_in_c_order(tmp_path_factory, table: dict[str, str]) -> None:
+    path = tmp_path_factory.mktemp("table") / "text"
+    write_table(path, table)
+    problems: list[str] = []
+    assert read_table(path, problems) == table
+    lines = path.read_bytes().split(b"\n")[:-1]
+    assert [line.split(b" ")[0] for line in lines] == sorted(line.split(b" ")[0] for line in lines)
+    assert problems == []
+
+
+def duplicate(corpus: Path) -> None:
+    with (corpus / "text").open("a") as file:
+        file.write("a-1 again\n")
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "duplicate key": (duplicate, "duplicate key 'a-1'"),
+    "not UTF-8": (lambda c: (c / "text").write_bytes(b"a-1 caf\xe9\na-2 x\nb-1 y\n"), "line 1: not UTF-8"),
+    "empty transcript": (lambda c: edit(c / "text", "a-1 yes", "a-1"), "empty transcript of 'a-1'"),
+    "no transcript": (lambda c: edit(c / "text", "a-1 yes\n", ""), "text: nothing for 'a-1'"),
+    "no wav.scp entry": (lambda c: edit(c / "text", "b-1", "b-2"), "wav.scp: nothing for 'b-2'"),
+    "audio missing": (lambda c: source(c).unlink(), "audio of 'a-1' is missing"),
+    "pipe": (lambda c: edit(c / "wav.scp", "a-1.wav", "a-1.wav sox - |"), "'a-1' is a pipe"),
+    "spk2utt disagrees": (lambda c: edit(c / "spk2utt", "a a-1 a-2", "a a-1"), "disagree on 'a-2'"),
+    "no utt2spk": (lambda c: (c / "utt2spk").unlink(), "utt2spk: the file is missing"),
+    "empty text": (lambda c: (c / "text").write_text(""), "text: no entries"),
+    "slash in id": (lambda c: [edit(c / n, "b-1 ", "b/1 ") for n in ("text",)], "'b/1' holds a slash"),
+    "segments": (lambda c: (c / "segments").write_text("a-1 r 0 1\n"), "segments: not supported"),
+    "speed": (lambda c: (c / "utt2speed").write_text("a-1 fast\n"), "utt2speed: 'fast'"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faulty_directory_is_refused_before_anything_is_written(corpus: Path, name: str) -> None:
+    spoil, message = FAULTS[name]
+    spoil(corpus)
+    with pytest.raises(InputError, match="problem") as caught:
+        read_data_dir(corpus)
+    assert message in str(caught.value)
+    target = corpus.parent / "dump" / "x"
+    assert main(["format", str(corpus), str(target)]) == 1
+    assert not target.parent.exists()
+
+
+def test_no_such_directory(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such data directory"):
+        read_data_dir(tmp_path / "none")
+
+
+def test_first_ten_problems_and_the_count(corpus: Path) -> None:
+    (corpus / "text").write_text("".join(f"x-{n:02d} word\n" for n in range(30)))
+    with pytest.raises(InputError) as caught:
+        read_data_dir(corpus)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 1 + 10 + 1 + 1
+    assert "more" in lines[-2]
+
+
+def test_failing_write_leaves_the_old_directory(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with replacing_dir(path) as new:
+        (new / "f").write_text("old")
+    with pytest.raises(RuntimeError), replacing_dir(path) as new:
+        (new / "f").write_text("half")
+        raise RuntimeError
+    assert (path / "f").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_format_mends_what_can_be_mended(corpus: Path) -> None:
+    soundfile.write(source(corpus, "a-1"), noise(1.0, fs=8000), 8000, subtype="PCM_U8")
+    soundfile.write(source(corpus, "a-2"), np.stack([noise(1.0), noise(1.0, 1)], axis=1), FS)
+    out = corpus.parent / "dump"
+    counts = format_data(corpus, out)
+    assert counts["resampled from 8000 to 16000 Hz"] == 1
+    assert counts["2 channels averaged to one"] == 1
+    data = read_data_dir(out)
+    assert {soundfile.info(path).samplerate for path in data.wav.values()} == {FS}
+    lengths = dict(line.split() for line in (out / "utt2num_samples").read_text().splitlines())
+    assert lengths == {utt: str(soundfile.info(path).frames) for utt, path in data.wav.items()}
+    assert int(lengths["a-1"]) == pytest.approx(FS, abs=2)
+    assert "8 bit" in (out / "notices.tsv").read_text()
+
+
+def test_silence_is_dropped_by_rule(corpus: Path) -> None:
+    soundfile.write(source(corpus), np.zeros(FS), FS)
+    out = corpus.parent / "dump"
+    assert format_data(corpus, out)["dropped: silent"] == 1
+    assert sorted(read_data_dir(out).wav) == ["a-2", "b-1"]
+    assert "a-1\tsilent\t" in (out / "dropped.tsv").read_text()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:9000])
+
+
+def write_nan(path: Path) -> None:
+    soundfile.write(path, np.full(FS, np.nan), FS, subtype="FLOAT")
+
+
+SPOILT = {"empty": lambda p: p.write_bytes(b""), "truncated": truncate, "not_finite": write_nan}
+
+
+@pytest.mark.parametrize("rule", SPOILT)
+def test_bad_audio_stops_or_is_dropped(corpus: Path, rule: str) -> None:
+    SPOILT[rule](source(corpus))
+    out = corpus.parent / "dump"
+    with pytest.raises(InputError, match=f"a-1: {rule}"):
+        format_data(corpus, out)
+    assert not out.exists()
+    assert format_data(corpus, out, on_bad="drop")[f"dropped: {rule}"] == 1
+    assert sorted(read_data_dir(out).wav) == ["a-2", "b-1"]
+    with pytest.raises(InputError, match=f"a-1: {rule}"):  # what was made by dropping is not taken for whole
+        format_data(corpus, out)
+
+
+def test_nothing_usable_is_an_error(corpus: Path) -> None:
+    for utt in TEXTS:
+        soundfile.write(source(corpus, utt), np.zeros(FS), FS)
+    with pytest.raises(InputError, match="none of 3"):
+        format_data(corpus, corpus.parent / "dump")
+    assert not (corpus.parent / "dump").exists()
+
+
+@pytest.mark.parametrize("option", [{"fs": 0}, {"audio_format": "ark"}, {"on_bad": "ignore"}])
+def test_format_refuses_unknown_options(corpus: Path, option: dict) -> None:
+    with pytest.raises(InputError, match="expected"):
+        format_data(corpus, corpus.parent / "dump", **option)
+
+
+def test_format_resumes_and_reuses(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, made = formatting.make, []
+
+    def counted(job: formatting.Job, audio_dir: Path) -> formatting.Made:
+        if job.utt == "b-1" and not made_before:
+            raise KeyboardInterrupt
+        made.append(job.utt)
+        return real(job, audio_dir)
+
+    made_before: list[str] = []
+    monkeypatch.setattr(formatting, "make", counted)
+    out = corpus.parent / "dump"
+    with pytest.raises(KeyboardInterrupt):
+        format_data(corpus, out, nj=1)
+    assert not out.exists()
+    made_before, made[:] = made[:], []
+    format_data(corpus, out, nj=1)
+    assert sorted(made_before) == ["a-1", "a-2"]
+    assert made == ["b-1"]
+    assert format_data(corpus, out) == {"already done": 3}
+    soundfile.write(source(corpus), noise(0.5), FS)
+    format_data(corpus, out, nj=1)
+    assert soundfile.info(out / "audio" / "a-1.flac").frames == FS // 2
+
+
+def test_two_at_a_time_make_a_set_once(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As two grids of a recipe that begin together: what the first has made is not made again under its feet."""
+    made: list[str] = []
+    real = formatting.make
+
+    def slow(job: formatting.Job, audio_dir: Path) -> formatting.Made:
+        made.append(job.utt)
+        time.sleep(0.05)
+        return real(job, audio_dir)
+
+    monkeypatch.setattr(formatting, "make", slow)
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(format_data, corpus, corpus.parent / "dump", nj=1) for _ in range(2)]
+    assert sorted(made) == ["a-1", "a-2", "b-1"]
+    assert sum("already done" in counts.result() for counts in done) == 1
+
+
+def test_speed_perturbation_makes_audio(corpus: Path) -> None:
+    write_table(corpus / "utt_unseen", {"a-1": ""})
+    out = corpus.parent / "data_sp"
+    assert perturb_speed(corpus, out, factors=(0.9, 1.0, 1.1)) == 9
+    format_data(out, corpus.parent / "dump", audio_format="wav")
+    data = read_data_dir(corpus.parent / "dump")
+    assert data.text["sp1.1-a-2"] == "press one"
+    assert data.utt2spk["sp0.9-b-1"] == "sp0.9-b"
+    assert sorted(data.extras["utt_unseen"]) == ["a-1", "sp0.9-a-1", "sp1.1-a-1"]
+    assert soundfile.info(data.wav["sp0.9-a-1"]).frames == pytest.approx(FS / 0.9, abs=2)
+    assert soundfile.info(data.wav["a-1"]).frames == FS
+    with pytest.raises(InputError, match="already perturbed"):
+        perturb_speed(out, corpus.parent / "again")
+
+
+@pytest.mark.parametrize("factors", [(), (1.0, 1.0), (0.0,), (-1.0,), (20.0,), (float("nan"),)])
+def test_speed_factors_out_of_range(corpus: Path, factors: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match="factors"):
+        perturb_speed(corpus, corpus.parent / "x", factors=factors)
+
+
+@given(st.integers(0, 10**7))
+def test_encoder_frames_agree_with_the_cnn(samples: int) -> None:
+    frames = samples
+    for kernel, stride in [(10, 5), *[(3, 2)] * 4, *[(2, 2)] * 2]:
+        frames = max(0, (frames - kernel) // stride + 1)
+    assert encoder_frames(samples) == frames
+
+
+@given(st.text("ab ", max_size=30))
+def test_ctc_frames_count_repeats(text: str) -> None:
+    assert ctc_frames(list(text)) == len(text) + sum(x == y for x, y in pairwise(text))
+
+
+@pytest.mark.parametrize(
+    ("samples", "text", "rule"),
+    [
+        (FS, " ", "no_text"),
+        (399, "a", "under_a_frame"),
+        (400, "a", "too_short"),
+        (FS * 21, "a", "too_long"),
+        (FS // 2, "a" * 14, "over_tokens"),  # 24 frames, 27 needed
+        (FS // 2, "ab" * 12, None),  # 24 of 24
+        (FS // 2, "ab" * 12 + "a", "over_tokens"),
+    ],
+)
+def test_rules(samples: int, text: str, rule: str | None) -> None:
+    found = rule_for(samples, text, fs=FS, min_wav_duration=0.1, max_wav_duration=20)
+    assert (found[0] if found else None) == rule
+
+
+def test_filter_lists_what_it_dropped(corpus: Path) -> None:
+    soundfile.write(source(corpus, "a-1"), np.zeros(FS), FS)
+    soundfile.write(source(corpus, "a-2"), noise(0.05), FS)
+    org, out = corpus.parent / "org", corpus.parent / "dump"
+    format_data(corpus, org)
+    assert filter_data(org, out) == {"kept": 1, "too_short": 1}
+    rows = [line.split("\t")[:2] for line in (out / "dropped.tsv").read_text().splitlines()]
+    assert rows == [["utt", "rule"], ["a-1", "silent"], ["a-2", "too_short"]]
+    assert (out / "utt2num_samples").read_text() == f"b-1 {FS}\n"
+    with pytest.raises(InputError, match="no utterance is left"):
+        filter_data(org, corpus.parent / "none", min_wav_duration=5)
+    with pytest.raises(InputError, match="expected 0 <= min < max"):
+        filter_data(org, corpus.parent / "none", min_wav_duration=5, max_wav_duration=1)
+    with pytest.raises(InputError, match="stage 3"):
+        filter_data(corpus, corpus.parent / "none")
+    assert not (corpus.parent / "none").exists()
+
+
+def test_empty_text_is_dropped_when_asked_for(corpus: Path) -> None:
+    edit(corpus / "text", "a-1 yes", "a-1")
+    format_data(corpus, corpus.parent / "org", on_bad="drop")
+    assert filter_data(corpus.parent / "org", corpus.parent / "dump")["no_text"] == 1
+
+
+@pytest.mark.filterwarnings("ignore")  # ESPnet's own import
+def test_character_list_is_espnets(corpus: Path) -> None:
+    path = corpus.parent / "tokens" / "tokens.txt"
+    tokens = make_token_list(corpus, path)
+    assert tokens[:2] == ["<blank>", "<unk>"]
+    assert tokens[2:4] == ["e", "s"]  # three times each, in the order they are met
+    assert tokens[-1] == "<sos/eos>"
+    assert "<space>" in tokens
+    assert path.read_text().split("\n") == [*tokens, ""]
+    assert outside(tokens, {"x": "yés, zoé"}, tokenizer("char")) == {"é": 2, ",": 1, "z": 1}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_bpe_list(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = {f"a-{n}": f"press one or {w} to listen" for n, w in enumerate(["two", "three", "four", "five"])}
+    write_table(corpus / "text", texts)
+    path = corpus.parent / "tokens.txt"
+    tokens = make_token_list(corpus, path, token_type="bpe", nbpe=22)
+    assert len(tokens) == len(set(tokens)) == 22  # sentencepiece counts three symbols of its own too
+    assert (path.parent / "bpe.model").is_file()
+    with pytest.raises(InputError, match="nbpe=9000"):
+        make_token_list(corpus, path, token_type="bpe", nbpe=9000)
+    assert path.read_text().split() == tokens
+    assert main(["validate", "nowhere"]) == 1
+    assert "no such data directory" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_command_line_end_to_end(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = corpus.parent
+    assert main(["validate", str(corpus)]) == 0
+    assert main(["format", str(corpus), str(root / "org"), "--fs", "16k"]) == 0
+    assert main(["filter", str(root / "org"), str(root / "dump")]) == 0
+    write_data_dir(root / "dev", DataDir({"d-1": "x.wav"}, {"d-1": "déjà"}, {"d-1": "d"}))
+    assert main(["tokens", str(root / "dump"), str(root / "t.txt"), "--check", str(root / "dev")]) == 0
+    out = capsys.readouterr().out
+    assert "kept 3" in out
+    assert "notice" in out
+    assert "'é' (U+00E9) 1x" in out

@@ -1,0 +1,196 @@
+"""The tidy results file: what it refuses, and that writers do not lose each other's rows."""
+
+import multiprocessing
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.files import locked, own_command
+from espnet_s3router.results import rows as results
+from espnet_s3router.results.rows import COLUMNS, ResultRow, put_rows, read_rows
+
+DESIGN = (
+    "recipe upstream split set method variant sparsity targets init lr seed metric value params_trained "
+    "params_total macs bytes_added train_seconds updates commit"
+)
+
+
+def row(**changes):
+    plain = {
+        **{"recipe": "asterisk/asr1", "upstream": "mini", "split": "10min", "set": "test_en"},
+        **{
+            "method": "routing",
+            "variant": "ab12",
+            "sparsity": 0.08,
+            "targets": "feed_forward",
+            "init": "ori",
+        },
+        **{"lr": 1e-4, "seed": 1, "metric": "cer", "value": 20.5, "params_trained": 10, "params_total": 20},
+        **{"macs": None, "bytes_added": 3, "train_seconds": 1.5, "updates": 7, "commit": "1a2b3c4"},
+    }
+    return ResultRow(**plain | changes)
+
+
+def test_columns_are_the_contract():
+    assert tuple(DESIGN.split()) == COLUMNS
+
+
+def test_rows_are_frozen():
+    with pytest.raises(FrozenInstanceError):
+        row().value = 1
+
+
+text = st.text(st.characters(exclude_characters='\t\r\n"', exclude_categories=["Cs"]), min_size=1, max_size=8)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(text, st.none() | st.floats(0, 0.999), finite, st.integers(), st.none() | st.integers(0, 10**12))
+def test_what_is_written_is_read(tmp_path_factory, name, sparsity, value, seed, macs):
+    path = tmp_path_factory.mktemp("rows") / "results.tsv"
+    rows = [
+        row(recipe=name, sparsity=sparsity, value=value, seed=seed, macs=macs),
+        row(metric="wer", targets=""),
+    ]
+    put_rows(path, rows)
+    assert sorted(read_rows(path), key=lambda r: r.metric) == rows
+
+
+def test_same_key_is_replaced_and_order_does_not_matter(tmp_path):
+    first, second, third = row(), row(metric="wer"), row(seed=2)
+    put_rows(tmp_path / "a", [first, second])
+    put_rows(tmp_path / "a", [third, replace(first, value=1.0)])
+    put_rows(tmp_path / "b", [third])
+    put_rows(tmp_path / "b", [second, replace(first, value=1.0)])
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert [r.value for r in read_rows(tmp_path / "a")] == [1.0, 20.5, 20.5]
+
+
+def test_duplicates_in_one_call(tmp_path):
+    with pytest.raises(InputError, match="key"):
+        put_rows(tmp_path / "a", [row(), row(value=2.0)])
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"sparsity": 1.0}, r"sparsity.*\[0, 1\)"),
+        ({"sparsity": -0.1}, "sparsity"),
+        ({"value": float("nan")}, "value is nan"),
+        ({"seed": "1"}, "seed.*integer"),
+        ({"seed": True}, "seed"),
+        ({"updates": 1.5}, "updates"),
+        ({"bytes_added": -1}, "bytes_added"),
+        ({"lr": None}, "lr"),
+        ({"recipe": ""}, "recipe"),
+        ({"commit": "a\tb"}, "commit.*tabs"),
+        ({"targets": None}, "targets"),
+    ],
+)
+def test_values_out_of_range(changes, told):
+    with pytest.raises(InputError, match=told):
+        row(**changes)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda lines: lines[1:], "columns"),
+        (lambda lines: [*lines, lines[1]], "line 3.*second row"),
+        (lambda lines: [lines[0], lines[1] + "\tx"], "line 2.*21 columns"),
+        (lambda lines: [lines[0], lines[1].replace("20.5", "many")], "line 2.*many"),
+        (lambda lines: [lines[0], ""], "line 2.*1 columns"),
+    ],
+)
+def test_spoilt_files_are_refused_and_left_alone(tmp_path, spoil, told):
+    path = tmp_path / "results.tsv"
+    put_rows(path, [row()])
+    path.write_text("\n".join(spoil(path.read_text().splitlines())) + "\n")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=told):
+        put_rows(path, [row(seed=9)])
+    assert path.read_bytes() == before
+
+
+def test_no_file_has_no_rows(tmp_path):
+    assert read_rows(tmp_path / "none") == []
+
+
+def _write(path, seed):
+    for metric in ("cer", "wer", "ter"):
+        put_rows(path, [row(seed=seed, metric=metric)])
+
+
+def test_who_comes_second_waits(tmp_path):
+    inside = []
+
+    def enter():
+        with locked(tmp_path / "results.tsv"):
+            inside.append("second")
+
+    with ThreadPoolExecutor(1) as other:
+        with locked(tmp_path / "results.tsv"):
+            second = other.submit(enter)
+            time.sleep(0.2)
+            inside.append("first")
+        second.result(60)
+    assert inside == ["first", "second"]
+
+
+def test_processes_do_not_lose_rows(tmp_path):
+    path = tmp_path / "exp" / "results.tsv"
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_write, args=(path, seed)) for seed in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(read_rows(path)) == 9
+    assert sorted(p.name for p in path.parent.iterdir()) == [".results.tsv.lock", "results.tsv"]
+
+
+def test_interrupted_write_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "results.tsv"
+    put_rows(path, [row()])
+    before = path.read_bytes()
+    monkeypatch.setattr(results.os, "fsync", lambda fd: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        put_rows(path, [row(seed=2)])
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_git_commit(tmp_path, monkeypatch):
+    source = tmp_path / "results.py"
+    source.write_text("one\n")
+    pages = [tmp_path / "RESULTS.md", tmp_path / "asr1/RESULTS_mini.md", tmp_path / "asr1/results/rows.tsv"]
+    for page in pages:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text("one\n")
+    monkeypatch.setattr(results, "__file__", str(source))
+    assert results.git_commit() == "unknown"
+    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "one"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True, capture_output=True)
+    head = subprocess.run(["git", "-C", str(tmp_path), "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+    assert head.startswith(results.git_commit())
+    (tmp_path / "untracked").write_text("x")
+    for page in pages:  # a recipe writes them, and goes on with the next point
+        page.write_text("two\n")
+    assert not results.git_commit().endswith("+dirty")
+    source.write_text("two\n")
+    assert results.git_commit().endswith("+dirty")
+    monkeypatch.setenv("PATH", "")
+    assert results.git_commit() == "unknown"
+
+
+def test_the_command_of_a_report_names_no_folder_of_this_machine(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/home/me/espnet_s3router/recipe/table.py", "--dev", "dev en"])
+    assert own_command("table") == "python -m espnet_s3router.results.page --dev 'dev en'"
