@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, locked, digested, and the commit of this source tree."""
+"""Files: atomic writes, locks, digests, YAML, and the commit of this package's source."""
 
 import fcntl
 import hashlib
@@ -18,36 +18,37 @@ from espnet_s3router.errors import InputError
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:
-    """Write ``content`` (text as UTF-8) so that ``path`` holds the old content or all of the new, even after a crash."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing_file(path) as temporary, open(temporary, "wb") as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write ``content`` (text as UTF-8). ``path`` holds the old content or all of the new one, even after a crash."""
+    with replacing_file(path) as temporary:
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 @contextmanager
-def replacing_file(path: str | Path) -> Iterator[Path]:
-    """Path of a temporary file that becomes ``path`` if the block succeeds and is removed if it does not.
+def replacing_file(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
+    """Yield the path of a temporary file, which replaces ``path`` if the block succeeds and is removed if it fails.
 
-    The temporary name keeps the suffix of ``path``, by which some libraries choose a format.
+    The temporary name keeps the suffix of ``path``, by which some libraries choose a format. ``sync`` waits until the disk
+    holds the content; it costs some milliseconds a file, and a file that can be made again does not need it.
     """
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        if sync:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_dir(path: str | Path) -> Iterator[Path]:
-    """A temporary directory that becomes ``path`` if the block succeeds and is removed if it does not."""
+    """Yield a temporary directory, which replaces ``path`` if the block succeeds and is removed if it fails."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
@@ -58,8 +59,8 @@ def replacing_dir(path: str | Path) -> Iterator[Path]:
 
 
 def put_in_place(finished: Path, path: Path) -> None:
-    """Rename the directory ``finished`` to ``path``; a directory already there is replaced."""
-    old = path.parent / f".{path.name}.{os.getpid()}.old"
+    """Rename the directory ``finished`` to ``path`` and remove the directory that was there before."""
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
     if path.exists():
         path.rename(old)
     finished.rename(path)
@@ -68,15 +69,15 @@ def put_in_place(finished: Path, path: Path) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Let one process at a time run the block for the same ``path``; others wait. A killed process releases the lock."""
+    """Run the block in one process at a time for each ``path``. Others wait; the end of a process releases its lock."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(f".{path.name}.lock"), "w") as lock:
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def digest(*paths: Path) -> str:
-    """SHA-256 of the contents of files, one after the other, as hexadecimal digits. Raises OSError for a missing file."""
+    """Return the SHA-256 of the joined contents of files, as hexadecimal digits. Raises OSError for a missing file."""
     sha = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
@@ -85,7 +86,7 @@ def digest(*paths: Path) -> str:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML mapping; InputError for anything else."""
+    """Read a YAML mapping. Raises InputError for any other content and for a file that cannot be read."""
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -98,14 +99,18 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def own_command(module: str) -> str:
-    """The command line of this process as any machine would type it: ``python -m`` a module of this package."""
+    """Return the command line of this process without paths of this machine.
+
+    ``module`` is the running module, named below this package (``results.page``).
+    """
     return shlex.join(["python", "-m", f"espnet_s3router.{module}", *sys.argv[1:]])
 
 
 def git_commit() -> str:
-    """Short commit of this package's source, with ``+dirty`` where tracked files differ; result files do not count.
+    """Return the short commit of this package's source, with ``+dirty`` if tracked files differ from it.
 
-    A package installed without its repository gives ``unknown``, whatever repository its folder lies in.
+    Changes of result files do not count. The answer is ``unknown`` for a package that git does not track, even if its
+    folder lies in another repository.
     """
     here = Path(__file__).resolve()
 

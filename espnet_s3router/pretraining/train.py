@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from espnet_s3router.errors import InputError, exit_status
-from espnet_s3router.experiments.pool import clock
 from espnet_s3router.files import digest, read_yaml, write_atomic
 from espnet_s3router.pretraining.batches import Batches
 from espnet_s3router.pretraining.clusters import Labels, about_labels, read_labels
@@ -28,6 +27,7 @@ from espnet_s3router.pretraining.config import Config
 from espnet_s3router.pretraining.export import export, identity, load_weights
 from espnet_s3router.pretraining.model import MaskedPrediction, spans
 from espnet_s3router.pretraining.store import Store, read_store
+from espnet_s3router.text_format import clock
 
 LOG_EVERY, SAVE_EVERY = 50, 200  # updates
 HEADER = "update\tlr\tloss\tmasked_accuracy\tunmasked_accuracy\tdev_loss\tdev_masked_accuracy\thours\n"

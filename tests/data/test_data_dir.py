@@ -23,7 +23,6 @@ from espnet_s3router.data.speed import perturb_speed
 from espnet_s3router.data.tables import read_table, write_table
 from espnet_s3router.data.tokens import make_token_list, outside, tokenizer
 from espnet_s3router.errors import InputError
-from espnet_s3router.files import replacing_dir
 
 FS = 16000
 TEXTS = {"a-1": "yes", "a-2": "press one", "b-1": "thank you"}
@@ -129,17 +128,6 @@ def test_first_ten_problems_and_the_count(corpus: Path) -> None:
     lines = str(caught.value).splitlines()
     assert len(lines) == 1 + 10 + 1 + 1
     assert "more" in lines[-2]
-
-
-def test_failing_write_leaves_the_old_directory(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    with replacing_dir(path) as new:
-        (new / "f").write_text("old")
-    with pytest.raises(RuntimeError), replacing_dir(path) as new:
-        (new / "f").write_text("half")
-        raise RuntimeError
-    assert (path / "f").read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
 def test_format_mends_what_can_be_mended(corpus: Path) -> None:

@@ -1,18 +1,14 @@
 """The tidy results file: what it refuses, and that writers do not lose each other's rows."""
 
 import multiprocessing
-import subprocess
-import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from espnet_s3router import files
 from espnet_s3router.errors import InputError
-from espnet_s3router.files import locked, own_command
-from espnet_s3router.results import rows as results
 from espnet_s3router.results.rows import COLUMNS, ResultRow, put_rows, read_rows
 
 DESIGN = (
@@ -127,22 +123,6 @@ def _write(path, seed):
         put_rows(path, [row(seed=seed, metric=metric)])
 
 
-def test_who_comes_second_waits(tmp_path):
-    inside = []
-
-    def enter():
-        with locked(tmp_path / "results.tsv"):
-            inside.append("second")
-
-    with ThreadPoolExecutor(1) as other:
-        with locked(tmp_path / "results.tsv"):
-            second = other.submit(enter)
-            time.sleep(0.2)
-            inside.append("first")
-        second.result(60)
-    assert inside == ["first", "second"]
-
-
 def test_processes_do_not_lose_rows(tmp_path):
     path = tmp_path / "exp" / "results.tsv"
     context = multiprocessing.get_context("spawn")
@@ -159,38 +139,9 @@ def test_interrupted_write_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "results.tsv"
     put_rows(path, [row()])
     before = path.read_bytes()
-    monkeypatch.setattr(results.os, "fsync", lambda fd: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(files.os, "fsync", lambda fd: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         put_rows(path, [row(seed=2)])
     assert path.read_bytes() == before
     assert not list(tmp_path.glob("*.tmp"))
     assert not list(tmp_path.glob(".*.tmp"))
-
-
-def test_git_commit(tmp_path, monkeypatch):
-    source = tmp_path / "results.py"
-    source.write_text("one\n")
-    pages = [tmp_path / "RESULTS.md", tmp_path / "asr1/RESULTS_mini.md", tmp_path / "asr1/results/rows.tsv"]
-    for page in pages:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text("one\n")
-    monkeypatch.setattr(results, "__file__", str(source))
-    assert results.git_commit() == "unknown"
-    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
-    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "one"]):
-        subprocess.run(["git", "-C", str(tmp_path), *command], check=True, capture_output=True)
-    head = subprocess.run(["git", "-C", str(tmp_path), "rev-parse", "HEAD"], capture_output=True, text=True).stdout
-    assert head.startswith(results.git_commit())
-    (tmp_path / "untracked").write_text("x")
-    for page in pages:  # a recipe writes them, and goes on with the next point
-        page.write_text("two\n")
-    assert not results.git_commit().endswith("+dirty")
-    source.write_text("two\n")
-    assert results.git_commit().endswith("+dirty")
-    monkeypatch.setenv("PATH", "")
-    assert results.git_commit() == "unknown"
-
-
-def test_the_command_of_a_report_names_no_folder_of_this_machine(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["/home/me/espnet_s3router/recipe/table.py", "--dev", "dev en"])
-    assert own_command("table") == "python -m espnet_s3router.results.page --dev 'dev en'"
