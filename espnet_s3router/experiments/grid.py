@@ -34,6 +34,13 @@ from espnet_s3router.experiments.specification import (
 from espnet_s3router.files import locked, read_yaml, write_atomic
 from espnet_s3router.results.rows import Place
 
+PRELOAD = (
+    "espnet_s3router.experiments.run",
+    "espnet_s3router.plugin.training.task",
+    "espnet_s3router.plugin.best_path",
+    "s3prl.nn",
+)
+"""What every run imports."""
 COLLECTED = ".collected"  # holds what statistics are of
 POINT_OPTIONS = (
     "stage", "stop_stage", "recipe", "dump", "stats_dir", "train_set", "valid_set", "test_sets", "token_type", "token_list",
@@ -187,9 +194,9 @@ def job_of(args: argparse.Namespace, folder: Path, *, label: str = "", after: st
             options += [f"--{name}={item}" for item in value]  # an item may begin with --
         elif value not in (False, ""):
             options += [f"--{name}", str(value)]
-    fixed = ("--folder", str(folder), "--label", label, "--end_with_parent")
-    command = (sys.executable, "-m", "espnet_s3router.experiments.run", *options, *fixed)
-    return Job(folder.name, command, folder / "run.log", folder / "progress.tsv", after)
+    arguments = (*options, "--folder", str(folder), "--label", label)
+    log, progress = folder / "run.log", folder / "progress.tsv"
+    return Job(folder.name, "espnet_s3router.experiments.run", arguments, log, progress, after, preload=PRELOAD)
 
 
 def jobs_of(args: argparse.Namespace, specs: list[Spec]) -> list[Job]:

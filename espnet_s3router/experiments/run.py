@@ -16,7 +16,6 @@ from typing import Any
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.experiments.datasets import TEXT, digest_of_data, folder_of_set
 from espnet_s3router.experiments.decoding import SCORED, decode, is_decoded
-from espnet_s3router.experiments.job import end_with_parent
 from espnet_s3router.experiments.progress import read_progress
 from espnet_s3router.experiments.provenance import commit_of, note_beginning, refuse_changed_origin
 from espnet_s3router.files import read_yaml, write_atomic
@@ -222,10 +221,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = build_parser()
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--label", default="", help="what the results call its method; default: as mask_conf does")
-    parser.add_argument("--end_with_parent", action="store_true", help="end when standard input does")
     args = parser.parse_args(argv)
-    if args.end_with_parent:
-        end_with_parent()
     with alone(args.folder):
         for number, stage in ((11, train), (12, decode), (13, score)):
             if args.stage <= number <= args.stop_stage:

@@ -1,6 +1,13 @@
-"""What tests of single parts share: the command line of a grid."""
+"""Shared by the tests of experiments: the command line of a grid, and jobs that run a piece of code."""
+
+import os
+from pathlib import Path
 
 import pytest
+
+from espnet_s3router.experiments.job import Job
+
+ROOT = Path(__file__).resolve().parents[2]
 
 NEEDED = ["--recipe", "r", "--stats_dir", "s", "--train_set", "t", "--valid_set", "v", "--test_sets", "v"]
 NEEDED += ["--token_list", "l", "--asr_config", "c"]
@@ -12,3 +19,25 @@ def options():
     from espnet_s3router.experiments.grid import grid_parser
 
     return lambda *words: grid_parser().parse_args([*NEEDED, *words])
+
+
+@pytest.fixture
+def code_job(monkeypatch):
+    """code_job(code, name, folder, after) -> a job that runs Python code; its log is ``folder``/run.log."""
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+
+    def make(code, name="a", folder=Path("a"), after=""):
+        return Job(name, "tests.experiments.code_job", (code,), folder / "run.log", folder / "progress.tsv", after)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def no_run_server_is_left(monkeypatch):
+    """Each test starts run servers of its own and ends them."""
+    from espnet_s3router.experiments import worker
+
+    monkeypatch.setattr(worker, "_server", None)
+    yield
+    if worker._server is not None:
+        worker._server.close()

@@ -67,7 +67,7 @@ def test_contradictions(options, words, expected):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"cores": None}, "lacks 'cores', the cores of one point, for example"),
+        ({"cores": None}, "lacks 'cores', the cores of one run, for example"),
         ({"memory": None}, "lacks 'memory'"),
         ({"memory": "much"}, "slurm.yaml: .*much.*expected the options of dask_jobqueue.SLURMCluster"),
         ({"partition": "speech"}, "slurm.yaml: .*'partition'"),
@@ -79,7 +79,7 @@ def test_a_wrong_configuration_of_slurm(options, slurm_file, changes, expected):
 
 
 def test_the_job_script(slurm_file):
-    """A worker runs one point at a time, whatever its number of cores."""
+    """A worker runs one job at a time, whatever its number of cores."""
     found = cluster.slurm_options(
         slurm_file(worker_extra_args=["--interface", "eth0"], job_script_prologue=["module load x"])
     )
@@ -133,7 +133,7 @@ def test_jobs_that_never_start(failing, slurm_file, commands):
     commands("sbatch", "echo Submitted batch job 7")
     commands("scancel", "exit 0")
     words = ["--cluster", "slurm", "--cluster_config", slurm_file(), "--cluster_timeout", "2"]
-    failing(words, "no worker came up within 2 s.*squeue", jobs=2)
+    failing(words, "no worker started within 2 s.*squeue", jobs=2)
 
 
 def test_no_scheduler_at_the_address(failing, monkeypatch):

@@ -1,4 +1,4 @@
-"""A point as a child process: its environment, its end with whoever started it, and the reason of a failure."""
+"""A job in a child of a run server: its environment, its end, and the reason of a failure."""
 
 import os
 import signal
@@ -10,48 +10,40 @@ from pathlib import Path
 
 import pytest
 
-from espnet_s3router.errors import InputError
-from espnet_s3router.experiments.job import Job, Outcome, end_with_parent, explain, run_job
+from espnet_s3router.experiments.job import Outcome, explain
+from espnet_s3router.experiments.worker import run_job
 
 LONGEST_S = 20
 
-# Leads a group with a child of its own, says who both are, and waits.
-GUARDED = """
-import subprocess, sys
-from espnet_s3router.experiments.job import end_with_parent
-end_with_parent()
+STARTS_A_CHILD = """
+import os, subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-import os
-print(os.getpid(), child.pid, flush=True)
+print(os.getpid(), os.getppid(), child.pid, flush=True)
 child.wait()
 """
 
-PARENT = """
+WORKER = """
 import sys
 from pathlib import Path
-from espnet_s3router.experiments.job import Job, run_job
-run_job(Job("guarded", (sys.executable, "-c", sys.argv[1]), Path("run.log"), Path("progress.tsv")), Path.cwd(), 1)
+from espnet_s3router.experiments.job import Job
+from espnet_s3router.experiments.worker import run_job
+run_job(Job("a", "tests.experiments.code_job", (sys.argv[1],), Path("run.log"), Path("progress.tsv")), Path.cwd(), 1)
 """
 
 
-def job(code, **changes):
-    values = {"name": "a", "command": (sys.executable, "-c", code), "log": Path("a/run.log"), "progress": Path("a/p.tsv")}
-    return Job(**{**values, **changes})
-
-
-def test_output_is_added_to_the_log_and_the_status_returned(tmp_path):
-    assert run_job(job("print('first')"), tmp_path, 1).code == 0
-    outcome = run_job(job("import sys, time; time.sleep(0.3); sys.exit('second')"), tmp_path, 1)
+def test_output_is_added_to_the_log_and_the_status_returned(tmp_path, code_job):
+    assert run_job(code_job("print('first')"), tmp_path, 1).code == 0
+    outcome = run_job(code_job("import sys, time; time.sleep(0.3); sys.exit('second')"), tmp_path, 1)
     assert outcome.code == 1 and 0.3 <= outcome.seconds < LONGEST_S
     assert (tmp_path / "a/run.log").read_text() == "first\nsecond\n"
 
 
-def test_environment(tmp_path, monkeypatch):
+def test_environment(tmp_path, monkeypatch, code_job):
     """Threads as asked for, and nothing of what Dask sets for its own workers."""
     monkeypatch.setenv("MKL_NUM_THREADS", "1")
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
     names = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_"]
-    run_job(job(f"import os; print([os.environ.get(name) for name in {names}], os.getcwd())"), tmp_path, 3)
+    run_job(code_job(f"import os; print([os.environ.get(name) for name in {names}], os.getcwd())"), tmp_path, 3)
     assert (tmp_path / "a/run.log").read_text().split("] ") == ["['3', '3', '3', None", f"{tmp_path}\n"]
 
 
@@ -63,26 +55,50 @@ def alive(pid):
         return False
 
 
-def test_nobody_is_left_behind_by_a_worker_that_is_killed(tmp_path):
-    worker = subprocess.Popen([sys.executable, "-c", textwrap.dedent(PARENT), GUARDED], cwd=tmp_path)
+@pytest.mark.parametrize("killed", ["worker", "server"])
+def test_nothing_outlives_a_worker_or_a_server_that_is_killed(killed, tmp_path, code_job):
+    worker = subprocess.Popen([sys.executable, "-c", textwrap.dedent(WORKER), STARTS_A_CHILD], cwd=tmp_path)
     limit = time.monotonic() + LONGEST_S
     log = tmp_path / "run.log"
     while not (log.exists() and log.read_text().endswith("\n")):
         assert worker.poll() is None and time.monotonic() < limit, log.read_text()
         time.sleep(0.02)
-    pids = [int(word) for word in log.read_text().split()]
-    assert all(map(alive, pids)) and len(pids) == 2
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
-    while any(map(alive, pids)):
+    job, server, child = [int(word) for word in log.read_text().split()]
+    assert all(map(alive, (job, server, child)))
+    os.kill(worker.pid if killed == "worker" else server, signal.SIGKILL)
+    worker.wait(timeout=LONGEST_S)
+    while any(map(alive, (job, server, child))):
         assert time.monotonic() < limit, "a process outlived the worker"
         time.sleep(0.02)
 
 
-def test_only_the_leader_of_a_group_may_end_it(monkeypatch):
-    monkeypatch.setattr(os, "getpgrp", lambda: -1)
-    with pytest.raises(InputError, match="leads one"):
-        end_with_parent()
+def test_jobs_of_one_worker_share_the_imports(tmp_path, code_job):
+    """Each job is a process of its own, and what one changes the next does not see."""
+    say = "import os, sys; print(os.getppid(), os.getpid(), hasattr(sys, 'mark')); sys.mark = 1"
+    for name in "ab":
+        assert run_job(code_job(say, name, Path(name)), tmp_path, 1).code == 0
+    (server, job, mark), (same_server, other_job, other_mark) = (
+        (tmp_path / name / "run.log").read_text().split() for name in "ab"
+    )
+    assert server == same_server and job != other_job and mark == other_mark == "False"
+
+
+def test_a_server_that_cannot_start_gives_the_reason(tmp_path, code_job):
+    from dataclasses import replace
+
+    job = replace(code_job("print(1)"), preload=("no_such_module",))
+    outcome = run_job(job, tmp_path, 1)
+    assert outcome.code == 1
+    assert explain(outcome, tmp_path / "a/run.log").endswith("No module named 'no_such_module'")
+
+
+def test_threads_work_in_a_forked_child(tmp_path, code_job):
+    """OpenMP must not hang after a fork: the server has not used its threads."""
+    from dataclasses import replace
+
+    code = "import torch; a = torch.randn(512, 512); print(torch.get_num_threads(), bool((a @ a).abs().sum() > 0))"
+    assert run_job(replace(code_job(code), preload=("torch",)), tmp_path, 2).code == 0
+    assert (tmp_path / "a/run.log").read_text() == "2 True\n"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +110,7 @@ def test_only_the_leader_of_a_group_may_end_it(monkeypatch):
         (1, "Traceback …\nValueError: odd\n", "exit code 1: ValueError: odd"),
         (1, "torch.OutOfMemoryError: CUDA out of memory. Tried …\nbye\n", "out of memory: torch.OutOfMemoryError: CUDA"),
         (1, "RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory: you …\n", "out of memory: Runtime"),
-        (2, "", "exit code 2: it said nothing"),
+        (2, "", "exit code 2: it printed nothing"),
     ],
 )
 def test_reasons(tmp_path, code, log, expected):
@@ -102,15 +118,15 @@ def test_reasons(tmp_path, code, log, expected):
     assert explain(Outcome(code, 0.0), tmp_path / "run.log").startswith(expected)
 
 
-def test_the_reason_is_that_of_the_last_run(tmp_path):
+def test_the_reason_is_that_of_the_last_run(tmp_path, code_job):
     """A log goes on where the run before it ended."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a/run.log").write_text("CUDA out of memory: ä\n", encoding="utf-8")
-    outcome = run_job(job("import sys; sys.exit('error: sites are odd')"), tmp_path, 1)
+    outcome = run_job(code_job("import sys; sys.exit('error: sites are odd')"), tmp_path, 1)
     assert explain(outcome, tmp_path / "a/run.log") == "exit code 1: error: sites are odd"
 
 
 def test_reasons_are_short_and_need_no_log(tmp_path):
-    assert explain(Outcome(3, 0.0), tmp_path / "none.log") == "exit code 3: it said nothing"
+    assert explain(Outcome(3, 0.0), tmp_path / "none.log") == "exit code 3: it printed nothing"
     (tmp_path / "run.log").write_text("error: " + "x" * 9999, encoding="utf-8")
     assert len(explain(Outcome(1, 0.0), tmp_path / "run.log")) <= 200

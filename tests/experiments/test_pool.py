@@ -1,6 +1,5 @@
 """Points side by side on Dask's workers: order, failures, and how long it will take."""
 
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,21 +11,16 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import pool
 from espnet_s3router.experiments.cluster import Workers, connect, share_gpus
 from espnet_s3router.experiments.grid import leads
-from espnet_s3router.experiments.job import Job
 from espnet_s3router.experiments.pool import Grid, clock, run_jobs, summary, time_left
 
 LONGEST_S = 30
 
 
 @pytest.fixture
-def make(tmp_path, monkeypatch):
-    """make(name, code) -> a job that runs this Python, in a folder of its own."""
+def make(tmp_path, monkeypatch, code_job):
+    """make(name, code) -> a job that runs Python code, with a folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def made(name, code, after=""):
-        return Job(name, (sys.executable, "-c", code), tmp_path / name / "run.log", tmp_path / name / "progress.tsv", after)
-
-    return made
+    return lambda name, code, after="": code_job(code, name, tmp_path / name, after)
 
 
 def test_failures_stop_only_what_comes_after_them(make, options, tmp_path, capsys):
@@ -114,9 +108,7 @@ def test_a_scheduler_that_dies(make, capsys):
 
 
 WAITS = """
-import os, sys, time
-from espnet_s3router.experiments.job import end_with_parent
-end_with_parent()
+import os, time
 print(os.getpid(), flush=True)
 time.sleep(600)
 """
@@ -176,10 +168,10 @@ def test_time_left(seconds, elapsed, waiting, workers, expected):
 
 def test_summary(make):
     grid = Grid([make("a", ""), make("b", "")])
-    assert summary(grid, 2) == "0 of 2 points ended, 0 run, 2 wait"
+    assert summary(grid, 2) == "0 of 2 runs ended, 0 run, 2 wait"
     grid.seconds += [60.0, 130.0, 3600.0]
-    grid.broken["x"] = "odd"
-    expected = "4 of 6 points ended, 0 run, 2 wait; median 2m10s a point on 2 workers: about 2m10s left"
+    grid.failures["x"] = "odd"
+    expected = "4 of 6 runs ended, 0 run, 2 wait; median 2m10s a run on 2 workers: about 2m10s left"
     assert summary(grid, 2) == expected
 
 

@@ -390,7 +390,7 @@ def test_two_processes_on_one_point(prepared, tmp_path, capsys):
     args = experiments.grid_parser().parse_args(prepared.options(tmp_path))
     (job,) = experiments.jobs_of(args, experiments.specs_of(args))
     with point.alone(job.log.parent):
-        assert point.main([word for word in job.command[3:] if word != "--end_with_parent"]) == 1
+        assert point.main(job.arguments) == 1
     assert_told(capsys.readouterr().err, "error: ", NAME, "another process works on")
     assert files(job.log.parent) == {"train.yaml"}
 
@@ -410,8 +410,8 @@ def run_point(prepared, expdir, **changes):
     options = prepared.options(expdir, stop_stage=11, **changes)
     args = experiments.grid_parser().parse_args(options)
     (job,) = experiments.jobs_of(args, experiments.specs_of(args))
-    assert job.command[:3] == (sys.executable, "-m", point.__name__)
-    options = [word for word in job.command[3:] if word != "--end_with_parent"]  # this process is not its own to end
+    assert job.module == point.__name__
+    options = job.arguments
     return point.main(options), job.log.parent
 
 
@@ -462,7 +462,7 @@ def test_the_training_command_ends_with_a_paragraph(prepared, tmp_path, capsys, 
     options = prepared.options(tmp_path / "exp", upstream="wav2vec3", upstream_path=None)
     args = experiments.grid_parser().parse_args(options)
     (job,) = experiments.jobs_of(args, experiments.specs_of(args))
-    command = point.train_options(job.log.parent, point.build_parser().parse_known_args(job.command[5:])[0])
+    command = point.train_options(job.log.parent, point.build_parser().parse_known_args(job.arguments[2:])[0])
     monkeypatch.setattr(sys, "argv", ["asr_train", *command])
     with pytest.raises(SystemExit) as stopped:
         asr_train.main()

@@ -1,4 +1,4 @@
-"""Points as jobs of a real SLURM of one node, on this machine. Where there is none, tests/recipe/test_cluster.py has the job
+"""Points as jobs of a real SLURM of one node, on this machine. Where there is none, tests/experiments/test_cluster.py has the job
 script at least."""
 
 import os
@@ -13,6 +13,7 @@ from espnet_s3router.experiments.cluster import connect
 from espnet_s3router.experiments.grid import grid_parser
 from espnet_s3router.experiments.job import Job
 from espnet_s3router.experiments.pool import run_jobs
+from tests.recipes.conftest import ROOT
 
 LONGEST_S = 120
 POINTS = ("asr_head_only_seed0", "asr_routing_s0.1_seed0")
@@ -61,7 +62,8 @@ def test_a_job_that_is_cancelled_is_replaced_and_its_point_goes_on(slurm, config
     monkeypatch.setenv("PATH", f"{slurm}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
     code = "import os, time; begun = os.path.exists('begun'); open('begun', 'w').close(); begun or time.sleep(600)"
-    job = Job("cut", (sys.executable, "-c", code), tmp_path / "run.log", tmp_path / "progress.tsv")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    job = Job("cut", "tests.experiments.code_job", (code,), tmp_path / "run.log", tmp_path / "progress.tsv")
 
     def cancel():
         limit = time.monotonic() + LONGEST_S

@@ -182,8 +182,8 @@ def test_a_dense_model_that_is_there(prepared, options, swept, tmp_path, capsys)
     grid = sweep.sweep_of(args)
     (spec,) = grid.specs
     dense, pruned = sweep.jobs_of(args, grid, [])
-    assert "--folder" in dense.command and dense.log.parent == tmp_path / "asr1" / DENSE
-    assert dense.command[dense.command.index("--stage") + 1] == "12" and not dense.after  # to decode, where that is left
+    assert "--folder" in dense.arguments and dense.log.parent == tmp_path / "asr1" / DENSE
+    assert dense.arguments[dense.arguments.index("--stage") + 1] == "12" and not dense.after  # to decode, where that is left
     assert pruned.after == DENSE
     assert spec.mask_conf["start"] == str(tmp_path / "asr1" / DENSE / MODEL) and grid.dense_specs == []
     assert spec.variant == point(folder, PARP)["variant"]
@@ -209,7 +209,7 @@ def test_dense_models_of_another_row(prepared, options, tmp_path):
     assert spec.name == "asr_patient_seed0" and spec.config["patience"] == 7
     (tmp_path / "exp").mkdir()
     dense, _ = sweep.jobs_of(args, grid, [])
-    assert dense.command[dense.command.index("--label") + 1] == "finetune"
+    assert dense.arguments[dense.arguments.index("--label") + 1] == "finetune"
 
 
 def test_dense_models_have_no_teacher(prepared, options, tmp_path):
@@ -344,7 +344,7 @@ def test_rates_are_tuned_on_the_first_seed(prepared, options, tmp_path, monkeypa
             about = {"variant": spec.variant, "seed": spec.config["seed"], "lr": spec.config["optim_conf"]["lr"]}
             about |= {"recipe": args.recipe, "upstream": spec.upstream, "split": args.train_set}
             about |= {"sparsity": spec.mask_conf.get("sparsity"), "sets": ("dev", "test"), "decoded": args.inference_tag}
-            add_point(folder.parent, name, job.command[job.command.index("--label") + 1], **found, **about)
+            add_point(folder.parent, name, job.arguments[job.arguments.index("--label") + 1], **found, **about)
         return {}
 
     monkeypatch.setattr(sweep.experiments, "run_unfinished", made_up)
