@@ -1,0 +1,80 @@
+"""Pages for readers: sentences are short, links lead to files that exist, and the README is short."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PATTERNS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/*.md",
+    "benchmarks/*.md",
+    "egs2/s3router/*/*/README.md",
+    "egs2/s3router/*/*/NOTES.md",
+    "egs2/s3router/*/*/conf/*.md",
+    "espnet_s3router/upstreams/weights/*/MODEL_CARD.md",
+)
+PAGES = sorted(str(path.relative_to(ROOT)) for pattern in PATTERNS for path in ROOT.glob(pattern))
+WORDS, README_LINES = 30, 70
+
+CODE_BLOCK = re.compile(r"^ *```.*?^ *```[^\n]*$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
+NEW_UNIT = re.compile(r"\s*(#+|[-*+]|\d+\.)\s+")
+
+
+def units(page: str) -> list[str]:
+    """Headings, list items and paragraphs of a page, one line each; code blocks and tables are left out."""
+    found: list[str] = []
+    open_unit = False
+    for line in CODE_BLOCK.sub("", page).splitlines():
+        if not line.strip() or line.lstrip().startswith("|"):
+            open_unit = False
+        elif open_unit and not NEW_UNIT.match(line):
+            found[-1] += " " + line.strip()
+        else:
+            found.append(NEW_UNIT.sub("", line, count=1).strip())
+            open_unit = not line.startswith("#")
+    return found
+
+
+def sentences(unit: str) -> list[str]:
+    """Sentences of a unit, split after . ! ? : and ; where a space follows. Code in backticks counts as one word."""
+    plain = LINK.sub(r"\1", re.sub(r"`[^`]*`", "code", unit))
+    return re.split(r"(?<=[.!?:;])[*_)\"']*\s+", plain)
+
+
+def words(sentence: str) -> int:
+    """Words of a sentence; a lone dash or dot is none."""
+    return len(re.findall(r"\S*\w\S*", sentence))
+
+
+def test_units_and_sentences():
+    page = (
+        "# A title\nText goes on\nhere. **More** of `a b c`: 0.5 is one word; [a link](to.md).\n\n"
+        "| a | table |\n|---|---|\n\n```\ncode. code.\n```\n- an item\n  of two lines\n- another\n"
+    )
+    text = "Text goes on here. **More** of `a b c`: 0.5 is one word; [a link](to.md)."
+    assert units(page) == ["A title", text, "an item of two lines", "another"]
+    assert sentences(text) == ["Text goes on here.", "**More** of code:", "0.5 is one word;", "a link."]
+    assert [words(sentence) for sentence in sentences("A b – c. D `e f` g.")] == [3, 3]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_sentences_are_short(page):
+    text = (ROOT / page).read_text("utf-8")
+    long = [(words(s), s) for unit in units(text) for s in sentences(unit) if words(s) > WORDS]
+    assert not long, f"{page}: more than {WORDS} words: {long}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_relative_links_lead_to_files(page):
+    targets = [target for _, target in LINK.findall(CODE_BLOCK.sub("", (ROOT / page).read_text("utf-8")))]
+    paths = [target.partition("#")[0] for target in targets if not re.match(r"[a-z]+:", target)]
+    missing = [path for path in paths if not ((ROOT / page).parent / path).exists()]
+    assert not missing, f"{page}: no such file: {missing}"
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= README_LINES
