@@ -50,6 +50,12 @@ def words(sentence: str) -> int:
     return len(re.findall(r"\S*\w\S*", sentence))
 
 
+def anchors(page: str) -> set[str]:
+    """Names under which GitHub links the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", CODE_BLOCK.sub("", page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_units_and_sentences():
     page = (
         "# A title\nText goes on\nhere. **More** of `a b c`: 0.5 is one word; [a link](to.md).\n\n"
@@ -58,6 +64,7 @@ def test_units_and_sentences():
     text = "Text goes on here. **More** of `a b c`: 0.5 is one word; [a link](to.md)."
     assert units(page) == ["A title", text, "an item of two lines", "another"]
     assert sentences(text) == ["Text goes on here.", "**More** of code:", "0.5 is one word;", "a link."]
+    assert anchors(page) == {"a-title"}
     assert [words(sentence) for sentence in sentences("A b – c. D `e f` g.")] == [3, 3]
 
 
@@ -69,11 +76,14 @@ def test_sentences_are_short(page):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_relative_links_lead_to_files(page):
+def test_relative_links_lead_to_files_and_headings(page):
     targets = [target for _, target in LINK.findall(CODE_BLOCK.sub("", (ROOT / page).read_text("utf-8")))]
-    paths = [target.partition("#")[0] for target in targets if not re.match(r"[a-z]+:", target)]
-    missing = [path for path in paths if not ((ROOT / page).parent / path).exists()]
-    assert not missing, f"{page}: no such file: {missing}"
+    for target in targets:
+        if not re.match(r"[a-z]+:", target):
+            path, _, anchor = target.partition("#")
+            file = (ROOT / page).parent / path if path else ROOT / page
+            assert file.exists(), f"{page}: no such file: {target}"
+            assert not anchor or anchor in anchors(file.read_text("utf-8")), f"{page}: no such heading: {target}"
 
 
 def test_readme_is_short():
