@@ -19,25 +19,25 @@ def run(args: argparse.Namespace) -> None:
 
     for name, method in METHODS.items():
         print(f"{name}  [{method.source}]")
-        told = meanings(method.config)
+        explained = meanings(method.config)
         for option in dataclasses.fields(method.config):
             if option.default is not dataclasses.MISSING:
                 default = repr(option.default)
             else:
                 default = "required" if option.default_factory is dataclasses.MISSING else "{}"
             print(f"    {option.name}: {default}")
-            if option.name in told:
-                print(textwrap.fill(told[option.name], 120, initial_indent=" " * 8, subsequent_indent=" " * 8))
+            if option.name in explained:
+                print(textwrap.fill(explained[option.name], 120, initial_indent=" " * 8, subsequent_indent=" " * 8))
 
 
 def meanings(config: type) -> dict[str, str]:
-    """The docstrings below the fields of a dataclass, those of its bases included."""
-    found: dict[str, str] = {}
+    """The docstrings below the fields of a dataclass and of its bases, by name of the field."""
+    docstrings: dict[str, str] = {}
     for base in reversed([base for base in config.__mro__ if dataclasses.is_dataclass(base)]):
         (body,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         lines = body.body if isinstance(body, ast.ClassDef) else []
         for line, following in zip(lines, lines[1:]):
-            said = following.value if isinstance(following, ast.Expr) else None
-            if isinstance(line, ast.AnnAssign) and isinstance(said, ast.Constant):
-                found[line.target.id] = inspect.cleandoc(said.value)  # type: ignore[union-attr, arg-type]
-    return found
+            text = following.value if isinstance(following, ast.Expr) else None
+            if isinstance(line, ast.AnnAssign) and isinstance(text, ast.Constant):
+                docstrings[line.target.id] = inspect.cleandoc(text.value)  # type: ignore[union-attr, arg-type]
+    return docstrings

@@ -1,4 +1,4 @@
-"""What a method did to one upstream, and what it does while a run trains."""
+"""What a method is to a training run: the handle that the trainer calls."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,70 +12,93 @@ from espnet_s3router.masks import MaskedTensor, masked_tensors
 
 @dataclass(kw_only=True)
 class Attached:
-    """Handle of a method on an upstream. Methods that act during training subclass it.
+    """Handle of a method on one upstream. A method that acts during training subclasses it.
 
-    A run calls ``begin`` once, then for every epoch ``begin_epoch``, ``step`` after each update, and ``end_epoch`` before
-    the model is validated and saved. Decoding calls none of them: a checkpoint holds all there is.
+    The life of a run, in order:
+
+    1. ``attach`` (see ``table``) freezes the upstream, changes it in place and returns this handle.
+    2. ``begin`` is called once, also in a run that resumes.
+    3. A run that resumes loads its model. Then ``load_training_state`` receives what ``training_state`` returned.
+    4. Every epoch calls ``begin_epoch``, then ``step`` after each optimiser step, then ``end_epoch``. The model is
+       validated and saved after that, together with ``training_state``.
+    5. Averages of checkpoints pass through ``finish_average`` before they are saved.
+
+    Decoding takes the first step only, then loads a checkpoint, which holds everything that was learned.
     """
 
     upstream: nn.Module
     trained: dict[str, nn.Parameter]
-    """Everything the method trains, by its path in the upstream."""
+    """Every parameter of the upstream that the method trains, by path."""
     saved: dict[str, nn.Parameter] = field(default_factory=dict)
-    """What a checkpoint needs beside ``trained``: scores of fixed masks, finetuned weights that stay as they are."""
+    """Frozen parameters that a checkpoint needs too, by path: scores of fixed masks, weights that came from ``start``."""
+    startable: dict[str, nn.Parameter] = field(default_factory=dict)
+    """Parameters that a finetuned model (option ``start``) replaces, by their path in a plain upstream."""
     method: str = ""
     config: dict[str, Any] = field(default_factory=dict)
-    startable: dict[str, nn.Parameter] = field(default_factory=dict)
-    """What a finetuned model (option ``start``) replaces, by its path in a plain upstream."""
+    """Every option with its value, defaults included."""
     update: int = 0
-    """Optimiser updates so far; kept by whoever calls ``step``."""
-    settled: int = 0
-    """The update from which the sparsity stays what it is."""
+    """Number of optimiser steps so far. The caller of ``step`` counts them."""
 
     def __post_init__(self) -> None:
-        for parameter in self.trained.values():
-            parameter.requires_grad_(True)
+        for parameters, trains in ((self.trained, True), (self.saved, False)):
+            for parameter in parameters.values():
+                parameter.requires_grad_(trains)
 
     @property
     def masks(self) -> dict[str, MaskedTensor]:
         """Masked tensors by path, empty for methods without masks."""
         return masked_tensors(self.upstream)
 
+    @property
+    def settled(self) -> int:
+        """The update from which the sparsity stays constant."""
+        return 0
+
     def kept(self) -> dict[str, Tensor]:
-        """Boolean masks, by the path of the tensor: True where a weight takes part. Empty for methods without sparsity."""
+        """Boolean masks by the path of their tensor, True for weights in use. Empty for methods without sparsity."""
         return {name: masked.mask for name, masked in self.masks.items()}
 
-    def begin(self, start: Mapping[str, Tensor] | None = None, ranked: Mapping[str, Tensor] | None = None) -> None:
-        """Called once before training, of a resumed run too. ``start`` holds a tensor for every key of ``startable``;
-        ``ranked`` (option ``initial_mask``) the scores, by path of the tensor, that the first mask is taken from."""
+    def begin(self, start: Mapping[str, Tensor] | None = None, saliency: Mapping[str, Tensor] | None = None) -> None:
+        """Prepare the first update.
+
+        Args:
+            start: a tensor for every key of ``startable``, from option ``start``.
+            saliency: scores by path of the tensor, from option ``initial_mask``. The first mask keeps the largest.
+        """
         with torch.no_grad():
             for name, tensor in (start or {}).items():
                 self.startable[name].copy_(tensor)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Called before epoch number ``epoch`` (from 1) is trained."""
+        """Prepare training of epoch number ``epoch`` (from 1)."""
 
     def step(self, update: int, optimizer: torch.optim.Optimizer) -> None:
-        """Called after optimiser update number ``update`` (from 1), on real updates only."""
+        """Act after optimiser step number ``update`` (from 1). Steps that mixed precision skips are not counted."""
 
     def end_epoch(self) -> None:
-        """Called after an epoch was trained: from here to ``begin_epoch`` the model is as it is validated and saved."""
+        """Bring the model into the state that is validated and saved. It stays so until ``begin_epoch``."""
 
     def training_state(self) -> dict[str, Tensor]:
-        """What resuming needs beside the model and the optimiser."""
+        """What a resumed run needs beside the model and the state of the optimiser."""
         return {}
 
     def load_training_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take back what ``training_state`` gave; the model was loaded before."""
+        """Restore the result of ``training_state``, after the model was loaded."""
 
     def finish_average(self, tensors: dict[str, Tensor]) -> None:
-        """Give an average of checkpoints its exact sparsity back, in place; ``tensors`` has the keys of ``trained``."""
+        """Restore the exact sparsity of averaged checkpoints, in place. ``tensors`` has the keys of ``trained``."""
 
     def bytes_added(self) -> int:
-        """Bytes to store beside the shared base: one bit per connection of a mask (rounded up per tensor), fp32 for every
-        other trained parameter."""
-        masks = self.masks
-        packed = sum(-(-masked.scores.numel() // 8) for masked in masks.values())
-        scores = {id(masked.scores) for masked in masks.values()}
-        plain = sum(p.numel() for p in self.trained.values() if id(p) not in scores)
-        return packed + 4 * plain
+        """Bytes to store beside the shared base: a bitmap per mask, fp32 for every other number except removed weights."""
+        scores = {id(masked.scores) for masked in self.masks.values()}
+        numbers = sum(p.numel() for p in (self.trained | self.saved).values() if id(p) not in scores)
+        return sum(bitmap_bytes(mask.numel()) for mask in self.kept().values()) + 4 * (numbers - self.removed())
+
+    def removed(self) -> int:
+        """How many of the stored weights are zero at the end of the run."""
+        return 0
+
+
+def bitmap_bytes(entries: int) -> int:
+    """Bytes of one bit per entry, rounded up."""
+    return -(-entries // 8)

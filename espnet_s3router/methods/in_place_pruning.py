@@ -1,55 +1,89 @@
-"""Pruning in place: weights train as plain tensors, and those that are removed are held at exact zero.
+"""Pruning in place: weights train as plain tensors, and removed weights are held at exact zero.
 
-No mask is stored, and none is multiplied in the forward pass: a weight is removed if and only if it is zero. (A weight that
-is kept and happens to be zero becomes the smallest normal number.) After each optimiser step the removed weights, which
-momentum or a gradient may have moved, are zero again.
+No mask is stored, and none is multiplied in the forward pass: a weight is removed if and only if it is zero. (A kept weight
+that happens to be zero becomes the smallest normal number.) Momentum or a gradient may move a removed weight; after each
+optimiser step it is zero again.
 
-What is validated and saved after an epoch is always exactly as sparse as the run is to end: while the sparsity still rises,
-the weights that have yet to go are taken out for that time and put back afterwards. So every file of a run may be chosen by
-its score on dev; those of early epochs are models that were pruned without being adapted.
+The model that is validated and saved after an epoch always has the final sparsity. While the sparsity still rises, further
+weights are taken out for validation and put back afterwards. So the best epoch on the validation set may be any epoch.
+Files of early epochs hold models that were pruned without adaptation.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from espnet_s3router.errors import InputError
 from espnet_s3router.masks.straight_through import as_factor
 from espnet_s3router.methods.base import Attached
+from espnet_s3router.methods.finetune import finetuned
+from espnet_s3router.methods.options import SparsityOptions, check_path, n_of_m, sites_of
 from espnet_s3router.methods.ranking import Ranking
 from espnet_s3router.methods.schedule import Schedule
 
 
+@dataclass(frozen=True, kw_only=True)
+class PruneConfig(SparsityOptions):
+    """Trains the weights that ``finetune`` trains and holds some of them at zero."""
+
+    biases: bool = False
+    """Rank and remove the biases of the target matrices with them, as PARP's code does."""
+    train_cnn: bool = False
+    """Train the convolutional frontend too; must be as in the run that ``start`` comes from."""
+    start: str | None = None
+    """Model file of a finished run of method ``finetune`` on the same upstream: initial weights and head."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_path("start", self.start)
+        if self.biases and n_of_m(self.ranking) is not None:
+            raise InputError(f"mask_conf: biases with ranking {self.ranking} is a contradiction: a bias has no inputs")
+
+
 @dataclass(kw_only=True)
 class Pruned(Attached):
-    """Removes the weights of the smallest magnitude (or, with a ``seed``, random ones) and never gives one back."""
+    """Removes the weights of the smallest magnitude (with a ``seed``: random weights). Removed weights never return."""
 
     sites: dict[str, nn.Parameter]
-    """The tensors that are pruned, by path; each is in ``trained``."""
+    """The tensors that are pruned, by path. All are in ``trained``."""
     ranking: Ranking
     schedule: Schedule
     seed: int | None = None
     rewind: bool = False
-    """After each pruning return to the weights that the upstream came with."""
+    """After each pruning, return to the pretrained weights of the upstream."""
     _held: dict[str, Tensor] = field(default_factory=dict)
-    """Masks of the weights that are held at zero."""
+    """Masks of the sites, False for weights that are held at zero."""
     _removed: dict[str, Tensor] = field(default_factory=dict)
-    """Between ``end_epoch`` and ``begin_epoch``: what was taken out of the tensors, zero elsewhere."""
+    """Between ``end_epoch`` and ``begin_epoch``: the weights that were taken out for validation, zero elsewhere."""
     _pretrained: dict[str, Tensor] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, upstream: nn.Module, config: PruneConfig, schedule: Schedule, **options: Any) -> Self:
+        """A handle that trains what ``finetune`` trains and will prune the targets. ``options`` are further fields."""
+        trained = finetuned(upstream, config.train_cnn)
+        sites, ranking = _targets(upstream, trained, config), Ranking(config.ranking, config.rounding)
+        options |= {"trained": trained, "startable": trained, "sites": sites, "ranking": ranking, "schedule": schedule}
+        return cls(upstream=upstream, **options)
+
+    @property
+    def settled(self) -> int:
+        return self.schedule.last
+
     @torch.no_grad()
-    def begin(self, start: Mapping[str, Tensor] | None = None, ranked: Mapping[str, Tensor] | None = None) -> None:
+    def begin(self, start: Mapping[str, Tensor] | None = None, saliency: Mapping[str, Tensor] | None = None) -> None:
         if self.rewind:
             self._pretrained = {name: parameter.detach().clone() for name, parameter in self.trained.items()}
         super().begin(start)
-        self._prune(self.schedule.at(0), ranked)
+        self._prune(self.schedule.at(0), saliency)
         self._rewind(0)
 
     @torch.no_grad()
     def begin_epoch(self, epoch: int) -> None:
-        for name, taken in self._removed.items():
-            self.sites[name].add_(taken)
+        for name, weights in self._removed.items():
+            self.sites[name].add_(weights)
         self._removed = {}
         self._held = self.kept()
 
@@ -63,12 +97,12 @@ class Pruned(Attached):
 
     @torch.no_grad()
     def end_epoch(self) -> None:
-        self._hold()  # lest a kept weight that is zero count as removed
+        self._hold()  # a kept weight that is zero would count as removed
         masks = self.ranking.masks(self._saliency(), self.schedule.target)
         for name, parameter in self.sites.items():
-            taken = parameter.masked_fill(masks[name], 0.0)
-            if taken.any():
-                self._removed[name] = taken
+            weights = parameter.masked_fill(masks[name], 0.0)
+            if weights.any():
+                self._removed[name] = weights
             hold(parameter, masks[name])
         self._check_count(self.sites)
 
@@ -76,7 +110,7 @@ class Pruned(Attached):
         return {name: parameter.detach() != 0 for name, parameter in self.sites.items()}
 
     def training_state(self) -> dict[str, Tensor]:
-        return {f"removed.{name}": taken for name, taken in self._removed.items()}
+        return {f"removed.{name}": weights for name, weights in self._removed.items()}
 
     def load_training_state(self, state: Mapping[str, Tensor]) -> None:
         self._removed = {
@@ -87,38 +121,31 @@ class Pruned(Attached):
 
     @torch.no_grad()
     def finish_average(self, tensors: dict[str, Tensor]) -> None:
-        """Models of one mask share their zeros; where masks differ (PARP) the average is pruned once more."""
+        """Prunes the average once more. Models of one mask share their zeros; models of different masks (PARP) do not."""
         averaged = {name: tensors[name] for name in self.sites}
         masks = self.ranking.masks(self._saliency(averaged), self.schedule.target)
         for name, tensor in averaged.items():
             hold(tensor, masks[name])
         self._check_count(averaged)
 
-    def bytes_added(self) -> int:
-        """Bytes to store beside the shared base: for a pruned tensor one bit per weight (rounded up) and the weights that
-        are left in fp32, fp32 for every other trained parameter."""
-        numel = sum(parameter.numel() for parameter in self.trained.values())
-        return sum(-(-p.numel() // 8) for p in self.sites.values()) + 4 * (numel - self._zeros())
-
-    def _zeros(self) -> int:
+    def removed(self) -> int:
         return self.ranking.zeros({name: p.numel() for name, p in self.sites.items()}, self.schedule.target)
 
     def _check_count(self, tensors: Mapping[str, Tensor]) -> None:
-        found = sum(tensor.numel() - int(torch.count_nonzero(tensor)) for tensor in tensors.values())
-        assert found == self._zeros(), f"{found} weights are zero, expected {self._zeros()}"
+        count = sum(tensor.numel() - int(torch.count_nonzero(tensor)) for tensor in tensors.values())
+        assert count == self.removed(), f"{count} weights are zero, expected {self.removed()}"
 
     def _saliency(self, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """What the ranking goes by, with the names of ``sites``; the same at every call where it is random."""
+        """Scores for the ranking, by the names of ``sites``. Random scores are the same in every call."""
         tensors = tensors or {name: parameter.detach() for name, parameter in self.sites.items()}
         if self.seed is None:
             return dict(tensors)
         generator = torch.Generator().manual_seed(self.seed)
         return {name: torch.rand(t.shape, generator=generator).to(t.device) for name, t in tensors.items()}
 
-    def _prune(self, sparsity: float, ranked: Mapping[str, Tensor] | None = None) -> None:
-        device = {name: parameter.device for name, parameter in self.sites.items()}
-        saliency = {name: ranked[name].to(device[name]) for name in self.sites} if ranked else self._saliency()
-        self._held = self.ranking.masks(saliency, sparsity)
+    def _prune(self, sparsity: float, saliency: Mapping[str, Tensor] | None = None) -> None:
+        given = {name: saliency[name].to(p.device) for name, p in self.sites.items()} if saliency else self._saliency()
+        self._held = self.ranking.masks(given, sparsity)
         self._hold()
 
     def _hold(self) -> None:
@@ -126,14 +153,14 @@ class Pruned(Attached):
             hold(self.sites[name], mask)
 
     def _rewind(self, update: int, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """What is left returns to its pretrained value, and the optimiser forgets how it came to the present one."""
+        """Set the remaining weights to their pretrained values and the state of the optimiser to its initial zeros."""
         if not self._pretrained:
             return
         for name, value in self._pretrained.items():
             self.trained[name].copy_(value)
-            for remembered in optimizer.state.get(self.trained[name], {}).values() if optimizer else ():
-                if isinstance(remembered, Tensor):
-                    remembered.zero_()  # as Adam and SGD begin; the count of steps too
+            for state in optimizer.state.get(self.trained[name], {}).values() if optimizer else ():
+                if isinstance(state, Tensor):
+                    state.zero_()  # as Adam and SGD start, the count of steps included
         self._hold()
         if update >= self.schedule.last:
             self._pretrained = {}
@@ -147,6 +174,20 @@ def erase(tensor: Tensor, mask: Tensor) -> None:
 def hold(tensor: Tensor, mask: Tensor) -> None:
     """Make ``tensor`` zero where ``mask`` (same shape, boolean) is False, and nowhere else, in place."""
     erase(tensor, mask)
-    unlucky = (tensor == 0).logical_and_(mask)
-    if unlucky.any():
-        tensor.masked_fill_(unlucky, torch.finfo(tensor.dtype).tiny)
+    kept_zeros = (tensor == 0).logical_and_(mask)
+    if kept_zeros.any():
+        tensor.masked_fill_(kept_zeros, torch.finfo(tensor.dtype).tiny)
+
+
+def _targets(upstream: nn.Module, trained: Mapping[str, nn.Parameter], config: PruneConfig) -> dict[str, nn.Parameter]:
+    """Target tensors by path, with ``biases`` those of their modules too. Raises InputError if one is not trained."""
+    tensors = {}
+    for site in sites_of(upstream, config.targets, config.ranking):
+        bias = f"{site.name.rpartition('.')[0]}.bias"
+        for name in (site.name, bias) if config.biases and bias in trained else (site.name,):
+            if name not in trained:
+                raise InputError(
+                    f"mask_conf: targets hold {name}, which does not train. Set train_cnn: true or leave it out"
+                )
+            tensors[name] = trained[name]
+    return tensors

@@ -1,16 +1,17 @@
-"""PARP: prune, adjust, re-prune (arXiv 2106.05933). Every weight trains; removed ones start from zero and may grow back.
+"""PARP: prune, adjust, re-prune (arXiv 2106.05933 sec. 3). Every weight trains. Removed weights start from zero and may
+grow back.
 
-At each re-pruning, every n updates or epochs, the smallest weights are set to zero: W <- W * M, with M the mask of |W| at
-the sparsity of the schedule. The two forms differ in between:
+Every n updates or epochs, the smallest weights are set to zero: W <- W * M, where M is the mask of |W| at the sparsity of
+the schedule. The two forms differ between two prunings:
 
 ``hard_threshold`` (the authors' code: iterative hard thresholding) has no mask there. Removed weights move from zero at once
-and take part in the forward pass; the model is sparse right after a re-pruning only.
+and take part in the forward pass. The model is sparse only right after a pruning.
 
-``remask`` (the paper's description) computes with W * M there, while W gets the gradient of W * M without a mask. Removed
-weights move out of sight, and the mask is applied until the next re-pruning decides, by their size, which of them come back;
-those that do not begin at zero again.
+``remask`` (the paper's description) computes with W * M, while W gets the gradient of W * M without a mask. The hidden
+values of removed weights move, but stay out of the forward pass. The next pruning ranks these values and decides which
+weights come back; the others start from zero again.
 
-In both, the model that is validated and saved is the pruned one.
+In both forms, the pruned model is validated and saved.
 """
 
 from collections.abc import Mapping
@@ -19,9 +20,48 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from espnet_s3router.methods.in_place_pruning import Pruned
-from espnet_s3router.methods.magnitude_pruning import prunable
-from espnet_s3router.methods.pruning_config import ParpConfig
+from espnet_s3router.errors import InputError
+from espnet_s3router.methods.in_place_pruning import PruneConfig, Pruned
+from espnet_s3router.methods.options import check, check_choice, check_count, check_path
+from espnet_s3router.methods.schedule import ScheduleOptions
+
+FORMS = ("hard_threshold", "remask")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParpConfig(ScheduleOptions, PruneConfig):
+    """PARP: every weight trains, removed weights may grow back, and the smallest are removed again and again."""
+
+    form: str = "hard_threshold"
+    """hard_threshold (the authors' code) or remask (the paper's description), see ``methods.parp``."""
+    interval_epochs: int | None = None
+    """Epochs between two prunings, instead of ``interval``."""
+    initial_mask: str | None = None
+    """Model file of another run on the same upstream, for example in another language. The first mask ranks its scores or
+    weights instead of the initial weights of this run."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_schedule(self.sparsity, self.ranking)
+        if self.interval is not None and self.interval_epochs is not None:
+            raise InputError("mask_conf: interval and interval_epochs exclude each other: remove one of them")
+        check_choice("form", self.form, FORMS)
+        check_count("interval_epochs", self.interval_epochs, 1)
+        check_path("initial_mask", self.initial_mask)
+        if self.initial_mask is not None and self.schedule != "constant" and not self.initial_sparsity:
+            raise InputError("mask_conf: initial_mask with a ramp from 0 would remove nothing: set initial_sparsity too")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParpPConfig(ParpConfig):
+    """PARP-P: the sparsity rises while the weights are adjusted."""
+
+    schedule: str = "linear"
+    """linear (the paper's) or cubic."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self.schedule != "constant", "schedule", self.schedule, "linear or cubic (constant is method parp)")
 
 
 @dataclass(kw_only=True)
@@ -44,17 +84,19 @@ class HardThreshold(Pruned):
             self._release()
 
     def _release(self) -> None:
+        """Let removed weights move until the next pruning."""
         self._held = {}
 
 
 @dataclass(kw_only=True)
 class Remask(HardThreshold):
-    """Removed weights move out of sight: ``_hidden`` is what they have become, zero where a weight is kept."""
+    """The mask acts until the next pruning, while the hidden values of removed weights move."""
 
     _hidden: dict[str, Tensor] = field(default_factory=dict)
+    """Values of the removed weights by path of the site, zero where a weight is kept."""
 
-    def begin(self, start: Mapping[str, Tensor] | None = None, ranked: Mapping[str, Tensor] | None = None) -> None:
-        super().begin(start, ranked)
+    def begin(self, start: Mapping[str, Tensor] | None = None, saliency: Mapping[str, Tensor] | None = None) -> None:
+        super().begin(start, saliency)
         self._hidden = {name: torch.zeros_like(parameter) for name, parameter in self.sites.items()}
 
     @torch.no_grad()
@@ -65,14 +107,14 @@ class Remask(HardThreshold):
             parameter.sub_(moved)
         super().step(update, optimizer)
 
-    def _prune(self, sparsity: float, ranked: Mapping[str, Tensor] | None = None) -> None:
+    def _prune(self, sparsity: float, saliency: Mapping[str, Tensor] | None = None) -> None:
         for name, hidden in self._hidden.items():
             self.sites[name].add_(hidden)
             hidden.zero_()
-        super()._prune(sparsity, ranked)
+        super()._prune(sparsity, saliency)
 
     def _release(self) -> None:
-        """The mask holds until the next pruning."""
+        """The mask stays until the next pruning."""
 
     def training_state(self) -> dict[str, Tensor]:
         return super().training_state() | {f"hidden.{name}": hidden for name, hidden in self._hidden.items()}
@@ -83,10 +125,9 @@ class Remask(HardThreshold):
 
 
 def parp(upstream: nn.Module, config: ParpConfig) -> HardThreshold:
-    """Re-pruning at the sparsity of the schedule: constant for ``parp``, rising for ``parp_p``."""
+    """Prune again and again at the sparsity of the schedule: constant for ``parp``, rising for ``parp_p``."""
     schedule = replace(config.ramp(config.sparsity), repeats=True)
     if config.interval_epochs is not None:
         schedule = replace(schedule, interval=None)
-    attached = prunable(upstream, config, HardThreshold if config.form == "hard_threshold" else Remask, schedule=schedule)
-    attached.interval_epochs = config.interval_epochs
-    return attached
+    kind = HardThreshold if config.form == "hard_threshold" else Remask
+    return kind.of(upstream, config, schedule, interval_epochs=config.interval_epochs)

@@ -1,7 +1,8 @@
-"""Methods that mask: ``routing`` learns the masks, ``random`` and ``magnitude`` keep them fixed (the controls)."""
+"""Methods that mask frozen weights: ``routing`` learns the masks; its controls ``random`` and ``magnitude`` do not."""
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,109 +16,153 @@ from espnet_s3router.masks import (
     Site,
     TopK,
     Units,
-    find_sites,
     init_scores,
     init_scores_together,
     inject,
 )
-from espnet_s3router.masks.sites import maskable
+from espnet_s3router.masks.scores import COMPARABLE_INITS, INITS
 from espnet_s3router.methods.base import Attached
 from espnet_s3router.methods.finetune import biases, norms
-from espnet_s3router.methods.options import FixedMaskConfig, RoutingConfig
-from espnet_s3router.upstreams import family_of, layer_indices
+from espnet_s3router.methods.options import SparsityOptions, check, check_sparsity, n_of_m, sites_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedMaskConfig(SparsityOptions):
+    """Masks that are not learned (``random``, ``magnitude``): the controls of ``routing``."""
+
+    rankings: ClassVar[tuple[str, ...]] = ("matrix", "global", "output_units", "input_units")
+
+    targets: str | tuple[str, ...] = "feed_forward"
+    """feed_forward, attention, all, conv, or fnmatch patterns of tensor paths."""
+    feed_forward_sparsity: float | None = None
+    """Overrides ``sparsity`` on feed-forward matrices."""
+    attention_sparsity: float | None = None
+    """Overrides ``sparsity`` on attention matrices."""
+    layer_sparsity: Mapping[int, float] = field(default_factory=dict)
+    """Overrides ``sparsity`` per Transformer layer (0 = lowest), and the sparsities of groups."""
+    ranking: str = "matrix"
+    """matrix (one for each tensor, as the paper), global, output_units, input_units, or N:M such as 2:4."""
+    train_biases: bool = False
+    """Also train the biases of the Transformer."""
+    train_norms: bool = False
+    """Also train the layer norms of the Transformer (Piggyback, arXiv 1801.06519)."""
+    seed: int = 0
+    """Seed of the score initialisation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("feed_forward_sparsity", "attention_sparsity"):
+            if getattr(self, name) is not None:
+                check_sparsity(name, getattr(self, name))
+        check(isinstance(self.layer_sparsity, Mapping), "layer_sparsity", self.layer_sparsity, "layer: sparsity pairs")
+        for layer, value in self.layer_sparsity.items():
+            check(isinstance(layer, int) and layer >= 0, "layer_sparsity", layer, "layer numbers from 0 as keys")
+            check_sparsity(f"layer_sparsity[{layer}]", value)
+        overrides = self.layer_sparsity or self.feed_forward_sparsity is not None or self.attention_sparsity is not None
+        if overrides and (self.ranking == "global" or n_of_m(self.ranking) is not None):
+            raise InputError(
+                f"mask_conf: ranking {self.ranking!r} with sparsities per layer or group is a contradiction: "
+                "one ranking has one sparsity. Remove the overrides or use ranking: matrix"
+            )
+
+    def sparsity_of(self, group: str, layer: int | None) -> float:
+        """Sparsity of a site: that of its layer if given, else that of its group, else the common one."""
+        if layer is not None and layer in self.layer_sparsity:
+            return self.layer_sparsity[layer]
+        by_group = {"feed_forward": self.feed_forward_sparsity, "attention": self.attention_sparsity}.get(group)
+        return self.sparsity if by_group is None else by_group
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutingConfig(FixedMaskConfig):
+    """Trains scores on frozen weights: S3-Router (arXiv 2211.01522)."""
+
+    init: str = "ori"
+    """Score initialisation, see masks.scores."""
+    scale: float = 1.0
+    """Divides the initial scores. Relative to the learning rate it sets how fast masks change."""
+    train_weights: bool = False
+    """Train the masked weights with their scores, as movement pruning does (arXiv 2005.07683). There signed scores are
+    ranked, here their magnitudes; and here removed weights are trained too."""
+    freeze_below: int = 0
+    """Masks of layers below this one keep their initial value."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        inits = COMPARABLE_INITS if self.ranking == "global" else INITS
+        check(self.init in inits, "init", self.init, f"one of {', '.join(inits)} with ranking {self.ranking}")
+        check(self.scale > 0, "scale", self.scale, "a number above 0")
+        check(self.freeze_below >= 0, "freeze_below", self.freeze_below, "a layer number from 0")
+        if self.freeze_below and self.ranking == "global":
+            raise InputError(
+                "mask_conf: freeze_below with ranking 'global' is a contradiction: one ranking moves the masks of all "
+                "layers. Remove freeze_below or use ranking: matrix"
+            )
 
 
 def routing(upstream: nn.Module, config: RoutingConfig) -> Attached:
-    """Trainable scores on every site, frozen weights (S3-Router, arXiv 2211.01522 sec. 3.2)."""
-    sites = sites_of(upstream, config.targets)
-    generator = torch.Generator().manual_seed(config.seed)
-    scores = mask_sites(sites, config, initial_scores(weights_of(sites), config, generator))
-    trained = {
-        name: parameter
-        for name, (site, parameter) in scores.items()
-        if site.layer is None or site.layer >= config.freeze_below
-    }
-    if not trained:
+    """Train scores on every site while the weights stay frozen (arXiv 2211.01522 sec. 3.2)."""
+    sites = sites_of(upstream, config.targets, config.ranking)
+    scores = mask_sites(sites, config, initial_scores(weights_of(sites), config), config.train_weights)
+    frozen = [name for name, site in zip(scores, sites) if site.layer is not None and site.layer < config.freeze_below]
+    if len(frozen) == len(scores):
         raise InputError(f"mask_conf: freeze_below is {config.freeze_below}, and no masked layer is left to train")
-    saved = {name: parameter for name, (_, parameter) in scores.items() if name not in trained}
+    trained = {name: parameter for name, parameter in scores.items() if name not in frozen}
     if config.train_weights:
-        originals = {f"{site.name.rpartition('.')[0]}.parametrizations.{site.tensor}.original" for site in sites}
-        trained |= {name: p for name, p in upstream.named_parameters() if name in originals}
-    return Attached(upstream=upstream, trained=trained | extras(upstream, config), saved=freeze(saved))
+        originals = [f"{site.name.rpartition('.')[0]}.parametrizations.{site.tensor}.original" for site in sites]
+        trained |= {name: upstream.get_parameter(name) for name in originals}
+    saved = {name: scores[name] for name in frozen}
+    return Attached(upstream=upstream, trained=trained | _layer_extras(upstream, config), saved=saved)
 
 
 def random(upstream: nn.Module, config: FixedMaskConfig) -> Attached:
-    """Random masks of the same sparsity, head trained: what masking does by itself."""
+    """Random masks of the same sparsity with a trained head: the effect of masking alone."""
     generator = torch.Generator().manual_seed(config.seed)
-    sites = sites_of(upstream, config.targets)
-    # of one spread whatever the shape: a global ranking compares them
-    draw = functools.partial(init_scores, init="kaiming_uniform", spread=1.0, generator=generator)
-    return fixed(upstream, config, sites, [draw(weight) for weight in weights_of(sites)])
+    # One spread for every shape, because a global ranking compares the scores of all tensors.
+    return _fixed(upstream, config, lambda w: init_scores(w, "kaiming_uniform", spread=1.0, generator=generator))
 
 
 def magnitude(upstream: nn.Module, config: FixedMaskConfig) -> Attached:
-    """Magnitude masks, head trained: where ORI starts from, never learned."""
-    sites = sites_of(upstream, config.targets)
-    return fixed(upstream, config, sites, [init_scores(weight, "magnitude") for weight in weights_of(sites)])
+    """Magnitude masks with a trained head: the masks that ``routing`` with init ``ori`` starts from."""
+    return _fixed(upstream, config, lambda weight: init_scores(weight, "magnitude"))
 
 
-def fixed(upstream: nn.Module, config: FixedMaskConfig, sites: list[Site], scores: Sequence[Tensor]) -> Attached:
-    """Masks from scores that are saved but never trained."""
-    placed = mask_sites(sites, config, scores)
-    saved = freeze({name: parameter for name, (_, parameter) in placed.items()})
-    return Attached(upstream=upstream, trained=extras(upstream, config), saved=saved)
+def _fixed(upstream: nn.Module, config: FixedMaskConfig, scores_of: Callable[[Tensor], Tensor]) -> Attached:
+    """Masks from scores that are saved and never trained."""
+    sites = sites_of(upstream, config.targets, config.ranking)
+    scores = mask_sites(sites, config, [scores_of(weight) for weight in weights_of(sites)])
+    return Attached(upstream=upstream, trained=_layer_extras(upstream, config), saved=scores)
 
 
-def freeze(parameters: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:
-    """The same parameters, no longer trained."""
-    for parameter in parameters.values():
-        parameter.requires_grad_(False)
-    return parameters
-
-
-def sites_of(upstream: nn.Module, targets: str | tuple[str, ...]) -> list[Site]:
-    """Sites of a target name or of patterns; InputError for a pattern without a hit."""
-    family = family_of(upstream)
-    if isinstance(targets, str):
-        patterns = family.patterns(targets) if "." not in targets else [targets]
-    else:
-        patterns = [p for target in targets for p in (family.patterns(target) if "." not in target else [target])]
-    groups = {name: family.patterns(name) for name in ("feed_forward", "attention", "conv")}
-    try:
-        layers = layer_indices(family, list(maskable(upstream)))
-        return find_sites(upstream, patterns, groups=groups, layer_of=layers)
-    except ValueError as error:
-        raise InputError(f"mask_conf: targets: {error}") from error
-
-
-def weights_of(sites: list[Site]) -> list[Tensor]:
+def weights_of(sites: Sequence[Site]) -> list[Tensor]:
     """The tensor of each site."""
     return [getattr(site.module, site.tensor) for site in sites]
 
 
-def initial_scores(weights: Sequence[Tensor], config: RoutingConfig, generator: torch.Generator) -> list[Tensor]:
-    """Where the search for the masks of ``weights`` begins: each tensor by itself, or all together in a global ranking."""
+def initial_scores(weights: Sequence[Tensor], config: RoutingConfig) -> list[Tensor]:
+    """Scores (shapes of ``weights``) by ``config.init``. A global ranking initialises all tensors together."""
+    generator = torch.Generator().manual_seed(config.seed)
     if config.ranking == "global":
         return init_scores_together(weights, config.init, scale=config.scale, generator=generator)
     return [init_scores(weight, config.init, scale=config.scale, generator=generator) for weight in weights]
 
 
-def mask_sites(sites: list[Site], config: FixedMaskConfig, scores: Sequence[Tensor]) -> dict[str, tuple[Site, nn.Parameter]]:
-    """Mask every site in place with its scores; the score parameters by their path."""
-    refuse_unused(sites, config)
-    ranking = GlobalRanking(config.sparsity, config.rounding) if config.ranking == "global" else None
+def mask_sites(
+    sites: Sequence[Site], config: FixedMaskConfig, scores: Sequence[Tensor], dense_gradient: bool = False
+) -> dict[str, nn.Parameter]:
+    """Mask every site in place. Returns the score parameters by path, in the order of ``sites``."""
+    _refuse_unused(sites, config)
+    shared = GlobalRanking(config.sparsity, config.rounding) if config.ranking == "global" else None
     placed = {}
     for site, values in zip(sites, scores, strict=True):
-        dense = getattr(config, "train_weights", False)
-        masked = MaskedTensor(values, selector_of(site, config, ranking), dense_gradient=dense)
+        masked = MaskedTensor(values, shared or _selector(site, config), dense_gradient=dense_gradient)
         inject(site, masked)
-        owner = site.name.rpartition(".")[0]
-        placed[f"{owner}.parametrizations.{site.tensor}.0.scores"] = (site, masked.scores)
+        placed[f"{site.name.rpartition('.')[0]}.parametrizations.{site.tensor}.0.scores"] = masked.scores
     return placed
 
 
-def refuse_unused(sites: list[Site], config: FixedMaskConfig) -> None:
-    """InputError for a sparsity of a layer or a group that has no site."""
+def _refuse_unused(sites: Sequence[Site], config: FixedMaskConfig) -> None:
+    """Raises InputError for the sparsity of a layer or a group that has no site."""
     layers = sorted({site.layer for site in sites if site.layer is not None})
     for layer in config.layer_sparsity:
         if layer not in layers:
@@ -127,24 +172,16 @@ def refuse_unused(sites: list[Site], config: FixedMaskConfig) -> None:
             raise InputError(f"mask_conf: {group}_sparsity is given, but targets {config.targets!r} mask no {group} matrix")
 
 
-def selector_of(site: Site, config: FixedMaskConfig, ranking: GlobalRanking | None) -> Selector:
-    """The selector that ``config.ranking`` asks for at this site."""
-    if ranking is not None:
-        return ranking
+def _selector(site: Site, config: FixedMaskConfig) -> Selector:
+    """The selector of one site, for every ranking but the global one."""
     sparsity = config.sparsity_of(site.group, site.layer)
-    if config.n_of_m is not None:
-        keep, group = config.n_of_m
-        width = getattr(site.module, site.tensor).shape[-1]
-        if width % group:
-            raise InputError(f"mask_conf: ranking is {config.ranking}, but {site.name} has {width} inputs per output")
-        return NM(keep, group)
+    if (pattern := n_of_m(config.ranking)) is not None:
+        return NM(*pattern)
     if config.ranking.endswith("_units"):
         return Units(sparsity, dim=0 if config.ranking == "output_units" else 1, rounding=config.rounding)
     return TopK(sparsity, config.rounding)
 
 
-def extras(upstream: nn.Module, config: FixedMaskConfig) -> dict[str, nn.Parameter]:
-    """Biases and norms, if the configuration trains them."""
-    family = family_of(upstream)
-    found = biases(upstream, family) if config.train_biases else {}
-    return found | (norms(upstream, family) if config.train_norms else {})
+def _layer_extras(upstream: nn.Module, config: FixedMaskConfig) -> dict[str, nn.Parameter]:
+    """Biases and layer norms that the configuration trains."""
+    return (biases(upstream) if config.train_biases else {}) | (norms(upstream) if config.train_norms else {})

@@ -1,38 +1,31 @@
-"""When a run prunes, and to which sparsity: functions of the number of the update alone, so a resumed run needs no state.
+"""When a run prunes, and to which sparsity.
 
-Sparsity is a fraction in [0, 1). ``at(update)`` is what holds after pruning at ``update`` (0: before training), ``due``
-tells whether to prune after that update, ``last`` is the update after which the sparsity no longer changes.
+Sparsity is a fraction in [0, 1). A schedule depends on the number of the update alone, so a resumed run needs no state:
+
+- ``target``: the sparsity at the end of the run,
+- ``at(update)``: the sparsity after pruning at ``update`` (0: before training), which never decreases,
+- ``due(update)``: True if the run prunes after ``update`` (from 1),
+- ``last``: the update from which the sparsity is exactly ``target``; 0 if it never changes.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.methods.options import check, check_choice, check_count, check_sparsity, n_of_m
 
 KINDS = ("constant", "linear", "cubic")
-
-
-class Schedule(Protocol):
-    """What the pruning methods ask."""
-
-    @property
-    def target(self) -> float:
-        """The sparsity that a run ends with."""
-
-    @property
-    def last(self) -> int:
-        """0 where the sparsity never changes."""
-
-    def at(self, update: int) -> float:
-        """Non-decreasing, exactly ``target`` from ``last`` on."""
-
-    def due(self, update: int) -> bool:
-        """Whether to prune after ``update`` (from 1)."""
+INTERVAL = 50
+"""Default number of updates between two prunings. (PARP's code counts epochs: 5 at ten hours of audio, 50 below.)"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ramp:
-    """From ``initial`` to ``target`` between two updates: linearly as PARP-P, or along the cubic curve of gradual magnitude
-    pruning (Zhu and Gupta, arXiv 1710.01878 sec. 3); ``constant`` is the target from the start."""
+    """From ``initial`` to ``target`` between the updates ``begin`` and ``end``.
+
+    ``linear`` is the curve of PARP-P (arXiv 2106.05933). ``cubic`` is that of gradual magnitude pruning (Zhu and Gupta,
+    arXiv 1710.01878 sec. 3). ``constant`` has the target from the start.
+    """
 
     target: float
     kind: str = "constant"
@@ -40,9 +33,9 @@ class Ramp:
     begin: int = 0
     end: int = 0
     interval: int | None = None
-    """Updates between two prunings; None: only when the ramp ends."""
+    """Updates between two prunings. None: prune at the end of the ramp only."""
     repeats: bool = False
-    """Prune again and again also where the sparsity stays (removed weights grow back)."""
+    """Also prune where the sparsity stays constant, for methods whose removed weights may grow back."""
 
     @property
     def last(self) -> int:
@@ -66,13 +59,15 @@ class Ramp:
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds:
-    """Iterative magnitude pruning: ``rounds`` of equally many updates, each removing the same share of what is left
-    (Frankle and Carbin, arXiv 1803.03635 sec. 2), so that the last round is at ``target``."""
+    """Iterative magnitude pruning in rounds of equally many updates (Frankle and Carbin, arXiv 1803.03635 sec. 2).
+
+    Each round removes the same share of the remaining weights. The last round has the ``target``.
+    """
 
     target: float
     rounds: int
     updates: int
-    """Of the whole run."""
+    """Updates of the whole run."""
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
@@ -84,13 +79,70 @@ class Rounds:
         return self.starts[-1] if self.starts else 0
 
     def at(self, update: int) -> float:
-        running = 1 + sum(start <= update for start in self.starts)
-        return self.target if running == self.rounds else 1.0 - (1.0 - self.target) ** (running / self.rounds)
+        current = 1 + sum(start <= update for start in self.starts)
+        return self.target if current == self.rounds else 1.0 - (1.0 - self.target) ** (current / self.rounds)
 
     def due(self, update: int) -> bool:
         return update in self.starts
 
 
+Schedule = Ramp | Rounds
+
+
 def between(initial: float, target: float, progress: float) -> float:
-    """The sparsity at a share of the way; the target exactly at 1, and all the way for one that lies below ``initial``."""
+    """Sparsity at a share of the way from ``initial`` to ``target``. A target below ``initial`` holds all the way."""
     return target + (min(initial, target) - target) * (1.0 - progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleOptions:
+    """Options of a ``Ramp``, for methods that may prune gradually."""
+
+    schedule: str = "constant"
+    """constant, linear, or cubic (arXiv 1710.01878)."""
+    updates: int | None = None
+    """Updates of the whole run (as the scheduler's max_steps); needed by linear and cubic."""
+    initial_sparsity: float | None = None
+    """Sparsity at the start of a ramp; 0 by default."""
+    ramp_from: int | None = None
+    """The update at which a ramp starts; 0 by default."""
+    ramp_until: int | None = None
+    """The update at which a ramp reaches the sparsity; half of ``updates`` by default."""
+    interval: int | None = None
+    """Updates between two prunings; 50 by default."""
+
+    def check_schedule(self, sparsity: float, ranking: str) -> None:
+        """Raises InputError for options that contradict each other or lie outside their range."""
+        check_choice("schedule", self.schedule, KINDS)
+        for name, low in (("updates", 1), ("ramp_from", 0), ("ramp_until", 1), ("interval", 1)):
+            check_count(name, getattr(self, name), low)
+        if self.schedule == "constant":
+            for name in ("initial_sparsity", "ramp_from", "ramp_until"):
+                if getattr(self, name) is not None:
+                    raise InputError(f"mask_conf: {name} with schedule: constant is a contradiction. Remove one of them")
+            return
+        if n_of_m(ranking) is not None:
+            raise InputError(f"mask_conf: ranking {ranking} with schedule: {self.schedule} is a contradiction: N:M is fixed")
+        check(self.updates is not None, "updates", None, f"the updates of the whole run with schedule: {self.schedule}")
+        if self.initial_sparsity is not None:
+            check_sparsity("initial_sparsity", self.initial_sparsity)
+            check(self.initial_sparsity <= sparsity, "initial_sparsity", self.initial_sparsity, f"at most {sparsity}")
+        ramp = self.ramp(sparsity)
+        allowed = f"updates with ramp_from ({ramp.begin}) < ramp_until <= updates ({self.updates})"
+        check(ramp.begin < ramp.end <= (self.updates or 0), "ramp_until", ramp.end, allowed)
+
+    def refuse_idle_interval(self) -> None:
+        """Raises InputError for an interval when the method prunes only once."""
+        if self.schedule == "constant" and self.interval is not None:
+            raise InputError("mask_conf: interval with schedule: constant is a contradiction: this method prunes once then")
+
+    def ramp(self, target: float) -> Ramp:
+        """The schedule that these options describe."""
+        return Ramp(
+            target=target,
+            kind=self.schedule,
+            initial=self.initial_sparsity or 0.0,
+            begin=self.ramp_from or 0,
+            end=self.ramp_until or max((self.updates or 0) // 2, 1),
+            interval=self.interval or INTERVAL,
+        )

@@ -12,7 +12,8 @@ from torch.nn.utils import parametrize
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import masked_tensors
-from espnet_s3router.methods.adapters import Bottleneck, LowRank
+from espnet_s3router.methods.houlsby import Bottleneck
+from espnet_s3router.methods.lora import LowRank
 from espnet_s3router.plugin.register import S3PRL_ENTRIES
 from espnet_s3router.plugin.training.task import S3RouterASRTask, S3RouterSLUTask
 from espnet_s3router.plugin.upstreams.build import reason, resolve_source

@@ -17,6 +17,6 @@ def test_every_option_is_explained(name):
 
 def test_an_option_with_its_default_and_meaning(capsys):
     assert main(["methods"]) == 0
-    _, told = capsys.readouterr().out.split("\nparp  [arXiv 2106.05933]\n")
+    _, told = capsys.readouterr().out.split("\nparp  [https://arxiv.org/abs/2106.05933]\n")
     assert "    sparsity: required\n        Fraction of the target tensors" in told
     assert "    form: 'hard_threshold'\n        hard_threshold (the authors' code) or remask" in told

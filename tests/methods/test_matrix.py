@@ -8,7 +8,6 @@ from toys import toy_expert
 
 from espnet_s3router.masks import bake, zero_count
 from espnet_s3router.methods import METHODS, attach, resolve
-from espnet_s3router.methods.pruning_config import PruneConfig
 
 LAYERS = "model.encoder.layers."
 FEED_FORWARD = [f"{LAYERS}?.fc?.parametrizations.weight.0.scores"]
@@ -94,7 +93,7 @@ CASES = {
     "bitfit, norms": ({"train_norms": True}, [*BIASES, *NORMS]),
 }
 SPARSE = [name for name in CASES if METHODS[name.split(",")[0]].masks]
-IN_PLACE = [name for name in SPARSE if issubclass(METHODS[name.split(",")[0]].config, PruneConfig)]
+IN_PLACE = [name for name in SPARSE if METHODS[name.split(",")[0]].finetunes]
 MASKED = [name for name in SPARSE if name not in IN_PLACE]
 WAVE = torch.randn(2, 320 * 7, generator=torch.Generator().manual_seed(9))
 

@@ -17,8 +17,6 @@ from torch import nn
 import espnet_s3router.plugin  # noqa: F401  registers the frontend, in spawned processes too
 from espnet_s3router.errors import InputError
 from espnet_s3router.methods import METHODS, Attached
-from espnet_s3router.methods.options import FinetuneConfig
-from espnet_s3router.methods.pruning_config import PruneConfig
 from espnet_s3router.plugin.distillation import install_distillation
 from espnet_s3router.plugin.frontend import MaskedUpstream
 from espnet_s3router.plugin.training.checks import check_resume, check_space
@@ -112,7 +110,7 @@ def leaves_unused(args: argparse.Namespace) -> bool:
     dropped at random, and the last norm when the weights of a pre-norm encoder are finetuned."""
     conf = getattr(args, "frontend_conf", None) or {}
     method = METHODS.get((conf.get("mask_conf") or {}).get("method"))
-    finetunes = method is not None and issubclass(method.config, FinetuneConfig | PruneConfig)
+    finetunes = method is not None and method.finetunes
     return conf.get("layer", -1) != -1 or conf.get("layerdrop", 0.0) > 0 or finetunes
 
 
