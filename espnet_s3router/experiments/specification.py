@@ -141,7 +141,7 @@ def expand(
 
     InputError for a method that ``methods`` does not hold, or a value that a method refuses.
     """
-    from espnet_s3router.methods.options import n_of_m
+    from espnet_s3router.masks.ranking import n_of_m
 
     specs = []
     for label in chosen:

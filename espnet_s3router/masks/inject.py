@@ -1,18 +1,18 @@
-"""Putting masks on tensors, and taking them off.
+"""Putting masks on tensors, switching them, and taking them off.
 
 A mask is a parametrization of the tensor (``torch.nn.utils.parametrize``), never a changed ``forward``: fairseq-style
 attention hands its weights straight to ``F.multi_head_attention_forward``, where a wrapped layer would silently do nothing.
 """
 
-from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from espnet_s3router.masks.recomputed_product import remember
-from espnet_s3router.masks.selectors import GlobalRanking, Selector
+from espnet_s3router.masks.names import plain_name
+from espnet_s3router.masks.ranking import GlobalRanking, Selector
+from espnet_s3router.masks.recomputed_product import register_product
 from espnet_s3router.masks.sites import Site
 from espnet_s3router.masks.straight_through import StraightThrough, as_factor
 
@@ -31,9 +31,8 @@ class MaskedTensor(nn.Module):
         if isinstance(selector, GlobalRanking):
             selector.join(self.scores)
         self.dense_gradient = dense_gradient
-        self.enabled = True
         self.selections = 0
-        """How often a mask was selected: a counter for tests and benchmarks."""
+        """Number of selections so far: a counter for tests and benchmarks."""
         self._mask: Tensor | None = None
         self._key: Hashable = None
         self._fixed = False
@@ -43,32 +42,36 @@ class MaskedTensor(nn.Module):
         """The current boolean mask (shape of the weight), selected now if the scores have changed."""
         if self._mask is None or not self._fixed and self.selector.key(self.scores) != self._key:
             self.selections += 1
-            # A mask made under inference_mode could not be used by autograd later.
+            # Autograd could not use a mask made under inference_mode later.
             with torch.inference_mode(False), torch.no_grad():
                 self._mask = self.selector.select(self.scores.detach())
             self._key = self.selector.key(self.scores)
         return self._mask
 
-    def set_mask(self, mask: Tensor | None) -> None:
-        """Use this mask (boolean, shape of the scores) whatever the scores say; None returns to the scores."""
+    def check_mask(self, mask: Tensor | None) -> None:
+        """ValueError for a mask that has not the shape of the scores."""
         if mask is not None and mask.shape != self.scores.shape:
             raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {tuple(self.scores.shape)}")
+
+    def set_mask(self, mask: Tensor | None) -> None:
+        """Use this mask (boolean, shape of the scores) instead of the scores; None returns to the scores."""
+        self.check_mask(mask)
         self._fixed = mask is not None
         self._mask = None if mask is None else mask.to(device=self.scores.device, dtype=torch.bool)
         self._key = None
 
     def touch(self) -> None:
-        """Let the next use select anew. For whatever changes the scores without raising their version counter: optimisers
-        with ``fused=True`` do (CPU, torch 2.12), and so does writing to ``scores.data``."""
+        """Make the next use select anew, after a change of the scores that did not raise their version counter.
+
+        Such changes come from optimisers with ``fused=True`` (CPU, torch 2.12) and from writing to ``scores.data``.
+        """
         torch.autograd.graph.increment_version(self.scores)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Shape and dtype of ``weight``; the weight itself while masks are switched off."""
-        if not self.enabled:
-            return weight
+        """Masked weight, in the shape and dtype of ``weight``."""
         mask = self.mask
         product = StraightThrough.apply(weight, self.scores, mask, self.dense_gradient)
-        remember(product, weight, as_factor(mask))
+        register_product(product, weight, as_factor(mask))
         return product
 
     def extra_repr(self) -> str:
@@ -76,69 +79,62 @@ class MaskedTensor(nn.Module):
 
 
 def inject(site: Site, masked: MaskedTensor) -> None:
-    """Mask the tensor of ``site``, in place. Its state-dict keys are ``parametrizations.<tensor>.{original,0.scores}``."""
+    """Mask the tensor of ``site``, in place; ``names`` tells its new state-dict keys.
+
+    ValueError for scores of another shape and for a tensor that is parametrized already.
+    """
     weight = getattr(site.module, site.tensor)
     if weight.shape != masked.scores.shape:
         raise ValueError(f"{site.name}: scores have shape {tuple(masked.scores.shape)}, the tensor {tuple(weight.shape)}")
     if parametrize.is_parametrized(site.module, site.tensor):
         raise ValueError(f"{site.name} is parametrized already (masked, or weight-normalised): it cannot take a mask")
-    # unsafe: the check would run the selection once more for shapes that are compared above
+    # unsafe: torch's check would run the selection once more, for shapes that are compared above
     parametrize.register_parametrization(site.module, site.tensor, masked, unsafe=True)
 
 
 def masked_tensors(model: nn.Module) -> dict[str, MaskedTensor]:
-    """All masks of a model by the dotted path of the tensor they lie on, in the order of the model."""
-    marker = ".parametrizations."
-    found = {}
-    for name, module in model.named_modules():
-        if isinstance(module, MaskedTensor):
-            owner, _, rest = ("." + name).rpartition(marker)
-            found[f"{owner}.{rest.rsplit('.', 1)[0]}".lstrip(".")] = module
-    return found
+    """All masks of a model by the dotted path of their tensor, in the order of the model."""
+    return {plain_name(name): module for name, module in model.named_modules() if isinstance(module, MaskedTensor)}
 
 
-def _owner(model: nn.Module, name: str) -> tuple[nn.Module, str]:
-    path, _, tensor = name.rpartition(".")
-    return model.get_submodule(path), tensor
+def set_masks(model: nn.Module, masks: Mapping[str, Tensor | None]) -> None:
+    """Switch the named tensors to these masks, in place; None returns a tensor to its scores.
 
-
-def remove(model: nn.Module) -> None:
-    """Take every mask off, in place: the dense weights are back bit for bit."""
-    for name in masked_tensors(model):
-        module, tensor = _owner(model, name)
-        parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
-
-
-def bake(model: nn.Module) -> None:
-    """Write W * M into plain weights, in place; the outputs stay equal bit for bit and the scores are gone."""
-    for name, masked in masked_tensors(model).items():
-        module, tensor = _owner(model, name)
-        with torch.no_grad():
-            original = module.parametrizations[tensor].original  # type: ignore[union-attr, index]
-            baked = masked(original).clone()
-            parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
-            getattr(module, tensor).copy_(baked)
-
-
-def set_enabled(model: nn.Module, enabled: bool) -> None:
-    """Switch all masks on or off, in place; off means the dense model."""
-    for masked in masked_tensors(model).values():
-        masked.enabled = enabled
-
-
-@contextmanager
-def use(model: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None]:
-    """Within the block the named tensors use these masks; afterwards what they used before. A name that carries no mask is
-    a KeyError, raised before anything changes."""
+    KeyError for a name without a mask and ValueError for a wrong shape, both before anything changes.
+    """
     present = masked_tensors(model)
     unknown = sorted(set(masks) - set(present))
     if unknown:
         raise KeyError(f"no mask lies on {unknown[:5]}; masked tensors: {sorted(present)[:5]} ({len(present)} in all)")
-    before = {name: present[name]._mask if present[name]._fixed else None for name in masks}
-    try:
-        for name, mask in masks.items():
-            present[name].set_mask(mask)
-        yield
-    finally:
-        for name, earlier in before.items():
-            present[name].set_mask(earlier)
+    for name, mask in masks.items():
+        present[name].check_mask(mask)
+    for name, mask in masks.items():
+        present[name].set_mask(mask)
+
+
+def remove(model: nn.Module) -> None:
+    """Take every mask off, in place: the dense weights are back bit for bit."""
+    for module, tensor in _parametrized(model, MaskedTensor):
+        parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
+
+
+def bake(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...] = MaskedTensor) -> None:
+    """Write every parametrization of these classes into plain weights, in place; outputs stay equal bit for bit.
+
+    A mask becomes W * M, and its scores are gone.
+    """
+    for module, tensor in _parametrized(model, kinds):
+        with torch.no_grad():
+            baked = getattr(module, tensor).clone()
+            parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
+            getattr(module, tensor).copy_(baked)
+
+
+def _parametrized(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...]) -> list[tuple[nn.Module, str]]:
+    """(module, attribute) of every tensor with a parametrization of these classes."""
+    return [
+        (module, tensor)
+        for module in model.modules()
+        for tensor, chain in getattr(module, "parametrizations", {}).items()
+        if any(isinstance(step, kinds) for step in chain)
+    ]

@@ -1,6 +1,6 @@
-"""Masked weights need not be kept from the forward to the backward pass: W * M is one multiplication away.
+"""Masked weights are computed twice instead of stored: W * M is one multiplication away.
 
-Autograd would keep a masked copy of each matrix until its gradient is taken, on top of the weights themselves.
+Without this, autograd keeps a masked copy of each matrix from the forward to the backward pass, beside the weights.
 """
 
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 
-class Recipe(NamedTuple):
-    """How to make a saved tensor again: a view of ``weight * factor``."""
+class PackedProduct(NamedTuple):
+    """Stands for a saved tensor that is a view of ``weight * factor``."""
 
     weight: Tensor
     factor: Tensor
@@ -22,52 +22,52 @@ class Recipe(NamedTuple):
     offset: int | torch.SymInt
 
 
-_alive: dict[int, tuple[ref[Tensor], int, Tensor, Tensor]] | None = None
-"""Masked weights made inside ``not_saved``, by address: (the tensor, its version, weight, factor)."""
+_products: dict[int, tuple[ref[Tensor], int, Tensor, Tensor]] | None = None
+"""Masked weights made inside ``recomputed_products``, by address: (the tensor, its version, weight, factor)."""
 
 
-def remember(product: Tensor, weight: Tensor, factor: Tensor) -> None:
-    """``product`` is ``weight * factor``. A weight that trains may have changed by the backward pass and is not for this."""
-    if _alive is not None and not weight.requires_grad:
-        _alive[product.data_ptr()] = (ref(product), product._version, weight, factor)
+def register_product(product: Tensor, weight: Tensor, factor: Tensor) -> None:
+    """Record that ``product`` is ``weight * factor``. Trained weights are left out: they may change before the backward."""
+    if _products is not None and not weight.requires_grad:
+        _products[product.data_ptr()] = (ref(product), product._version, weight, factor)
 
 
 @contextmanager
-def not_saved() -> Iterator[None]:
-    """Within the block masked weights are multiplied again in the backward pass instead of being kept.
+def recomputed_products() -> Iterator[None]:
+    """Within the block autograd does not keep masked weights; the backward pass multiplies them again.
 
-    Does nothing while hooks of others decide what is kept (activation checkpointing, offloading).
+    The block does nothing while other hooks on saved tensors are active (activation checkpointing, offloading).
     """
-    global _alive
-    if not torch.is_grad_enabled() or _alive is not None or _others_decide():
+    global _products
+    if not torch.is_grad_enabled() or _products is not None or _other_hooks_active():
         yield
         return
-    _alive = {}
+    _products = {}
     try:
         with torch.autograd.graph.saved_tensors_hooks(_pack, _unpack):
             yield
     finally:
-        _alive = None
+        _products = None
 
 
-def _others_decide() -> bool:
+def _other_hooks_active() -> bool:
     top = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
     return top is None or top(True) is not None
 
 
-def _pack(saved: Tensor) -> Tensor | Recipe:
+def _pack(saved: Tensor) -> Tensor | PackedProduct:
     start = saved.untyped_storage().data_ptr()
-    known = _alive.get(start) if _alive else None
+    known = _products.get(start) if _products else None
     if known is None:
         return saved
     product, version, weight, factor = known
-    # Dead: another tensor may have taken its address since then.
+    # A dead product may have left its address to another tensor.
     if product() is None or saved._version != version or saved.dtype != weight.dtype:
         return saved
-    return Recipe(weight, factor, saved.size(), saved.stride(), saved.storage_offset())
+    return PackedProduct(weight, factor, saved.size(), saved.stride(), saved.storage_offset())
 
 
-def _unpack(packed: Tensor | Recipe) -> Tensor:
+def _unpack(packed: Tensor | PackedProduct) -> Tensor:
     if isinstance(packed, Tensor):
         return packed
     return (packed.weight * packed.factor).as_strided(packed.size, packed.stride, packed.offset)

@@ -1,7 +1,7 @@
 """Score initialisation: where the search for a mask begins.
 
-Only |s| selects and its straight-through gradient is zero at s = 0, so every init keeps all scores away from exact zero
-(binary inits of the authors' code leave each removed weight dead for good).
+No initial score is exactly zero. Only |s| selects, and its straight-through gradient is zero at s = 0, so a score of zero
+would never change. (With the binary inits of the authors' code, removed weights can never return.)
 """
 
 import math
@@ -21,7 +21,7 @@ INITS = (
     "constant",
 )
 COMPARABLE_INITS = ("ori", "ori_sampled", "magnitude")
-"""Those that can order the entries of several tensors at once."""
+"""Inits whose scores can be compared between tensors, as a global ranking does."""
 
 
 def init_scores(
@@ -34,10 +34,11 @@ def init_scores(
 ) -> Tensor:
     """Scores (shape of ``weight``, float32, contiguous) by the named init, divided by ``scale``.
 
-    ``ori`` is the order-preserving random initialisation of S3-Router in closed form, ``ori_sampled`` as the paper draws
-    it (Kaiming uniform magnitudes with random signs, sorted into the order of |W|); the first mask is then exactly the
-    magnitude mask while |s| has an even ``spread``, from 0 to 1 / sqrt(fan_in) if not given, as ``kaiming_uniform`` has
-    in no order. ``magnitude`` is W; ``constant`` has one magnitude, random signs.
+    ``ori`` and ``ori_sampled`` are the order-preserving random initialisation of S3-Router (arXiv 2211.01522). The order of
+    |s| is that of |W|, so the first mask is exactly the magnitude mask. The values are evenly spread from 0 to ``spread``
+    (1 / sqrt(fan_in) by default), with random signs: in closed form for ``ori``, drawn and sorted for ``ori_sampled``.
+    ``kaiming_uniform`` has the same values in random order. ``magnitude`` is W. ``constant`` has one magnitude and random
+    signs. ValueError for an unknown init or a scale that is not above 0.
     """
     if init not in INITS:
         raise ValueError(f"init is {init!r}, expected one of {', '.join(INITS)}")
@@ -71,8 +72,10 @@ def init_scores(
 def init_scores_together(
     weights: Sequence[Tensor], init: str, *, scale: float = 1.0, generator: torch.Generator | None = None
 ) -> list[Tensor]:
-    """Scores for one ranking over all ``weights``, by one of COMPARABLE_INITS: the first mask is that of all their
-    magnitudes. Had each tensor a spread of its own, those with many inputs would lose their weights first."""
+    """Scores for one ranking over all ``weights``, by one of COMPARABLE_INITS; the first mask is the magnitude mask.
+
+    All tensors share one spread. With a spread per tensor, those with many inputs would lose their weights first.
+    """
     if init not in COMPARABLE_INITS:
         raise ValueError(f"init is {init!r}, expected one of {', '.join(COMPARABLE_INITS)}: other scores cannot be compared")
     sizes = [weight.numel() for weight in weights]
@@ -83,7 +86,7 @@ def init_scores_together(
 
 
 def fans(weight: Tensor) -> tuple[int, int]:
-    """(fan_in, fan_out) of a weight (out, in, *kernel); a vector counts as a single output."""
+    """(fan_in, fan_out) of a weight (out, in, *kernel); a vector has a single output."""
     if weight.dim() < 2:
         return max(weight.numel(), 1), 1
     kernel = weight[0, 0].numel()
@@ -91,12 +94,12 @@ def fans(weight: Tensor) -> tuple[int, int]:
 
 
 def stable_order(weight: Tensor) -> Tensor:
-    """Flat indices of the entries by ascending magnitude, ties by index (done once, at initialisation)."""
+    """Flat indices of the entries by ascending magnitude, ties by index."""
     return weight.abs().flatten().argsort(stable=True)
 
 
 def rank_magnitudes(weight: Tensor) -> Tensor:
-    """(rank + 1/2) / N in (0, 1) for each entry, rank 0 being the smallest magnitude."""
+    """(rank + 1/2) / N in (0, 1) for each entry. The smallest magnitude has rank 0."""
     numel = weight.numel()
     levels = (torch.arange(numel, dtype=torch.float64) + 0.5).div_(numel).to(torch.float32)
     return torch.empty(numel).scatter_(0, stable_order(weight), levels).view(weight.shape)
@@ -113,5 +116,5 @@ def uniform(weight: Tensor, bound: float, generator: torch.Generator | None) -> 
 
 
 def away_from_zero(scores: Tensor) -> Tensor:
-    """Scores that are exactly zero become the smallest normal number: still last in the ranking, but no longer dead."""
+    """Scores of exactly zero become the smallest normal number: still last in the ranking, but with a gradient."""
     return torch.where(scores == 0, torch.full_like(scores, torch.finfo(scores.dtype).tiny), scores)

@@ -10,7 +10,7 @@ from torch import nn
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """One maskable tensor: ``module.tensor`` is at ``name`` in the model."""
+    """One maskable tensor: attribute ``tensor`` of ``module``, at ``name`` in the model."""
 
     name: str
     """Dotted path of the tensor, for example ``model.encoder.layers.0.fc1.weight``."""
@@ -18,19 +18,19 @@ class Site:
     tensor: str
     """Attribute of the tensor on ``module``."""
     group: str = "other"
-    """feed_forward, attention, conv or other: what sparsities per group refer to."""
+    """feed_forward, attention, conv or other. A configuration may give each group its own sparsity."""
     layer: int | None = None
-    """Index of the Transformer layer, None outside."""
+    """Index of the Transformer layer, None outside the layers."""
 
 
 def maskable(model: nn.Module) -> dict[str, tuple[nn.Module, str]]:
     """All floating-point parameters with two or more dimensions, by dotted path, in the order of the model."""
-    found = {}
+    tensors = {}
     for module_name, module in model.named_modules():
         for tensor_name, parameter in module.named_parameters(recurse=False):
             if parameter.dim() >= 2 and parameter.is_floating_point():
-                found[f"{module_name}.{tensor_name}" if module_name else tensor_name] = (module, tensor_name)
-    return found
+                tensors[f"{module_name}.{tensor_name}" if module_name else tensor_name] = (module, tensor_name)
+    return tensors
 
 
 def find_sites(
@@ -42,8 +42,8 @@ def find_sites(
 ) -> list[Site]:
     """Sites whose dotted path matches any ``fnmatch`` pattern, in the order of the model.
 
-    ``groups`` maps a group name to patterns; ``layer_of`` a tensor's path to its layer. A pattern that hits nothing is a
-    ValueError that lists the nearest names.
+    ``groups`` maps a group name to patterns, ``layer_of`` the path of a tensor to its layer. ValueError with the nearest
+    names for a pattern without a match.
     """
     tensors = maskable(model)
     patterns = list(patterns)

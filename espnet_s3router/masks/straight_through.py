@@ -1,8 +1,8 @@
 """The straight-through estimator: masked weights forward, a gradient into the scores that selected them.
 
-Forward W_eff = W * M. Backward, M is treated as |s| (arXiv 2211.01522 sec. 3; Bengio et al. 2013, arXiv 1308.3432):
-dL/ds = sign(s) * W * dL/dW_eff and, where the weights train too, dL/dW = M * dL/dW_eff or, with a dense gradient, dL/dW_eff:
-then removed weights go on learning, and may be worth more when they return.
+Forward, W_eff = W * M. Backward, M counts as |s| (arXiv 2211.01522 sec. 3; Bengio et al. 2013, arXiv 1308.3432), so
+dL/ds = sign(s) * W * dL/dW_eff. If the weights train too, dL/dW = M * dL/dW_eff. With a dense gradient it is dL/dW_eff:
+removed weights then go on learning, and may be worth more when they return.
 """
 
 from typing import Any
@@ -32,5 +32,5 @@ class StraightThrough(torch.autograd.Function):
 
 
 def as_factor(mask: Tensor) -> Tensor:
-    """The boolean mask as bytes of 0 and 1, without a copy: torch multiplies by them three times as fast as by booleans."""
+    """View of the boolean mask as int8 zeros and ones: torch multiplies by these three times as fast as by booleans."""
     return mask.view(torch.int8)

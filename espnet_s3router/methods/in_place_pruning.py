@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.masks.ranking import Ranking, n_of_m
 from espnet_s3router.masks.straight_through import as_factor
 from espnet_s3router.methods.base import Attached
 from espnet_s3router.methods.finetune import finetuned
-from espnet_s3router.methods.options import SparsityOptions, check_path, n_of_m, sites_of
-from espnet_s3router.methods.ranking import Ranking
+from espnet_s3router.methods.options import SparsityOptions, check_path, sites_of
 from espnet_s3router.methods.schedule import Schedule
 
 

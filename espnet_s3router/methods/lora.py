@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from espnet_s3router.masks.names import parameter_key
 from espnet_s3router.methods.base import Attached
 from espnet_s3router.methods.options import check, check_targets, sites_of
 
@@ -55,6 +56,5 @@ def lora(upstream: nn.Module, config: LoraConfig) -> Attached:
     for site in sites_of(upstream, config.targets):
         update = LowRank(getattr(site.module, site.tensor), config.rank, config.alpha, generator)
         parametrize.register_parametrization(site.module, site.tensor, update)
-        owner = f"{site.name.rpartition('.')[0]}.parametrizations.{site.tensor}.0"
-        trained |= {f"{owner}.a": update.a, f"{owner}.b": update.b}
+        trained |= {parameter_key(site.name, "a"): update.a, parameter_key(site.name, "b"): update.b}
     return Attached(upstream=upstream, trained=trained)

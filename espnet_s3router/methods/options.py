@@ -4,7 +4,6 @@
 option, its value and the allowed values.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ from torch import nn
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import Site, find_sites
+from espnet_s3router.masks.ranking import n_of_m
 from espnet_s3router.masks.select import ROUNDINGS
 from espnet_s3router.masks.sites import maskable
 from espnet_s3router.upstreams import TARGETS, family_of, layer_indices
@@ -97,14 +97,6 @@ def sites_of(upstream: nn.Module, targets: str | tuple[str, ...], ranking: str =
         if pattern is not None and width % pattern[1]:
             raise InputError(f"mask_conf: ranking is {ranking}, but {site.name} has {width} inputs per output")
     return sites
-
-
-def n_of_m(ranking: object) -> tuple[int, int] | None:
-    """(N, M) of a ranking such as 2:4, else None."""
-    match = re.fullmatch(r"(\d+):(\d+)", str(ranking))
-    if match is None or not 0 < int(match[1]) <= int(match[2]):
-        return None
-    return int(match[1]), int(match[2])
 
 
 @dataclass(frozen=True, kw_only=True)

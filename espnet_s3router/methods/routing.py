@@ -9,28 +9,26 @@ from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import (
-    NM,
-    GlobalRanking,
     MaskedTensor,
-    Selector,
     Site,
-    TopK,
-    Units,
     init_scores,
     init_scores_together,
     inject,
+    make_selector,
 )
+from espnet_s3router.masks.names import original_key, scores_key
+from espnet_s3router.masks.ranking import RANKINGS, n_of_m
 from espnet_s3router.masks.scores import COMPARABLE_INITS, INITS
 from espnet_s3router.methods.base import Attached
 from espnet_s3router.methods.finetune import biases, norms
-from espnet_s3router.methods.options import SparsityOptions, check, check_sparsity, n_of_m, sites_of
+from espnet_s3router.methods.options import SparsityOptions, check, check_sparsity, sites_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class FixedMaskConfig(SparsityOptions):
     """Masks that are not learned (``random``, ``magnitude``): the controls of ``routing``."""
 
-    rankings: ClassVar[tuple[str, ...]] = ("matrix", "global", "output_units", "input_units")
+    rankings: ClassVar[tuple[str, ...]] = RANKINGS
 
     targets: str | tuple[str, ...] = "feed_forward"
     """feed_forward, attention, all, conv, or fnmatch patterns of tensor paths."""
@@ -109,8 +107,7 @@ def routing(upstream: nn.Module, config: RoutingConfig) -> Attached:
         raise InputError(f"mask_conf: freeze_below is {config.freeze_below}, and no masked layer is left to train")
     trained = {name: parameter for name, parameter in scores.items() if name not in frozen}
     if config.train_weights:
-        originals = [f"{site.name.rpartition('.')[0]}.parametrizations.{site.tensor}.original" for site in sites]
-        trained |= {name: upstream.get_parameter(name) for name in originals}
+        trained |= {key: upstream.get_parameter(key) for key in (original_key(site.name) for site in sites)}
     saved = {name: scores[name] for name in frozen}
     return Attached(upstream=upstream, trained=trained | _layer_extras(upstream, config), saved=saved)
 
@@ -152,12 +149,14 @@ def mask_sites(
 ) -> dict[str, nn.Parameter]:
     """Mask every site in place. Returns the score parameters by path, in the order of ``sites``."""
     _refuse_unused(sites, config)
-    shared = GlobalRanking(config.sparsity, config.rounding) if config.ranking == "global" else None
+    shared = make_selector("global", config.sparsity, config.rounding) if config.ranking == "global" else None
     placed = {}
     for site, values in zip(sites, scores, strict=True):
-        masked = MaskedTensor(values, shared or _selector(site, config), dense_gradient=dense_gradient)
+        sparsity = config.sparsity_of(site.group, site.layer)
+        selector = shared or make_selector(config.ranking, sparsity, config.rounding)
+        masked = MaskedTensor(values, selector, dense_gradient=dense_gradient)
         inject(site, masked)
-        placed[f"{site.name.rpartition('.')[0]}.parametrizations.{site.tensor}.0.scores"] = masked.scores
+        placed[scores_key(site.name)] = masked.scores
     return placed
 
 
@@ -170,16 +169,6 @@ def _refuse_unused(sites: Sequence[Site], config: FixedMaskConfig) -> None:
     for group in ("feed_forward", "attention"):
         if getattr(config, f"{group}_sparsity") is not None and group not in {site.group for site in sites}:
             raise InputError(f"mask_conf: {group}_sparsity is given, but targets {config.targets!r} mask no {group} matrix")
-
-
-def _selector(site: Site, config: FixedMaskConfig) -> Selector:
-    """The selector of one site, for every ranking but the global one."""
-    sparsity = config.sparsity_of(site.group, site.layer)
-    if (pattern := n_of_m(config.ranking)) is not None:
-        return NM(*pattern)
-    if config.ranking.endswith("_units"):
-        return Units(sparsity, dim=0 if config.ranking == "output_units" else 1, rounding=config.rounding)
-    return TopK(sparsity, config.rounding)
 
 
 def _layer_extras(upstream: nn.Module, config: FixedMaskConfig) -> dict[str, nn.Parameter]:

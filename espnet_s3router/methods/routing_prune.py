@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet_s3router.masks import Selector
+from espnet_s3router.masks.names import original_key
 from espnet_s3router.methods.base import Attached
 from espnet_s3router.methods.finetune import finetuned
 from espnet_s3router.methods.options import check_path, require_start
@@ -59,8 +60,7 @@ class RoutedPruning(Attached):
         """Initialises the scores again, from the weights of ``start``."""
         super().begin(start)
         parameters = dict(self.upstream.named_parameters())
-        paths = [name.rpartition(".") for name in self.masks]
-        weights = [parameters[f"{owner}.parametrizations.{tensor}.original"].cpu() for owner, _, tensor in paths]
+        weights = [parameters[original_key(name)].cpu() for name in self.masks]
         for masked, scores in zip(self.masks.values(), initial_scores(weights, self.options), strict=True):
             masked.scores.copy_(scores)
         self._set_sparsity(0)

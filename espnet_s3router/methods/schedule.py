@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.methods.options import check, check_choice, check_count, check_sparsity, n_of_m
+from espnet_s3router.masks.ranking import n_of_m
+from espnet_s3router.methods.options import check, check_choice, check_count, check_sparsity
 
 KINDS = ("constant", "linear", "cubic")
 INTERVAL = 50

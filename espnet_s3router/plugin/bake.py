@@ -8,10 +8,9 @@ import torch
 import yaml
 from espnet2.asr.frontend.s3prl import S3prlFrontend
 from torch import nn
-from torch.nn.utils import parametrize
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.masks import masked_tensors
+from espnet_s3router.masks import MaskedTensor, bake
 from espnet_s3router.methods.houlsby import Bottleneck
 from espnet_s3router.methods.lora import LowRank
 from espnet_s3router.plugin.register import S3PRL_ENTRIES
@@ -101,14 +100,7 @@ def bake_upstream(expert: nn.Module) -> None:
     if any(isinstance(module, Bottleneck) for module in expert.modules()):
         raise InputError("houlsby adapters are modules of their own: a plain upstream cannot hold them, nothing was baked")
     expert.eval()
-    marked = (*masked_tensors(expert).values(), *(m for m in expert.modules() if isinstance(m, LowRank)))
-    for module in list(expert.modules()):
-        for tensor, chain in list(getattr(module, "parametrizations", {}).items()):
-            if any(step in marked for step in chain):
-                with torch.no_grad():
-                    baked = getattr(module, tensor).clone()
-                    parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
-                    getattr(module, tensor).copy_(baked)
+    bake(expert, (MaskedTensor, LowRank))
 
 
 def plain_frontend_conf(conf: dict[str, Any], out: Path) -> dict[str, Any]:

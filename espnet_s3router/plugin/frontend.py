@@ -14,7 +14,7 @@ from espnet2.asr.frontend.s3prl import S3prlFrontend
 from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.masks.recomputed_product import not_saved
+from espnet_s3router.masks.recomputed_product import recomputed_products
 from espnet_s3router.methods import Attached, attach, check_type, resolve
 from espnet_s3router.plugin.activation_checkpointing import checkpoint_layers
 from espnet_s3router.plugin.checkpoint import SlimState
@@ -129,8 +129,10 @@ class MaskedUpstream(S3prlFrontend):
                 "frontend_conf: cache_frozen needs a frozen convolutional frontend, but the method trains or masks it. "
                 "Set cache_frozen: 0, or leave conv out of targets and train_cnn"
             )
-        if self.family.name == "torchaudio":
-            raise InputError("frontend_conf: cache_frozen does not work with torchaudio-style upstreams: set it to 0")
+        if self.family.extractor_takes_lengths:
+            raise InputError(
+                f"frontend_conf: cache_frozen does not work with {self.family.name}-style upstreams: set it to 0"
+            )
         return ExtractorCache(extractor, megabytes)
 
     def forward(self, input: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,7 +143,7 @@ class MaskedUpstream(S3prlFrontend):
         half = self.autocast == "bfloat16" or (self.autocast == "auto" and computes_bfloat16(input.device))
         mixed = torch.autocast(input.device.type, torch.bfloat16) if half and self.training else nullcontext()
         trains = self.training and any(parameter.requires_grad for parameter in self.parameters())
-        with mixed, not_saved() if trains else torch.no_grad():
+        with mixed, recomputed_products() if trains else torch.no_grad():
             feats, lengths = super().forward(input, input_lengths)
         return feats.float(), lengths
 

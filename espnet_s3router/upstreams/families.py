@@ -1,11 +1,12 @@
-"""What is known of each upstream family, as data: names of its tensors and modules.
+"""Upstream families as data: names of tensors and modules, and properties of the convolutional frontend.
 
 Paths are relative to the s3prl expert (``S3PRLUpstream.upstream``). A family is recognised by its structure, so a user's
-own checkpoint of a known architecture needs no registration. Adding a family is adding a row here.
+own checkpoint of a known architecture needs no registration. A new family is a new row in FAMILIES.
 """
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from espnet_s3router.errors import InputError
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Names of one architecture; ``{layers}`` entries are relative to one Transformer layer."""
+    """One architecture. Paths of ``feed_forward`` and ``attention`` are relative to one Transformer layer."""
 
     name: str
     upstreams: tuple[str, ...]
-    """s3prl names this family is loaded by, for messages."""
+    """s3prl names that load this family, for error messages."""
     encoder: str
-    """Module whose children ``layers`` are the Transformer layers."""
+    """Module that holds the Transformer: ``layers``, their norms and the positional convolution."""
     layers: str
     """Module list of the Transformer layers."""
     feed_forward: tuple[str, ...]
@@ -30,7 +31,7 @@ class Family:
     attention: tuple[str, ...]
     """The q, k, v and output matrices of a layer."""
     attention_module: str
-    """The attention block of a layer (its forward is called, unlike that of its projections in fairseq-style models)."""
+    """The attention block of a layer. Its forward is called; fairseq-style models never call that of its projections."""
     extractor: str
     """The convolutional frontend: waveform (batch, samples) -> (batch, channels, frames)."""
     conv: str
@@ -38,11 +39,20 @@ class Family:
     projection: tuple[str, ...]
     """Modules between frontend and Transformer."""
     latent: str
-    """Module whose output (batch, frames, dim) is what time and channel masking act on."""
+    """Module whose output (batch, frames, dim) gets the time and channel masks."""
     mask_embedding: str | None
-    """Parameter (dim,) that stands for a masked frame; None: zeros."""
-    hop: int = 1
-    """Samples from one input of the frontend's first convolution to the next: 1 for waveforms."""
+    """Parameter (dim,) that replaces a masked frame. None if the family has none; zeros then replace it."""
+    extractor_takes_lengths: bool = False
+    """True if the extractor takes and returns lengths beside the waveform and the features."""
+    conv_input_hop: int = 1
+    """Samples from one input of the first convolution to the next: 1 for waveforms, more for spectra."""
+    frame_hop: int = 320
+    """Samples from one frame to the next."""
+    first_frame: int = 400
+    """Samples that the first frame needs: the receptive field, or 1 for an extractor that pads.
+
+    320 and 400 follow from kernels 10 3 3 3 3 2 2 and strides 5 2 2 2 2 2 2 (arXiv 2006.11477 sec. 4.2).
+    """
 
     def patterns(self, target: str) -> list[str]:
         """fnmatch patterns of ``feed_forward``, ``attention``, ``all`` (both) or ``conv``."""
@@ -51,6 +61,10 @@ class Family:
         names = {"feed_forward": self.feed_forward, "attention": self.attention}
         chosen = names.get(target, self.feed_forward + self.attention)
         return [f"{self.layers}.*.{name}.weight" for name in chosen]
+
+    def frames(self, samples: int) -> int:
+        """Frames of the standard frontend for ``samples`` at 16 kHz; 0 if shorter than the first frame."""
+        return max(0, (samples - self.first_frame) // self.frame_hop + 1)
 
 
 TARGETS = ("feed_forward", "attention", "all", "conv")
@@ -101,6 +115,7 @@ FAMILIES = (
         projection=("model.wav2vec2.encoder.feature_projection",),
         latent="model.wav2vec2.encoder.feature_projection",
         mask_embedding="model.mask_generator.mask_embedding",
+        extractor_takes_lengths=True,
     ),
     Family(
         name="whisper",
@@ -115,31 +130,29 @@ FAMILIES = (
         projection=(),
         latent="model.latent",
         mask_embedding=None,
-        hop=160,
+        conv_input_hop=160,
+        first_frame=1,
     ),
 )
 
 
 def family_of(expert: "nn.Module") -> Family:
-    """The family whose feed-forward matrices, attention and frontend are all present; InputError when none is."""
-    names = [name for name, _ in expert.named_parameters()]
+    """The family whose feed-forward matrices, attention and frontend are all present; InputError if there is none."""
+    # Modules keep their paths when their tensors are masked or weight-normalised.
+    weights = [f"{name}.weight" for name, _ in expert.named_modules()]
     for family in FAMILIES:
-        wanted = [*family.patterns("all"), family.conv]
-        # parametrized tensors (masked, weight-normalised) are listed under their original's name
-        if all(any(fnmatchcase(_plain(name), pattern) for name in names) for pattern in wanted):
+        patterns = [*family.patterns("all"), family.conv]
+        if all(any(fnmatchcase(name, pattern) for name in weights) for pattern in patterns):
             return family
     known = ", ".join(f"{family.name} ({', '.join(family.upstreams)})" for family in FAMILIES)
+    first = [name for name, _ in islice(expert.named_parameters(), 3)]
     raise InputError(
-        f"{type(expert).__module__} is of no known upstream family: its parameters begin {names[:3]}. Known: {known}. "
+        f"{type(expert).__module__} belongs to no known upstream family. Its first parameters are {first}. Known: {known}. "
         "A new family is one entry in espnet_s3router/upstreams/families.py."
     )
 
 
-def _plain(name: str) -> str:
-    return name.replace(".parametrizations.", ".").removesuffix(".original")
-
-
 def layer_indices(family: Family, names: list[str]) -> dict[str, int]:
-    """Transformer layer of each named tensor that lies in one."""
+    """Transformer layer (from 0) of each named tensor inside the layers."""
     prefix = family.layers + "."
     return {name: int(name[len(prefix) :].split(".")[0]) for name in names if name.startswith(prefix)}

@@ -19,10 +19,10 @@ from espnet_s3router.masks import (
     init_scores,
     inject,
     masked_tensors,
+    ranking,
     remove,
-    set_enabled,
+    set_masks,
     topk_mask,
-    use,
 )
 
 
@@ -54,6 +54,12 @@ def masked_net(selector=lambda: TopK(0.3), seed=0, train=False):
     return net, masked_tensors(net)
 
 
+def output(net, x):
+    """Of evaluation: torch multiplies transposed tensors by another kernel if a gradient is needed."""
+    with torch.no_grad():
+        return net(x)
+
+
 @pytest.fixture
 def x():
     return torch.randn(2, 8, 6, generator=torch.Generator().manual_seed(5))
@@ -73,7 +79,7 @@ def test_sites_of_every_kind():
 def test_the_mask_acts(x):
     """Each tensor of the masked net is W * M, and the output is that of the products."""
     net, masks = masked_net()
-    plain = Net()
+    plain = Net().requires_grad_(False)
     with torch.no_grad():
         for name in NAMES:
             owner, _, tensor = name.rpartition(".")
@@ -101,71 +107,47 @@ def test_remove_gives_back_the_dense_weights(x):
 @pytest.mark.parametrize("selector", [lambda: TopK(0.3), lambda: Units(0.5, 0), lambda: Units(0.4, 1)])
 def test_bake_is_equal_bit_for_bit(x, selector):
     net, masks = masked_net(selector)
-    masked, zeros = net(x), {name: int((~m.mask).sum()) for name, m in masks.items()}
+    masked, zeros = output(net, x), {name: int((~m.mask).sum()) for name, m in masks.items()}
     bake(net)
-    assert torch.equal(net(x), masked)
+    assert torch.equal(output(net, x), masked)
     assert not masked_tensors(net) and "linear.weight" in dict(net.named_parameters())
     for name in NAMES:
         assert int((net.get_parameter(name) == 0).sum()) == zeros[name]
 
 
-def test_disabled_is_dense(x):
-    net, _ = masked_net()
-    masked = net(x)
-    set_enabled(net, False)
-    dense = net(x)
-    assert not torch.equal(dense, masked)
-    set_enabled(net, True)
-    assert torch.equal(net(x), masked)
-    remove(net)
-    assert torch.equal(net(x), dense)
-
-
-def test_use_restores(x):
-    """Also after an error, also nested, and the masks taken from scores come back as such."""
+def test_set_masks_and_back(x):
+    """Masks of ones give the dense model, masks of zeros nothing; None returns a tensor to its scores."""
     net, masks = masked_net()
-    plain = net(x)
-    ones = {name: torch.ones_like(m.mask) for name, m in masks.items()}
-    nothing = {"linear.weight": torch.zeros_like(masks["linear.weight"].mask)}
-    with use(net, ones):
-        dense = net(x)
-        with use(net, nothing):
-            assert torch.equal(net.linear.weight, torch.zeros(10, 6))
-        assert torch.equal(net(x), dense)
-    set_enabled(net, False)
-    assert torch.equal(net(x), dense)
-    set_enabled(net, True)
-    assert torch.equal(net(x), plain)
-    with pytest.raises(RuntimeError, match="stop"), use(net, nothing):
-        raise RuntimeError("stop")
-    assert torch.equal(net(x), plain)
+    plain = output(net, x)
+    set_masks(net, {name: torch.ones_like(m.mask) for name, m in masks.items()})
+    dense = output(net, x)
+    assert not torch.equal(dense, plain)
+    set_masks(net, {"linear.weight": torch.zeros(10, 6)})
+    assert torch.equal(net.linear.weight, torch.zeros(10, 6))
+    set_masks(net, dict.fromkeys(masks))
+    assert torch.equal(output(net, x), plain)
     with torch.no_grad():
         masks["linear.weight"].scores.mul_(-1).add_(0.05)
     assert torch.equal(masks["linear.weight"].mask, topk_mask(masks["linear.weight"].scores, 0.3))
+    remove(net)
+    assert torch.equal(output(net, x), dense)
 
 
-def test_use_refuses_before_it_changes_anything(x):
+@pytest.mark.parametrize(
+    ("error", "match", "given"),
+    [
+        (KeyError, r"linear\.bias", {"bare": torch.zeros(4, 5), "linear.bias": torch.ones(10)}),
+        (ValueError, r"shape \(2,\), expected \(4, 5\)", {"linear.weight": torch.zeros(10, 6), "bare": torch.zeros(2)}),
+    ],
+)
+def test_set_masks_refuses_before_it_changes_anything(x, error, match, given):
+    """Also if an earlier mask of the same call is a good one."""
     net, masks = masked_net()
-    before = net(x)
-    with (
-        pytest.raises(KeyError, match=r"linear\.bias"),
-        use(net, {"bare": torch.zeros(4, 5), "linear.bias": torch.ones(10)}),
-    ):
-        pass
-    with pytest.raises(ValueError, match=r"shape \(2,\), expected \(4, 5\)"), use(net, {"bare": torch.zeros(2)}):
-        pass
-    assert torch.equal(net(x), before)
+    before = output(net, x)
+    with pytest.raises(error, match=match):
+        set_masks(net, given)
+    assert torch.equal(output(net, x), before)
     assert not any(m._fixed for m in masks.values())
-
-
-def test_use_undoes_what_a_bad_shape_interrupted(x):
-    """The first mask was set already when the second is refused."""
-    net, masks = masked_net()
-    before = net(x)
-    given = {"linear.weight": torch.zeros(10, 6), "bare": torch.zeros(2)}
-    with pytest.raises(ValueError, match="shape"), use(net, given):
-        pass
-    assert torch.equal(net(x), before)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adam foreach", "adam fused", "sgd"])
@@ -229,11 +211,9 @@ def test_changed_sparsity_selects_anew():
 
 
 def test_global_ranking_selects_once_for_all(x, monkeypatch):
-    from espnet_s3router.masks import selectors
-
     calls = []
-    plain = selectors.global_masks
-    monkeypatch.setattr(selectors, "global_masks", lambda *a: calls.append(1) or plain(*a))
+    plain = ranking.fast_global_masks
+    monkeypatch.setattr(ranking, "fast_global_masks", lambda *a: calls.append(1) or plain(*a))
     shared = GlobalRanking(0.3)
     net, masks = masked_net(lambda: shared)
     net(x)

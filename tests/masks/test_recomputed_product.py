@@ -9,7 +9,7 @@ from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from espnet_s3router.masks import MaskedTensor, Site, TopK, inject
-from espnet_s3router.masks.recomputed_product import not_saved
+from espnet_s3router.masks.recomputed_product import recomputed_products
 
 inject_module = sys.modules["espnet_s3router.masks.inject"]
 
@@ -38,7 +38,7 @@ def test_gradients_are_the_same_bits(train_weights):
     expected = gradients(model, x)
     for _ in range(3):
         model.zero_grad()
-        with not_saved():
+        with recomputed_products():
             loss = model(x).square().sum()
         loss.backward()
         found = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
@@ -49,10 +49,10 @@ def test_gradients_are_the_same_bits(train_weights):
 def test_masked_weights_are_gone_after_the_forward_pass(monkeypatch):
     """What ``StraightThrough`` returned dies with the forward pass, and lives on without the block."""
     made = []
-    plain = inject_module.remember
-    monkeypatch.setattr(inject_module, "remember", lambda p, w, f: made.append(storage_of(p)) or plain(p, w, f))
+    plain = inject_module.register_product
+    monkeypatch.setattr(inject_module, "register_product", lambda p, w, f: made.append(storage_of(p)) or plain(p, w, f))
     model, x = masked_model(), torch.randn(2, 4, 10)
-    with not_saved():
+    with recomputed_products():
         out = model(x)
     assert [storage.expired() for storage in made] == [True, True, True]
     made.clear()
@@ -71,7 +71,7 @@ def test_a_mask_that_changes_before_the_backward_pass_does_not_matter():
     model, x = masked_model(), torch.randn(2, 4, 10)
     expected = gradients(model, x)
     model.zero_grad()
-    with not_saved():
+    with recomputed_products():
         loss = model(x).square().sum()
     for module in model.modules():
         if isinstance(module, MaskedTensor):
@@ -81,7 +81,7 @@ def test_a_mask_that_changes_before_the_backward_pass_does_not_matter():
 
 
 def test_nothing_is_leaked():
-    """Hooks that return what they were given could tie a graph to itself."""
+    """Hooks that return their argument could tie a graph to itself."""
 
     def count():
         gc.collect()
@@ -90,15 +90,15 @@ def test_nothing_is_leaked():
     model, x = masked_model(), torch.randn(2, 4, 10)
     counts = []
     for _ in range(4):
-        with not_saved():
+        with recomputed_products():
             model(x)  # no backward: what is saved must go with the output
         counts.append(count())
     assert counts[1] == counts[-1]
 
 
-def test_hooks_of_others_are_left_to_decide():
+def test_other_hooks_on_saved_tensors_win():
     packed = []
     model, x = masked_model(), torch.randn(2, 4, 10)
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: packed.append(t) or t, lambda t: t), not_saved():
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: packed.append(t) or t, lambda t: t), recomputed_products():
         model(x)
     assert packed

@@ -1,7 +1,6 @@
 """Exact counts, ties, rounding, and the patterns a mask may have."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -9,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_s3router.masks import global_masks, nm_mask, topk_mask, unit_mask, zero_count
-from espnet_s3router.masks.select import magnitudes as magnitudes_of
 
 SHAPES = st.lists(st.integers(1, 12), min_size=1, max_size=3)
 SPARSITIES = st.floats(0.0, 0.999, allow_nan=False)
@@ -180,24 +178,3 @@ def test_global_ranking(shapes, sparsity, kind, seed):
 
 def test_global_ranking_of_nothing():
     assert global_masks({}, 0.1) == {}
-
-
-def test_threads_do_not_share_what_they_select_in():
-    """Two models may decode at a time in one process."""
-    ours = magnitudes_of(torch.ones(5))
-    with ThreadPoolExecutor(1) as other:
-        other.submit(magnitudes_of, torch.zeros(5)).result()
-    assert ours.tolist() == [1.0] * 5
-
-
-def test_selection_after_one_in_inference_mode():
-    """What it works in outlives the mode in which it was made."""
-    size = 1000
-
-    def both():
-        with torch.inference_mode():
-            topk_mask(torch.arange(float(size)), 0.5)
-        return topk_mask(torch.arange(float(size)), 0.5)
-
-    with ThreadPoolExecutor(1) as fresh:
-        assert int(fresh.submit(both).result().sum()) == size // 2

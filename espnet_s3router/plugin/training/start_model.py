@@ -11,6 +11,7 @@ import yaml
 from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.masks.names import scores_key
 from espnet_s3router.plugin.checkpoint import FINGERPRINT
 
 FRONTEND = "frontend."
@@ -129,8 +130,7 @@ def ranking_values(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], pa
     found: dict[str, Tensor] = {}
     weights: dict[str, Tensor] = {}
     for name, tensor in wanted.items():
-        owner, _, attribute = name.rpartition(".")
-        keys = (f"{UPSTREAM}{owner}.parametrizations.{attribute}.0.scores", UPSTREAM + name)
+        keys = (UPSTREAM + scores_key(name), UPSTREAM + name)
         key = next((key for key in keys if key in state), None)
         if key is None:
             raise InputError(
