@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.experiments.worker import GPUS
+from espnet_s3router.experiments.worker import GPUS, close_servers
 from espnet_s3router.files import read_yaml
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ class Workers:
     """Threads of all workers together, for a job that all others come after; 0 if the workers are on several machines."""
     stay: bool = False
     """True if the workers outlive this process."""
-    addresses: tuple[str, ...] = ()
-    """Dask addresses of the workers on this machine."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -84,12 +82,12 @@ def connect(args: argparse.Namespace, jobs: int, of: int = 0) -> Iterator[Worker
             # The default address is port 8787, which another recipe on this machine may use.
             silent = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
             silent |= {"memory_limit": None, "silence_logs": logging.CRITICAL}
-            cluster = stack.enter_context(LocalCluster(n_workers=count, threads_per_worker=1, processes=True, **silent))
+            cluster = stack.enter_context(LocalCluster(n_workers=count, threads_per_worker=1, processes=False, **silent))
             client = stack.enter_context(Client(cluster, set_as_default=False))
             side_by_side = min(args.parallel, max(jobs, of))
             threads = args.threads or max(1, CPU_COUNT // side_by_side)
-            gpus, addresses = share_gpus(count, args.ngpu), tuple(client.scheduler_info(n_workers=-1)["workers"])
-            yield Workers(client, count, threads, gpus, all_threads=threads * side_by_side, addresses=addresses)
+            stack.callback(close_servers)
+            yield Workers(client, count, threads, share_gpus(count, args.ngpu), all_threads=threads * side_by_side)
             return
         if args.cluster == "slurm":
             options = slurm_options(args.cluster_config)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from espnet_s3router.experiments.cluster import Workers
 from espnet_s3router.experiments.job import Job, Outcome, explain, tail
 from espnet_s3router.experiments.progress import read_progress
-from espnet_s3router.experiments.worker import Setting, end_jobs, preload, run_job
+from espnet_s3router.experiments.worker import end_jobs, run_job
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -50,21 +50,12 @@ def run_jobs(jobs: Sequence[Job], workers: Workers, *, every: float = 20.0) -> d
     """
     grid = Grid(list(jobs))
     try:
-        if workers.count > 1:
-            _preload(jobs[0], workers)
         _run(grid, workers, every)
     except BaseException:
         if workers.stay:
             _end_running(grid, workers)
         raise
     return grid.failures
-
-
-def _preload(job: Job, workers: Workers) -> None:
-    """Let the workers of this machine import the modules of ``job`` at once. Workers with GPUs learn theirs with a job."""
-    for address in () if workers.gpus else workers.addresses:
-        setting = Setting((job.leads and workers.all_threads) or workers.threads, "", job.preload)
-        workers.client.submit(preload, setting, workers=[address], pure=False, priority=1)
 
 
 def _end_running(grid: Grid, workers: Workers) -> None:

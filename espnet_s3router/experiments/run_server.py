@@ -1,7 +1,8 @@
 """A process that imports modules once and forks a child for each job: importing ESPnet takes half a minute.
 
-It reads one request a line from standard input, as JSON, and answers each on standard output with the exit status of the
-child. When standard input ends, it kills the running child and stops. When the server is killed, its child stops too.
+It reads requests from standard input and answers on standard output, both as one JSON object a line. An answer holds the
+number of its request and the exit status of the child. When standard input ends, the server kills its children and stops.
+When the server is killed, its children stop too.
 
     python -m espnet_s3router.experiments.run_server MODULE …      modules to import before the first request
 """
@@ -22,25 +23,39 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 
 
 def main(modules: Sequence[str]) -> int:
-    """Serve until standard input ends. Returns in the server with 0, in each child with the status of its job."""
+    """Serve until standard input ends. Returns 0 in the server, and in each child the status of its job."""
     replies = os.dup(STDOUT)
     os.dup2(STDERR, STDOUT)  # imports print; replies have a channel of their own
     for name in modules:
         importlib.import_module(name)
-    gc.freeze()  # else the first collection in a child would copy every page of the imports
+    gc.freeze()  # otherwise the first garbage collection of a child would copy every page of the imports
     alive, keep_alive = os.pipe()  # its write end closes when the server ends, however it ends
-    while request := read_line():
-        child = os.fork()
-        if child == 0:
-            os.close(keep_alive)
-            os.close(replies)
-            return run_job(json.loads(request), alive)
-        os.write(replies, b"%d\n" % wait_for(child))
+    children: dict[int, tuple[int, int]] = {}  # pidfd -> (process id, number of the request)
+    while True:
+        ready, _, _ = select.select([STDIN, *children], [], [])
+        for pidfd in set(ready) - {STDIN}:
+            process, number = children.pop(pidfd)
+            os.close(pidfd)
+            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+            os.write(replies, json.dumps({"number": number, "code": code}).encode() + b"\n")
+        if STDIN in ready:
+            line = read_line()
+            if not line:
+                break
+            request = json.loads(line)
+            process = os.fork()
+            if process == 0:
+                for inherited in (keep_alive, replies, *children):
+                    os.close(inherited)
+                return run_job(request, alive)
+            children[os.pidfd_open(process)] = (process, request["number"])
+    for process, _ in children.values():
+        os.killpg(process, signal.SIGKILL)
     return 0
 
 
 def read_line() -> bytes:
-    """The next line of standard input without its end; empty when the input has ended."""
+    """The next line of standard input without its end. Empty when the input has ended."""
     line = b""
     while byte := os.read(STDIN, 1):
         if byte == b"\n":
@@ -49,19 +64,8 @@ def read_line() -> bytes:
     return b""
 
 
-def wait_for(child: int) -> int:
-    """Exit status of a child; negative: the signal that ended it. Ends with the child when standard input ends."""
-    process = os.pidfd_open(child)
-    ready, _, _ = select.select([process, STDIN], [], [])
-    os.close(process)
-    if process not in ready:
-        os.killpg(child, signal.SIGKILL)
-        sys.exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def run_job(request: dict[str, Any], alive: int) -> int:
-    """Call ``main`` of a module in this process, which leads a session of its own. Returns its exit status."""
+    """Call ``main`` of a module in this process, which leads a session of its own. Returns the exit status."""
     os.setsid()
     end_with(alive)
     os.dup2(os.open(os.devnull, os.O_RDONLY), STDIN)
@@ -83,7 +87,7 @@ def run_job(request: dict[str, Any], alive: int) -> int:
 
 
 def end_with(alive: int) -> None:
-    """Kill this process group as soon as the pipe ``alive`` ends, so that no job outlives the worker that runs it."""
+    """Kill this process group as soon as the pipe ``alive`` ends, so that no job outlives its server."""
 
     def watch() -> None:
         while os.read(alive, 1):

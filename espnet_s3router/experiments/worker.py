@@ -1,12 +1,15 @@
-"""What a Dask worker does with a job: it hands the job to its run server, which has the heavy modules imported."""
+"""What a Dask worker does with a job: it gives the job to a run server, which has imported the heavy modules."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Collection
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -31,69 +34,92 @@ class Setting(NamedTuple):
 
 
 class RunServer:
-    """A run server as a child process of this worker."""
+    """A run server as a child of this process. Several threads may run jobs in it at a time."""
 
     def __init__(self, setting: Setting) -> None:
-        self.setting = setting
         environment = os.environ | dict.fromkeys(THREAD_LIMITS, str(setting.threads)) | {"PYTHONUNBUFFERED": "1"}
         environment.pop(TRIMMING, None)
         if setting.gpus:
             environment[GPUS] = setting.gpus
-        self.messages = tempfile.TemporaryFile()  # noqa: SIM115  holds what imports print as long as the server lives
-        self.process = subprocess.Popen(
+        self._messages = tempfile.TemporaryFile()  # noqa: SIM115  holds what imports print as long as the server lives
+        self._process = subprocess.Popen(
             [sys.executable, "-m", "espnet_s3router.experiments.run_server", *setting.preload],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self.messages,
+            stderr=self._messages,
             start_new_session=True,  # Ctrl-C goes to the grid, which closes its workers in order
         )
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self._codes: dict[int, Future[int]] = {}
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def ended(self) -> bool:
+        """True once the server has stopped."""
+        return self._process.poll() is not None
 
     def run(self, job: Job, folder: Path, log: Path) -> int:
         """Run a job in ``folder`` to its end. Returns its exit status, or that of the server if the server ended first."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        request = {"module": job.module, "arguments": job.arguments, "folder": str(folder), "log": str(log)}
-        with suppress(OSError):  # of a server that has ended: reading shows it too
-            self.process.stdin.write(json.dumps(request).encode() + b"\n")
-            self.process.stdin.flush()
-        if reply := self.process.stdout.readline():
-            return int(reply)
-        self.messages.seek(0)
-        with log.open("ab") as file:
-            file.write(self.messages.read())
-        return self.process.wait() or 1
+        assert self._process.stdin is not None
+        with self._lock:
+            number = next(self._numbers)
+            code = self._codes[number] = Future()
+            request = {"number": number, "module": job.module, "arguments": job.arguments}
+            request |= {"folder": str(folder), "log": str(log)}
+            with suppress(OSError, ValueError):  # of a server that has ended, which the reader notices
+                self._process.stdin.write(json.dumps(request).encode() + b"\n")
+                self._process.stdin.flush()
+        if not self._reader.is_alive() and not code.done():
+            code.set_result(self._process.wait() or 1)
+        if (status := code.result()) and self.ended:
+            with suppress(ValueError), log.open("ab") as file:  # of a server that was closed on purpose
+                self._messages.seek(0)
+                file.write(self._messages.read())
+        return status
 
-    def end(self) -> None:
-        """End the server and the job that it runs; ``run`` returns then."""
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # of a request that a dead server did not read
-            self.process.stdin.close()
+    def _read(self) -> None:
+        """Hand out exit statuses until the server ends; then every job that still runs has the server's."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            reply = json.loads(line)
+            self._codes.pop(reply["number"]).set_result(reply["code"])
+        status = self._process.wait() or 1
+        with self._lock:
+            for code in self._codes.values():
+                code.set_result(status)
+            self._codes.clear()
 
     def close(self) -> None:
-        """End the server and release its files."""
-        self.end()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.messages.close()
+        """End the server and the jobs that it runs."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with suppress(BrokenPipeError):  # of a request that a dead server did not read
+            self._process.stdin.close()
+        self._reader.join()
+        self._process.stdout.close()
+        self._messages.close()
 
 
-_server: RunServer | None = None
+_servers: dict[Setting, RunServer] = {}
+_starting = threading.Lock()
 
 
 def server_of(setting: Setting) -> RunServer:
-    """The server of this worker for a setting. Another one is closed: a worker runs one job at a time."""
-    global _server
-    if _server is None or _server.setting != setting or _server.process.poll() is not None:
-        if _server is not None:
-            _server.close()
-        _server = RunServer(setting)
-    return _server
+    """The server of this process for a setting, started if there is none."""
+    with _starting:
+        if setting not in _servers or _servers[setting].ended:
+            _servers[setting] = RunServer(setting)
+        return _servers[setting]
 
 
-def preload(setting: Setting) -> None:
-    """Start importing, before the first job is there."""
-    server_of(setting)
+def close_servers() -> None:
+    """End all run servers of this process, and the jobs that they run."""
+    with _starting:
+        for server in _servers.values():
+            server.close()
+        _servers.clear()
 
 
 def run_job(job: Job, folder: Path, threads: int, gpus: str = "") -> Outcome:
@@ -112,6 +138,5 @@ def run_job(job: Job, folder: Path, threads: int, gpus: str = "") -> Outcome:
 
 def end_jobs(logs: Collection[Path]) -> None:
     """End the jobs with these logs that this process runs."""
-    for log in logs:
-        if server := RUNNING.get(log):
-            server.end()
+    for server in {RUNNING[log] for log in logs if log in RUNNING}:
+        server.close()

@@ -37,7 +37,6 @@ def no_run_server_is_left(monkeypatch):
     """Each test starts run servers of its own and ends them."""
     from espnet_s3router.experiments import worker
 
-    monkeypatch.setattr(worker, "_server", None)
+    monkeypatch.setattr(worker, "_servers", {})
     yield
-    if worker._server is not None:
-        worker._server.close()
+    worker.close_servers()

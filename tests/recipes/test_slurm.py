@@ -1,5 +1,5 @@
-"""Points as jobs of a real SLURM of one node, on this machine. Where there is none, tests/experiments/test_cluster.py has the job
-script at least."""
+"""Runs as jobs of a real SLURM of one node, on this machine. tests/experiments/test_cluster.py tests the job script
+everywhere."""
 
 import os
 import sys
