@@ -1,1 +1,1 @@
-"""Pretraining a HuBERT (arXiv 2106.07447) on one's own recordings; torch, torchaudio, scikit-learn and transformers only."""
+"""Pretraining a HuBERT (arXiv 2106.07447) on any recordings, with torch, torchaudio, scikit-learn and transformers only."""

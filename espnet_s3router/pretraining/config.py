@@ -1,15 +1,11 @@
-"""What a pretraining YAML file may say.
-
-python -m espnet_s3router.pretraining.config conf/hubert_mini.yaml --layer 4     checks it, before hours of work
-"""
+"""The options of a pretraining YAML file."""
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_s3router.errors import InputError, exit_status
+from espnet_s3router.errors import InputError
 from espnet_s3router.files import read_yaml
 from espnet_s3router.pretraining.batches import BatchConfig
 from espnet_s3router.pretraining.model import MaskConfig, hubert_config
@@ -41,28 +37,19 @@ class Config:
 
     @classmethod
     def read(cls, path: Path) -> "Config":
-        """InputError for an unknown key or a value outside its range."""
-        given = {"model": {}, "mask": {}, "batch": {}, "optim": {}, "mel_start": False, "seed": 0} | read_yaml(path)
+        """Read a file. Raises InputError for an unknown key or a value outside its range."""
+        options = {"model": {}, "mask": {}, "batch": {}, "optim": {}, "mel_start": False, "seed": 0} | read_yaml(path)
         kinds = {"mask": MaskConfig, "batch": BatchConfig, "optim": OptimConfig}
         try:
-            parts: dict[str, Any] = {name: kind(**given.pop(name)) for name, kind in kinds.items()}
-            return cls(**parts, **given)
+            parts: dict[str, Any] = {name: kind(**options.pop(name)) for name, kind in kinds.items()}
+            return cls(**parts, **options)
         except TypeError as error:
-            known = ", ".join([*given, *kinds])
+            known = ", ".join([*options, *kinds])
             raise InputError(f"{path}: {error}. Known: {known} and the options of each") from error
 
 
-@exit_status
-def main(argv: Sequence[str] | None = None) -> None:
-    """Check a configuration."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--layer", type=int, default=1, help="whose output is to be clustered")
-    args = parser.parse_args(argv)
+def run(args: argparse.Namespace) -> None:
+    """Check a configuration and the number of the layer that will be clustered."""
     layers = hubert_config(Config.read(args.config).model).num_hidden_layers
     if not 1 <= args.layer <= layers:
         raise InputError(f"--layer is {args.layer}, and the model of {args.config} has layers 1 to {layers}")
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

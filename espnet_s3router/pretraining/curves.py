@@ -1,18 +1,16 @@
-"""Curves of pretraining: accuracy of masked prediction on held-out recordings, one panel an iteration.
-
-python -m espnet_s3router.pretraining.curves exp/hubert1 exp/hubert2 --output exp/curves.png
-"""
+"""Learning curves of pretraining: accuracy of masked prediction, one panel for each iteration."""
 
 import argparse
 import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_s3router.errors import InputError, exit_status
+from espnet_s3router.errors import InputError
+from espnet_s3router.files import replacing_file
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """The rows of a run's ``log.tsv``; InputError when there are none."""
+    """Return the rows of a run's ``log.tsv``. Raises InputError if there are none."""
     try:
         with (folder / "log.tsv").open(encoding="utf-8", newline="") as file:
             rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file, delimiter="\t")]
@@ -24,7 +22,7 @@ def read_log(folder: Path) -> list[dict[str, float]]:
 
 
 def plot(folders: Sequence[Path], output: Path) -> None:
-    """Write the PNG."""
+    """Write the plot as a PNG file."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -43,24 +41,15 @@ def plot(folders: Sequence[Path], output: Path) -> None:
         panel.set(title=f"iteration {number}", xlabel="updates", ylabel="clusters predicted right (%)", ylim=(0, None))
         panel.grid(alpha=0.3)
     panels[0][0].legend(fontsize="small")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=150)
+    with replacing_file(output) as temporary:
+        figure.savefig(temporary, dpi=150)
     pyplot.close(figure)
 
 
-@exit_status
-def main(argv: Sequence[str] | None = None) -> None:
-    """Plot."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--output", type=Path, required=True)
-    args = parser.parse_args(argv)
+def run(args: argparse.Namespace) -> None:
+    """Plot the curves and print the last row of each."""
     plot(args.folders, args.output)
     for folder in args.folders:
         last = read_log(folder)[-1]
-        right = f"{last['dev_masked_accuracy']:.1%} of held-out masked frames right"
-        print(f"{folder}: {last['update']:.0f} updates, {last['hours']:.2f} h, {right}")
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+        accuracy = f"{last['dev_masked_accuracy']:.1%} of held-out masked frames right"
+        print(f"{folder}: {last['update']:.0f} updates, {last['hours']:.2f} h, {accuracy}")

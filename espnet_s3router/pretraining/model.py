@@ -1,4 +1,4 @@
-"""Masked prediction of clusters (HuBERT, arXiv 2106.07447) on the implementation of transformers."""
+"""HuBERT (arXiv 2106.07447): masked prediction of clusters, on the implementation of transformers."""
 
 import math
 from collections.abc import Mapping
@@ -17,22 +17,22 @@ from espnet_s3router.pretraining.features import FIELD, STRIDE
 
 @dataclass(frozen=True, kw_only=True)
 class MaskConfig:
-    """Which frames are masked."""
+    """Options that choose the masked frames."""
 
     prob: float = 0.65
-    """Share of frames that begin a span, times ``length``: about so many are masked, less the overlaps."""
+    """Share of frames that start a span, times ``length``. About this share is masked, less where spans overlap."""
     length: int = 10
     """Frames of a span."""
     unmasked_weight: float = 0.5
-    """Weight of the loss on frames that are not masked; with 0 small models stay on a plateau for hundreds of updates."""
+    """Weight of the loss on unmasked frames. At 0, small models do not improve for hundreds of updates."""
 
     def __post_init__(self) -> None:
         if not 0 < self.prob < 1 or self.length < 1 or self.unmasked_weight < 0:
             raise InputError(f"mask: got {self}, expected prob in (0, 1), length from 1 and unmasked_weight from 0")
 
 
-def spans(rows: int, frames: int, config: MaskConfig, rng: np.random.Generator) -> Tensor:
-    """(rows, frames) bool: spans of ``length`` frames from random places, at least one a row."""
+def span_mask(rows: int, frames: int, config: MaskConfig, rng: np.random.Generator) -> Tensor:
+    """Return a mask (rows, frames) bool of random spans, at least one in each row."""
     mask = np.zeros((rows, frames), bool)
     count = max(1, int(config.prob * frames / config.length + rng.random()))
     length = min(config.length, frames)
@@ -43,9 +43,9 @@ def spans(rows: int, frames: int, config: MaskConfig, rng: np.random.Generator) 
 
 
 class MaskedPrediction(nn.Module):
-    """A HuBERT and a linear layer that predicts the cluster of each frame from its last hidden states.
+    """A HuBERT and a linear layer that predicts the cluster of each frame from the last hidden states.
 
-    With ``mel_start`` the first convolution begins as a bank of filters on the mel scale.
+    With ``mel_start`` the first convolution is initialised as a mel filter bank.
     """
 
     def __init__(self, shape: Mapping[str, Any], clusters: int, mask: MaskConfig, *, mel_start: bool = False) -> None:
@@ -59,22 +59,27 @@ class MaskedPrediction(nn.Module):
         self.head = nn.Linear(self.hubert.config.hidden_size, clusters)
 
     def forward(self, waveforms: Tensor, labels: Tensor, masked: Tensor) -> dict[str, Tensor]:
-        """``waveforms`` (batch, samples), ``labels`` (batch, frames) and ``masked`` (batch, frames) to the loss and what
-        share of the masked and unmasked frames is predicted right."""
+        """Return the loss, and the accuracy on masked and on unmasked frames.
+
+        ``waveforms`` (batch, samples), ``labels`` (batch, frames) and ``masked`` (batch, frames) bool.
+        """
         hidden = self.hubert(waveforms, mask_time_indices=masked).last_hidden_state  # (batch, frames, dim)
-        logits = self.head(hidden).float()
+        logits = self.head(hidden).float()  # (batch, frames, clusters)
         nll = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
         loss = nll[masked].mean()
         if self.mask.unmasked_weight and not masked.all():
             loss = loss + self.mask.unmasked_weight * nll[~masked].mean()
-        right = logits.argmax(dim=-1) == labels
-        return {"loss": loss, "masked": right[masked].float().mean(), "unmasked": right[~masked].float().mean()}
+        correct = logits.argmax(dim=-1) == labels
+        return {"loss": loss, "masked": correct[masked].float().mean(), "unmasked": correct[~masked].float().mean()}
 
 
 def mel_filters(channels: int, taps: int) -> Tensor:
-    """(channels, taps): windowed cosines at four phases of each of ``channels / 4`` centre frequencies, evenly spaced in mel
-    from 60 Hz to 7.6 kHz. Rectified and summed over the phases they give the magnitude of a band, which is where a network
-    that learns its filters from a few hours of audio has a long way to (Zeghidour et al. 2021, arXiv 2101.08596)."""
+    """Return (channels, taps): windowed cosines at four phases of each of ``channels / 4`` centre frequencies.
+
+    The frequencies are evenly spaced in mel from 60 Hz to 7.6 kHz. Rectified and summed over the phases, the filters give
+    the magnitude of a band. Learning such filters takes a network many hours of audio (Zeghidour et al. 2021,
+    arXiv 2101.08596).
+    """
     bands = -(-channels // 4)
     mel = torch.linspace(*(2595 * math.log10(1 + hertz / 700) for hertz in (60.0, 7600.0)), bands)
     hertz = 700 * (10 ** (mel / 2595) - 1)  # (bands,)
@@ -86,15 +91,18 @@ def mel_filters(channels: int, taps: int) -> Tensor:
 
 
 def hubert_config(shape: Mapping[str, Any]) -> HubertConfig:
-    """The configuration of transformers from ``shape``: its own keys, without dropout and masking of its own."""
+    """Make the configuration of transformers from ``shape``, which has its keys. Dropout and random masking are off.
+
+    Raises InputError for an unknown key and for convolutions with another frame length than that of the labels.
+    """
     unknown = sorted(set(shape) - set(HubertConfig().to_dict()))
     if unknown:
         raise InputError(f"model: {unknown[0]!r} is no key of transformers' HubertConfig")
-    quiet = {f"{name}_dropout": 0.0 for name in ("hidden", "attention", "activation", "feat_proj", "final")}
+    no_dropout = {f"{name}_dropout": 0.0 for name in ("hidden", "attention", "activation", "feat_proj", "final")}
     config = HubertConfig(
-        **{**quiet, "layerdrop": 0.0, "mask_feature_prob": 0.0, **shape},
-        mask_time_prob=0.65,  # without one there is no embedding of masked frames; which they are we say ourselves
-        apply_spec_augment=True,  # else what we say is ignored
+        **{**no_dropout, "layerdrop": 0.0, "mask_feature_prob": 0.0, **shape},
+        mask_time_prob=0.65,  # at 0 the model has no embedding for masked frames; its value is not used
+        apply_spec_augment=True,  # if false, the model ignores the mask it is given
     )
     stride, field = 1, 1  # samples
     for step, width in zip(config.conv_stride, config.conv_kernel):

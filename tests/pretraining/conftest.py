@@ -1,4 +1,4 @@
-"""A made-up corpus: tones that rise and fall, so that there is something to predict, between silences."""
+"""A synthetic corpus: tones of changing pitch between silences."""
 
 from pathlib import Path
 
@@ -9,7 +9,8 @@ import soundfile
 from espnet_s3router.data.tables import write_table
 from espnet_s3router.pretraining.clusters import read_labels, write_labels
 from espnet_s3router.pretraining.features import mfcc
-from espnet_s3router.pretraining.store import read_store, sources_of, write_store
+from espnet_s3router.pretraining.recordings import find_recordings
+from espnet_s3router.pretraining.store import read_store, write_store
 
 COUNT, RATE = 120, 16000
 SHAPE = {
@@ -40,9 +41,9 @@ def corpus(tmp_path_factory) -> Path:
     rng = np.random.default_rng(0)
     wav = {}
     for number in range(COUNT):
-        quiet = 1e-4 * rng.standard_normal(int(0.4 * RATE))
+        silence = 1e-4 * rng.standard_normal(int(0.4 * RATE))
         path = folder / f"tone{number:03}.wav"
-        soundfile.write(path, np.concatenate([quiet, tone(rng, rng.uniform(0.8, 2.0)), quiet]), RATE, subtype="PCM_16")
+        soundfile.write(path, np.concatenate([silence, tone(rng, rng.uniform(0.8, 2.0)), silence]), RATE, subtype="PCM_16")
         wav[f"tone{number:03}"] = str(path)
     write_table(folder / "wav.scp", wav)
     return folder
@@ -51,7 +52,7 @@ def corpus(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def dump(corpus, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("dump") / "store"
-    write_store(folder, sources_of([corpus]))
+    write_store(folder, find_recordings([corpus]))
     return folder
 
 

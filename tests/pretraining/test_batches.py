@@ -1,10 +1,10 @@
-"""Batches: labels stay where their sound is, everything follows from the seed and the update."""
+"""Batches: labels stay with their sound, and a batch depends only on the seed and the update."""
 
 import numpy as np
 import pytest
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.pretraining.batches import BatchConfig, Batches, at_speed, noise
+from espnet_s3router.pretraining.batches import BatchConfig, Batches, at_speed, coloured_noise
 from espnet_s3router.pretraining.features import frame_count, mfcc
 
 
@@ -33,7 +33,7 @@ def test_batches_have_their_size_and_are_the_same_again(batches):
 def test_every_recording_comes_about_equally_often(store, labels):
     drawn = Batches(store, labels, BatchConfig(seconds=4.0, crop_seconds=4.0), seed=0)
     counts: dict[str, int] = {}
-    drawn._changed = lambda u, rng: counts.update({u.name: counts.get(u.name, 0) + 1}) or (np.zeros(800), np.zeros(2))
+    drawn._augmented = lambda u, rng: counts.update({u.name: counts.get(u.name, 0) + 1}) or (np.zeros(800), np.zeros(2))
     for update in range(3000):
         drawn.batch(update)
     training = [u for u in store.utterances if not u.held_out]
@@ -58,17 +58,17 @@ def test_labels_move_with_the_speed(speed):
 
 def test_noise_has_unit_variance_and_many_colours():
     rng = np.random.default_rng(0)
-    made = [noise(16000, rng) for _ in range(10)]
+    made = [coloured_noise(16000, rng) for _ in range(10)]
     assert all(sound.std() == pytest.approx(1.0, abs=1e-3) for sound in made)
     slopes = [np.square(np.diff(sound)).mean() for sound in made]  # 2 for white noise, little for brown
     assert max(slopes) > 4 * min(slopes)
 
 
 def test_held_out_recordings_are_never_trained_on(batches, store):
-    names = {u.name for u in batches._by_length}
+    names = {u.name for u in batches._training}
     assert names.isdisjoint(u.name for u in store.utterances if u.held_out)
-    waveforms, targets = batches.held_out(0, batches.held_out_count)
-    assert len(waveforms) == len(targets) == 1
+    for waveforms, targets in batches.validation():
+        assert len(waveforms) == len(targets) == 1
 
 
 @pytest.mark.parametrize(

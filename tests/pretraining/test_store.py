@@ -1,4 +1,4 @@
-"""The audio store: what is kept, where it is, and what must not be in it."""
+"""The audio store: its recordings, their places, and recordings that it refuses."""
 
 import re
 from pathlib import Path
@@ -9,15 +9,8 @@ import soundfile
 
 from espnet_s3router.data.tables import write_table
 from espnet_s3router.errors import InputError
-from espnet_s3router.pretraining.store import (
-    LEVEL_DB,
-    MARGIN,
-    read_store,
-    refuse_held_out,
-    sources_of,
-    trim,
-    write_store,
-)
+from espnet_s3router.pretraining.recordings import LEVEL_DB, MARGIN, find_recordings, refuse_held_out, trim
+from espnet_s3router.pretraining.store import read_store, write_store
 from local.asterisk_split import read_lists
 from tests.pretraining.conftest import COUNT, RATE, tone
 
@@ -50,15 +43,15 @@ def test_loud_and_quiet_recordings_get_one_level():
 
 
 def test_a_part_of_the_hours(corpus, tmp_path, store):
-    """As much as is asked for and no recording more, from the whole list; another amount is another store."""
-    sources, hours = sources_of([corpus]), store.hours / 3
-    part = write_store(tmp_path / "part", sources, hours)
+    """The store stops at the first recording beyond the hours; other hours make another store."""
+    recordings, hours = find_recordings([corpus]), store.hours / 3
+    part = write_store(tmp_path / "part", recordings, hours)
     longest = max(u.length for u in store.utterances) / RATE / 3600
     assert hours <= part.hours < hours + longest
     names = sorted(u.name for u in store.utterances)
     taken = [names.index(u.name) for u in part.utterances]
     assert taken != sorted(taken) and max(taken) > len(names) / 2
-    assert write_store(tmp_path / "part", sources).hours == store.hours
+    assert write_store(tmp_path / "part", recordings).hours == store.hours
 
 
 def test_some_are_held_out(store):
@@ -67,35 +60,35 @@ def test_some_are_held_out(store):
 
 
 def test_a_store_of_the_same_recordings_is_kept_and_another_is_made_anew(corpus, tmp_path):
-    sources = sources_of([corpus])
-    write_store(tmp_path / "s", sources)
+    recordings = find_recordings([corpus])
+    write_store(tmp_path / "s", recordings)
     before = (tmp_path / "s" / "audio.raw").stat().st_ino
-    write_store(tmp_path / "s", sources)
+    write_store(tmp_path / "s", recordings)
     assert (tmp_path / "s" / "audio.raw").stat().st_ino == before
-    assert len(write_store(tmp_path / "s", sources[:60]).utterances) == 60
+    assert len(write_store(tmp_path / "s", recordings[:60]).utterances) == 60
 
 
 def test_other_sound_under_the_same_names_is_another_store(tmp_path):
     rng = np.random.default_rng(3)
     soundfile.write(tmp_path / "a.wav", tone(rng, 1.0), RATE, subtype="PCM_16")
     write_table(tmp_path / "wav.scp", {"a": str(tmp_path / "a.wav")})
-    before = write_store(tmp_path / "s", sources_of([tmp_path]))
+    before = write_store(tmp_path / "s", find_recordings([tmp_path]))
     soundfile.write(tmp_path / "a.wav", tone(rng, 2.0), RATE, subtype="PCM_16")
-    after = write_store(tmp_path / "s", sources_of([tmp_path]))
+    after = write_store(tmp_path / "s", find_recordings([tmp_path]))
     assert after.digest != before.digest and after.hours > 1.5 * before.hours
 
 
 def test_folders_that_do_not_hold_utterances_are_refused(tmp_path):
-    """By name, of twenty that may be given; whole sessions would be attended to as one utterance."""
+    """The message names the folder. A whole session would be one utterance."""
     with pytest.raises(InputError, match=r"mine: wav\.scp: the file is missing"):
-        sources_of([tmp_path / "mine"])
+        find_recordings([tmp_path / "mine"])
     soundfile.write(tmp_path / "long.wav", np.resize(tone(np.random.default_rng(4), 2.0), 121 * 8000), 8000)
     write_table(tmp_path / "wav.scp", {"long": str(tmp_path / "long.wav")})
     with pytest.raises(InputError, match="long: 121 s long, expected utterances of at most 120 s"):
-        write_store(tmp_path / "s", sources_of([tmp_path]))
+        write_store(tmp_path / "s", find_recordings([tmp_path]))
     write_table(tmp_path / "segments", {"part": "long 0 10"})
     with pytest.raises(InputError, match="segments: not read.*Cut them into files first"):
-        sources_of([tmp_path])
+        find_recordings([tmp_path])
 
 
 def test_what_is_too_short_or_silent_or_empty_is_left_out_and_what_is_broken_is_named(tmp_path, capsys):
@@ -104,12 +97,12 @@ def test_what_is_too_short_or_silent_or_empty_is_left_out_and_what_is_broken_is_
         soundfile.write(tmp_path / f"{name}.wav", samples, RATE, subtype="PCM_16")
     (tmp_path / "zero.wav").write_bytes(b"")
     write_table(tmp_path / "wav.scp", {p.stem: str(p) for p in tmp_path.glob("*.wav")})
-    assert [u.name for u in write_store(tmp_path / "s", sources_of([tmp_path])).utterances] == ["good"]
+    assert [u.name for u in write_store(tmp_path / "s", find_recordings([tmp_path])).utterances] == ["good"]
     assert "4 left out" in capsys.readouterr().out
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     write_table(tmp_path / "wav.scp", {p.stem: str(p) for p in tmp_path.glob("*.wav")})
     with pytest.raises(InputError, match=r"broken"):
-        write_store(tmp_path / "s2", sources_of([tmp_path]))
+        write_store(tmp_path / "s2", find_recordings([tmp_path]))
     assert not (tmp_path / "s2").exists()
 
 
@@ -123,20 +116,20 @@ def test_a_store_that_does_not_fit_its_index_is_refused(dump, tmp_path):
 
 
 def test_a_recording_to_evaluate_on_is_refused_by_name_and_by_content(corpus, tmp_path):
-    sources = sources_of([corpus])
+    recordings = find_recordings([corpus])
     (tmp_path / "other.wav").write_bytes((corpus / "tone007.wav").read_bytes())
     write_table(tmp_path / "wav.scp", {"another-name": str(tmp_path / "other.wav")})
     with pytest.raises(InputError, match="tone007"):
-        refuse_held_out(sources, [tmp_path])
+        refuse_held_out(recordings, [tmp_path])
     soundfile.write(tmp_path / "other.wav", tone(np.random.default_rng(9), 1.0), RATE, subtype="PCM_16")
-    refuse_held_out(sources, [tmp_path])
+    refuse_held_out(recordings, [tmp_path])
     write_table(tmp_path / "wav.scp", {"tone008": str(tmp_path / "other.wav")})
     with pytest.raises(InputError, match="tone008"):
-        refuse_held_out(sources, [tmp_path])
+        refuse_held_out(recordings, [tmp_path])
 
 
 def test_the_recipe_pretrains_on_no_dev_or_test_utterance():
-    """Of the evaluated recordings run.sh names the train parts only, has the others checked, and the lists are disjoint."""
+    """run.sh trains on the train parts only and has the others checked, and the lists are disjoint."""
     run = (ROOT / "egs2/s3router/ssl/ssl1/run.sh").read_text(encoding="utf-8")
     corpora = re.search(r'^corpora="(.*)"$', run, re.MULTILINE)[1].split()
     held_out = re.search(r'^held_out="(.*)"$', run, re.MULTILINE)[1].split()

@@ -1,4 +1,4 @@
-"""Training: it learns, it resumes to the same model, and its result loads elsewhere."""
+"""Training: it learns, a resumed run ends with the same model, and other libraries load the result."""
 
 import json
 import math
@@ -10,12 +10,18 @@ import pytest
 import torch
 import yaml
 
-from espnet_s3router.pretraining import card, clusters, config, curves, export, train
+from espnet_s3router.pretraining import curves, train
+from espnet_s3router.pretraining.__main__ import main
+from espnet_s3router.pretraining.config import Config
 from espnet_s3router.pretraining.features import hidden_states
-from espnet_s3router.pretraining.model import MaskConfig, MaskedPrediction, mel_filters, spans
+from espnet_s3router.pretraining.model import MaskConfig, MaskedPrediction, mel_filters, span_mask
 from tests.pretraining.conftest import SHAPE
 
 CONFIG = {"model": SHAPE, "batch": {"seconds": 6.0, "crop_seconds": 1.5}, "optim": {"lr": 5e-3}, "seed": 1}
+
+
+def command(*words):
+    return main(list(map(str, words)))
 
 
 @pytest.fixture
@@ -28,7 +34,7 @@ def run(tmp_path, dump, labels_folder, monkeypatch):
     def call(name, *options, updates=20):
         words = ["--config", tmp_path / "conf.yaml", "--store", dump, "--labels", labels_folder]
         words += ["--output", tmp_path / name, "--updates", updates, "--no-autocast", *options]
-        return train.main(list(map(str, words))), tmp_path / name
+        return command("train", *words), tmp_path / name
 
     return call
 
@@ -45,18 +51,18 @@ def test_masked_clusters_are_learned(run):
     assert rows[-1]["dev_loss"] < rows[0]["dev_loss"]
 
 
-def test_a_run_that_was_killed_ends_as_if_it_had_not_been(run, monkeypatch):
+def test_an_interrupted_run_ends_with_the_same_model(run, monkeypatch):
     _, whole = run("whole")
-    plain = train.Run.step
+    plain = train.Training.step
 
     def killed(self):
         if self.update == 14:
             raise KeyboardInterrupt
         return plain(self)
 
-    monkeypatch.setattr(train.Run, "step", killed)
+    monkeypatch.setattr(train.Training, "step", killed)
     assert run("resumed")[0] == 130
-    monkeypatch.setattr(train.Run, "step", plain)
+    monkeypatch.setattr(train.Training, "step", plain)
     status, resumed = run("resumed")
     assert status == 0
     ours, theirs = weights(resumed), weights(whole)
@@ -85,38 +91,38 @@ def test_hours_shorten_the_schedule(run, monkeypatch):
 def test_the_second_iteration_clusters_hidden_states_and_starts_from_the_first(run, tmp_path, store, dump, capsys):
     _, first = run("hubert1")
     words = [dump, tmp_path / "labels2", "--clusters", 6, "--model", first / "hf", "--layer", 1]
-    assert clusters.main(list(map(str, words))) == 0
+    assert command("clusters", *words) == 0
     assert json.loads((tmp_path / "labels2" / "about.json").read_text())["layer"] == 1
     status, second = run("hubert2", "--labels", tmp_path / "labels2", "--init", first / "hf")
     assert status == 0
     arguments = [tmp_path / "mini", "--iterations", first, second, "--store", dump]
-    assert card.main(list(map(str, arguments))) == 0
+    assert command("card", *arguments) == 0
     text = (tmp_path / "mini" / "MODEL_CARD.md").read_text()
     assert "Iteration 2 from the weights of hubert1" in text and f"{store.hours:.2f} h" in text
-    assert curves.main([str(first), str(second), "--output", str(tmp_path / "curves.png")]) == 0
+    assert command("curves", first, second, "--output", tmp_path / "curves.png") == 0
     assert (tmp_path / "curves.png").stat().st_size > 5000
-    assert clusters.main([*list(map(str, words[:-1])), "9"]) == 1
-    assert "layer 9 was asked for" in capsys.readouterr().err
+    assert command("clusters", *words[:-1], 9) == 1
+    assert "layer is 9, expected 1 to 2" in capsys.readouterr().err
 
 
-def test_what_follows_from_another_model_in_the_same_folder(run, tmp_path, dump, capsys):
-    """Is made anew or refused, and not taken for that of the model before."""
+def test_labels_and_runs_follow_a_new_model_in_the_same_folder(run, tmp_path, dump, capsys):
+    """Labels are made again and a run is refused: neither belongs to the new model."""
     _, first = run("hubert1")
     labels = tmp_path / "labels2"
-    words = list(map(str, [dump, labels, "--clusters", 6, "--model", first / "hf", "--layer", 1]))
+    words = [dump, labels, "--clusters", 6, "--model", first / "hf", "--layer", 1]
     options = ("--labels", labels, "--init", first / "hf")
-    assert clusters.main(words) == 0 and run("hubert2", *options)[0] == 0
+    assert command("clusters", *words) == 0 and run("hubert2", *options)[0] == 0
     before = labels.stat().st_ino
-    assert clusters.main(words) == 0 and labels.stat().st_ino == before  # the same model: kept
+    assert command("clusters", *words) == 0 and labels.stat().st_ino == before  # the same model: kept
     shutil.rmtree(first)
     run("hubert1", updates=10)
     assert run("hubert2", *options)[0] == 1
     assert "holds a run with init_weights" in capsys.readouterr().err
-    assert clusters.main(words) == 0 and labels.stat().st_ino != before
+    assert command("clusters", *words) == 0 and labels.stat().st_ino != before
 
 
-def test_targets_with_other_numbers_are_another_run(run, tmp_path, labels_folder, capsys):
-    """As the same clusters have on a machine that computes differently."""
+def test_a_run_is_refused_if_its_targets_have_changed(run, tmp_path, labels_folder, capsys):
+    """Another machine may number the same clusters differently."""
     labels = shutil.copytree(labels_folder, tmp_path / "labels")
     run("one", "--labels", labels, updates=10)
     np.save(labels / "labels.npy", (np.load(labels / "labels.npy") + 1) % 8)
@@ -126,13 +132,13 @@ def test_targets_with_other_numbers_are_another_run(run, tmp_path, labels_folder
 
 
 def test_labels_that_a_run_is_trained_on_are_not_replaced(run, tmp_path, dump, labels_folder, capsys):
-    """By a command with other options in the same folder."""
+    """A command with other options is refused in the same folder."""
     labels = shutil.copytree(labels_folder, tmp_path / "labels")
-    words = [str(dump), str(labels), "--run", str(tmp_path / "one"), "--clusters"]
+    words = [dump, labels, "--run", tmp_path / "one", "--clusters"]
     before = (labels / "labels.npy").stat().st_ino
     run("one", "--labels", labels, updates=10)
-    assert clusters.main([*words, "8"]) == 0
-    assert clusters.main([*words, "9"]) == 1 and (labels / "labels.npy").stat().st_ino == before
+    assert command("clusters", *words, 8) == 0
+    assert command("clusters", *words, 9) == 1 and (labels / "labels.npy").stat().st_ino == before
     assert f"{tmp_path / 'one'} was trained on {labels}, whose clusters is 8, now it is 9" in capsys.readouterr().err
 
 
@@ -143,8 +149,8 @@ def test_a_gpu_that_is_not_there(run, capsys):
     assert "--device is cuda, and PyTorch finds no GPU" in capsys.readouterr().err
 
 
-def test_what_is_exported_is_what_was_trained(run, store):
-    """Half precision on disk, float32 when loaded, and the hidden states of the model in memory to that precision."""
+def test_the_exported_model_is_the_trained_one(run, store):
+    """It is float32 when loaded, with the hidden states of the model in memory to half precision."""
     from transformers import HubertModel
 
     _, folder = run("exported")
@@ -160,11 +166,11 @@ def test_what_is_exported_is_what_was_trained(run, store):
 
 
 def test_a_transformer_on_log_mels_has_the_shape_of_the_hubert(tmp_path):
-    """So that a comparison with it says what the pretraining, not the size, is worth."""
+    """A comparison with it then shows the worth of pretraining, not of size."""
     from espnet_s3router.plugin.frontend import MaskedUpstream
 
     (tmp_path / "conf.yaml").write_text(yaml.safe_dump({"model": SHAPE}))
-    assert export.main([str(tmp_path / "conf.yaml"), str(tmp_path / "log_mel"), "--log_mel"]) == 0
+    assert command("export", tmp_path / "conf.yaml", tmp_path / "log_mel", "--log_mel") == 0
     source = {"upstream": "hf_whisper_custom", "path_or_url": str(tmp_path / "log_mel")}
     frontend = MaskedUpstream(frontend_conf=source, mask_conf={"method": "finetune", "train_cnn": True})
     hidden, _ = frontend(torch.randn(1, 16000), torch.tensor([16000]))
@@ -175,10 +181,10 @@ def test_a_transformer_on_log_mels_has_the_shape_of_the_hubert(tmp_path):
     assert model.extractor.conv1.weight.requires_grad and model.extractor.conv1.weight.shape[1] == 80
 
 
-def test_another_shape_cannot_be_started_from(run, tmp_path, capsys):
+def test_a_start_from_another_shape_is_refused(run, tmp_path, capsys):
     small = {**SHAPE, "hidden_size": 8}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump({"model": small}))
-    assert export.main([str(tmp_path / "small.yaml"), str(tmp_path / "small")]) == 0
+    assert command("export", tmp_path / "small.yaml", tmp_path / "small") == 0
     assert run("other", "--init", tmp_path / "small")[0] == 1
     assert "same shape" in capsys.readouterr().err
 
@@ -196,15 +202,14 @@ def test_another_shape_cannot_be_started_from(run, tmp_path, capsys):
 )
 def test_bad_configurations_are_refused(run, tmp_path, change, said, capsys):
     (tmp_path / "conf.yaml").write_text(yaml.safe_dump({**CONFIG, **change}))
-    words = ["bad"]
-    status, folder = run(*words)
+    status, folder = run("bad")
     assert status == 1 and said in capsys.readouterr().err
-    assert not folder.exists()  # nothing that would refuse the mended configuration
-    assert config.main([str(tmp_path / "conf.yaml")]) == 1 and said in capsys.readouterr().err  # before any other stage
+    assert not folder.exists()  # a folder would refuse the corrected configuration
+    assert command("config", tmp_path / "conf.yaml") == 1 and said in capsys.readouterr().err  # before any other stage
 
 
 def test_the_recipe_has_a_good_configuration():
-    ours = config.Config.read(Path(__file__).parents[2] / "egs2/s3router/ssl/ssl1/conf/hubert_mini.yaml")
+    ours = Config.read(Path(__file__).parents[2] / "egs2/s3router/ssl/ssl1/conf/hubert_mini.yaml")
     model = MaskedPrediction(ours.model, 100, ours.mask, mel_start=ours.mel_start)
     assert sum(p.numel() for p in model.hubert.parameters()) * 2 < 30 * 2**20  # bytes in half precision
 
@@ -223,8 +228,8 @@ def test_mel_filters_are_bands():
     assert sums.max() / sums.min() < 1.5
 
 
-def test_spans_mask_about_the_share_that_is_asked():
+def test_spans_mask_about_the_requested_share():
     rng = np.random.default_rng(0)
-    mask = spans(200, 300, MaskConfig(prob=0.65, length=10), rng)
+    mask = span_mask(200, 300, MaskConfig(prob=0.65, length=10), rng)
     assert mask.float().mean() == pytest.approx(1 - np.exp(-0.65), abs=0.03)  # spans overlap
-    assert spans(3, 5, MaskConfig(), rng).all()  # shorter than a span
+    assert span_mask(3, 5, MaskConfig(), rng).all()  # shorter than a span

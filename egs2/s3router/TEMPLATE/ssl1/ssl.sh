@@ -60,7 +60,7 @@ for number in "${each_clusters[@]}"; do [ "${number}" -ge 2 ] || die "--clusters
 if [ "${ngpu}" -eq 1 ]; then
     "${python}" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || die "--ngpu is 1, and PyTorch finds no GPU"
 fi
-"${python}" -m espnet_s3router.pretraining.config "${config}" --layer "${layer}" || exit 2
+"${python}" -m espnet_s3router.pretraining config "${config}" --layer "${layer}" || exit 2
 
 short=false
 audio=()
@@ -72,7 +72,7 @@ if awk -v h="${max_hours}" 'BEGIN { exit !(h > 0 && h < 0.5) }'; then
     dumpdir=$(asked dumpdir "${expdir}/dump") # the whole audio stays where it is
     eval_seeds=$(asked eval_seeds 0)
 fi
-room() { "${python}" -m "espnet_s3router.pretraining.$1" "${@:2}"; }
+room() { "${python}" -m espnet_s3router.pretraining "$@"; }
 device=cpu
 [ "${ngpu}" -eq 0 ] || device=cuda
 share() { awk -v h="${max_hours}" -v u="$1" -v all="$((${updates// /+}))" 'BEGIN { print h * u / all }'; } # of the hours, by updates
