@@ -1,7 +1,7 @@
-"""The arms of ``step_time.py`` and ``reprune.py``: each a model with its optimiser, on an upstream of random weights.
+"""The arms of the benchmarks: each is a model with its optimiser, on an upstream of random weights.
 
-The upstream has the dimensions of wav2vec2 base and is written as an s3prl checkpoint into a temporary folder, so nothing is
-downloaded and the step runs through the same ``MaskedUpstream`` that training uses.
+The upstream has the dimensions of wav2vec2 base. It is written as an s3prl checkpoint, so nothing is downloaded and a step
+runs through the ``MaskedUpstream`` that training uses.
 """
 
 import time
@@ -53,7 +53,7 @@ TINY = Size("[(8, 10, 5)] + [(8, 3, 2)] * 4 + [(8, 2, 2)] * 2", layers=2, width=
 
 
 def write_upstream(path: Path, size: Size) -> None:
-    """Save an upstream of random weights as s3prl's ``wav2vec2_custom`` loads it."""
+    """Save an upstream of random weights in the form that s3prl's ``wav2vec2_custom`` loads."""
     from s3prl.upstream.wav2vec2.wav2vec2_model import Wav2Vec2Config, Wav2Vec2Model
 
     options = {
@@ -70,7 +70,7 @@ def write_upstream(path: Path, size: Size) -> None:
 
 
 class SortedMask(nn.Module):
-    """Masking as the S3-Router authors wrote it (arXiv 2211.01522): every forward sorts all magnitudes."""
+    """Masking as in the code of S3-Router's authors (arXiv 2211.01522): every forward sorts all magnitudes."""
 
     def __init__(self, scores: nn.Parameter, sparsity: float) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class _SortAndCut(torch.autograd.Function):
 
 
 class Arm:
-    """One training run: frontend, linear CTC head and Adam; ``step`` is one update, in seconds."""
+    """One training run: frontend, linear CTC head and Adam."""
 
     def __init__(self, name: str, checkpoint: Path, *, batch: int, seconds: float, device: str) -> None:
         torch.manual_seed(1)
@@ -107,7 +107,7 @@ class Arm:
         self.attached.begin()
         self.attached.begin_epoch(1)
         if name == "reference":
-            self._use_authors()
+            self._use_sorted_masks()
         trained = [p for module in (self.frontend, self.head) for p in module.parameters() if p.requires_grad]
         self.adam = torch.optim.Adam(trained, lr=5e-5, betas=(0.9, 0.98))
         self.device = device
@@ -117,7 +117,7 @@ class Arm:
         self.selection_seconds = 0.0
         """Of the last step."""
 
-    def _use_authors(self) -> None:
+    def _use_sorted_masks(self) -> None:
         for module in self.frontend.modules():
             if isinstance(module, nn.ModuleList) and len(module) and isinstance(module[0], MaskedTensor):
                 module[0] = SortedMask(module[0].scores, module[0].selector.sparsity)
@@ -127,10 +127,10 @@ class Arm:
         return list(self.frontend.attached.masks.values())
 
     def step(self) -> float:
-        """Seconds of one update: mask selection, forward, backward, Adam."""
+        """Make one update (mask selection, forward, backward, Adam) and return its seconds."""
         start = self.now()
         for masked in self._masked:
-            masked.mask  # noqa: B018  selected here so that it can be timed; the forward finds it cached
+            masked.mask  # noqa: B018  selected here to time it; the forward uses the cached mask
         self.selection_seconds = self.now() - start
         features, lengths = self.frontend(self.audio, self.lengths)
         scores = functional.log_softmax(self.head(features), dim=-1).transpose(0, 1)
@@ -141,6 +141,12 @@ class Arm:
         return self.now() - start
 
     def now(self) -> float:
+        """Return the time in seconds, after all work of the device is done."""
         if self.device != "cpu":
             torch.cuda.synchronize()
         return time.perf_counter()
+
+
+def threads(device: str) -> int:
+    """Return the number of threads of this process that compute; on a GPU one thread feeds it."""
+    return torch.get_num_threads() if device == "cpu" else 1

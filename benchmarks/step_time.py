@@ -1,28 +1,31 @@
-"""How long one update takes and how much memory it needs, by method, at the dimensions of wav2vec2 base.
+"""Time and memory of one update for each method, at the dimensions of wav2vec2 base.
 
     python benchmarks/step_time.py --json [--device cuda] [--rounds 5] [--cache_frozen] [--memory]
 
 Random weights, float32, mask selection and Adam included. All arms live in one process and take turns, so a slow moment of
-the machine falls on all of them; figures are medians over the rounds. Memory is the peak of a process per method. The ratios
-of memory leave out what a process needs on a toy upstream already: libraries and code, which differ between builds of
-PyTorch and which a GPU's counter does not see either; the megabytes hold them.
+the machine affects all of them. Figures are medians over the rounds. ``quiet`` is false if other processes ran during the
+measurement.
+
+Memory is the peak of a process for each method. The ratios of memory leave out the memory that a toy upstream needs: that
+of libraries and code, which differs between builds of PyTorch and which a GPU's counter does not include. The megabytes
+include it.
 """
 
 import argparse
 import contextlib
 import io
-import json
 import multiprocessing
 import resource
-import sys
-import tempfile
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from quiet import LoadMeter
+from report import run
+
 with contextlib.redirect_stdout(io.StringIO()):  # ESPnet's imports print; --json promises one line
     import torch
-    from arms import TINY, Arm, Size, write_upstream
+    from arms import TINY, Arm, Size, threads, write_upstream
 
 TIMED = ("finetune", "finetune_cnn", "head_only", "routing", "routing_all", "reference")
 TARGETS = {
@@ -37,30 +40,32 @@ TARGETS = {
 
 
 def times(names: tuple[str, ...], rounds: int, options: dict[str, Any]) -> dict[str, Any]:
-    """Median seconds of a step by arm and what follows from them."""
+    """Return the median seconds of a step for each arm, and ratios of them."""
     arms = {name: Arm(name, **options) for name in names}
-    for arm in arms.values():  # Adam's state, the first thresholds, the cache
+    for arm in arms.values():  # two steps create Adam's state, the first thresholds and the cache
         arm.step()
         arm.step()
     seconds: dict[str, list[float]] = {name: [] for name in arms}
     shares = []
+    meter = LoadMeter(threads(options["device"]))
     for _ in range(rounds):
         for name, arm in arms.items():
-            seconds[name].append(arm.step())
+            with meter.region(name):
+                seconds[name].append(arm.step())
         shares.append(arms["routing"].selection_seconds / seconds["routing"][-1])
-    found: dict[str, Any] = {f"{name}_s": median(values) for name, values in seconds.items()}
+    figures: dict[str, Any] = {f"{name}_s": median(values) for name, values in seconds.items()}
     for over in ("finetune", "finetune_cnn"):
-        found[f"routing_over_{over}"] = found["routing_s"] / found[f"{over}_s"]
-    found["reference_over_routing"] = found["reference_s"] / found["routing_s"]
-    found["selection_share"] = median(shares)
+        figures[f"routing_over_{over}"] = figures["routing_s"] / figures[f"{over}_s"]
+    figures["reference_over_routing"] = figures["reference_s"] / figures["routing_s"]
+    figures["selection_share"] = median(shares)
     if "routing_cached" in arms:
-        found["routing_cached_over_finetune_cnn"] = found["routing_cached_s"] / found["finetune_cnn_s"]
-    return found
+        figures["routing_cached_over_finetune_cnn"] = figures["routing_cached_s"] / figures["finetune_cnn_s"]
+    return figures | {"quiet": meter.quiet()}
 
 
 def _report_peak(name: str, options: dict[str, Any], answer: Any) -> None:
     arm = Arm(name, **options)
-    for _ in range(2):  # the first makes Adam's state
+    for _ in range(2):  # the first creates Adam's state
         arm.step()
     if options["device"] == "cpu":
         answer.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)  # Linux counts KiB
@@ -69,10 +74,10 @@ def _report_peak(name: str, options: dict[str, Any], answer: Any) -> None:
 
 
 def peak(name: str, options: dict[str, Any]) -> float:
-    """Peak memory in MiB of two updates in a process of their own.
+    """Return the peak memory in MiB of two updates, measured in a separate process.
 
-    Forked, to be spared the imports: so this must come before the first parallel computation of this process, whose threads
-    a fork would lose.
+    The process is forked, which saves the imports. A fork loses the threads of parallel computations, so this must come
+    before the first of them.
     """
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
@@ -88,7 +93,7 @@ def peak(name: str, options: dict[str, Any]) -> float:
 
 
 def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """All figures that ``args`` asks for, by key."""
+    """Return all figures that ``args`` requests, by key."""
     context = multiprocessing.get_context("fork")
     checkpoint = folder / "upstream.pt"
     toy = folder / "toy.pt"
@@ -103,7 +108,8 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         large = options | {"batch": 4, "seconds": 1.0 if args.tiny else 10.0}
         long_peaks = {name: peak(name, large) for name in ("finetune", "routing", "routing_checkpointed")}
         long_peaks["toy"] = peak("finetune", options | {"checkpoint": toy, "seconds": 0.5})
-        above = {name: max(value - long_peaks["toy"], 1.0) for name, value in long_peaks.items()}  # a toy may need no more
+        # With --tiny a method may need no more than the toy.
+        above = {name: max(value - long_peaks["toy"], 1.0) for name, value in long_peaks.items()}
         longer["memory_routing_over_finetune"] = above["routing"] / above["finetune"]
         longer["memory_checkpointed_over_finetune"] = above["routing_checkpointed"] / above["finetune"]
         longer["long_peak_mb"] = long_peaks
@@ -111,34 +117,9 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return times(names, args.rounds, options) | {"peak_mb": peaks} | longer
 
 
-def table(found: dict[str, Any]) -> str:
-    """A line per figure, with its target where it has one."""
-    flat: dict[str, float] = {}
-    for key, value in found.items():
-        flat |= {f"{key} {name}": mb for name, mb in value.items()} if isinstance(value, dict) else {key: value}
-    return "\n".join(f"{key:36}{value:>10.3f}  {TARGETS.get(key, '')}".rstrip() for key, value in flat.items())
-
-
-def rounded(value: Any) -> Any:
-    """Four significant digits, within dictionaries too."""
-    return {k: rounded(v) for k, v in value.items()} if isinstance(value, dict) else float(f"{value:.4g}")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--rounds", type=int, default=5, help="steps per arm after two to warm up (at least 3)")
-    parser.add_argument("--cache_frozen", action="store_true", help="also routing with the CNN's output cached")
-    parser.add_argument("--memory", action="store_true", help="also peak memory at 4 x 10 s of audio")
-    parser.add_argument("--tiny", action="store_true", help="a toy upstream: the benchmark runs, its figures mean nothing")
-    args = parser.parse_args()
-    if args.rounds < 3:
-        parser.error(f"--rounds is {args.rounds}, expected at least 3: the figures are medians")
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
-        found = measure(args, Path(folder))
-    print(json.dumps(rounded(found)) if args.json else table(found))
-
-
 if __name__ == "__main__":
-    main()
+    flags = {
+        "cache_frozen": "also time routing with the output of the CNN cached",
+        "memory": "also measure peak memory at 4 x 10 s of audio",
+    }
+    run(__doc__, TARGETS, measure, flags)

@@ -1,4 +1,4 @@
-"""The benchmark runs from end to end on a toy upstream and prints the line that its readers parse."""
+"""The benchmark runs on a toy upstream and prints one line of JSON."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-KEYS = {"update_s", "reprune_s", "reprune_share", "reprune_matrix_share", "remask_share", "hold_share"}
+KEYS = {"update_s", "reprune_s", "reprune_share", "reprune_matrix_share", "remask_share", "hold_share", "quiet"}
 
 
 def run(*options):
@@ -22,9 +22,10 @@ def test_one_line_with_all_figures():
     done = run("--json", "--rounds", "3")
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
-    found = json.loads(line)
-    assert set(found) == KEYS and all(value > 0 for value in found.values())
-    assert found["reprune_share"] == pytest.approx(found["reprune_s"] / (50 * found["update_s"]), rel=1e-2)
+    figures = json.loads(line)
+    assert set(figures) == KEYS and isinstance(figures.pop("quiet"), bool)  # this machine may be busy
+    assert all(value > 0 for value in figures.values())
+    assert figures["reprune_share"] == pytest.approx(figures["reprune_s"] / (50 * figures["update_s"]), rel=1e-2)
 
 
 @pytest.mark.filterwarnings("ignore")

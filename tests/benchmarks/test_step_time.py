@@ -1,4 +1,4 @@
-"""The benchmark runs from end to end on a toy upstream and prints the line that its readers parse."""
+"""The benchmark runs on a toy upstream and prints one line of JSON."""
 
 import json
 import os
@@ -27,6 +27,7 @@ KEYS = {
     "memory_routing_over_finetune",
     "memory_checkpointed_over_finetune",
     "long_peak_mb",
+    "quiet",
 }
 
 
@@ -41,14 +42,14 @@ def test_one_line_with_all_figures():
     done = run("--json", "--rounds", "3", "--cache_frozen", "--memory")
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
-    found = json.loads(line)
-    assert set(found) == KEYS
-    assert set(found["peak_mb"]) == {"finetune", "routing", "routing_all"}
-    assert set(found["long_peak_mb"]) == {"finetune", "routing", "routing_checkpointed", "toy"}
-    numbers = [*found.pop("peak_mb").values(), *found.pop("long_peak_mb").values(), *found.values()]
+    figures = json.loads(line)
+    assert set(figures) == KEYS and isinstance(figures.pop("quiet"), bool)  # this machine may be busy
+    assert set(figures["peak_mb"]) == {"finetune", "routing", "routing_all"}
+    assert set(figures["long_peak_mb"]) == {"finetune", "routing", "routing_checkpointed", "toy"}
+    numbers = [*figures.pop("peak_mb").values(), *figures.pop("long_peak_mb").values(), *figures.values()]
     assert all(number > 0 for number in numbers)
-    assert found["selection_share"] < 1
-    assert found["routing_over_finetune"] == pytest.approx(found["routing_s"] / found["finetune_s"], rel=1e-2)
+    assert figures["selection_share"] < 1
+    assert figures["routing_over_finetune"] == pytest.approx(figures["routing_s"] / figures["finetune_s"], rel=1e-2)
 
 
 @pytest.fixture
