@@ -11,6 +11,17 @@ class InputError(ValueError):
     """Something given from outside (a file, an option, a checkpoint) cannot be used as it is."""
 
 
+SHOWN = 10
+
+
+def raise_problems(problems: Sequence[str], where: str, fix: str) -> None:
+    """Raise InputError if there are problems. It names ``where``, the first ten problems, their number and the ``fix``."""
+    if problems:
+        more = [f"… and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        listed = "\n  ".join([*problems[:SHOWN], *more])
+        raise InputError(f"{where}: {len(problems)} problem(s)\n  {listed}\n{fix}")
+
+
 INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
 NO_READER = 141  # and of one whose reader went away, as in `s3router methods | head`
 STDOUT = 1

@@ -1,1 +1,1 @@
-"""Data preparation of each corpus, shared by the recipes: library functions, thin command lines."""
+"""Data preparation of each corpus, shared by the recipes: library functions with a thin command line."""

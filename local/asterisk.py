@@ -1,9 +1,8 @@
-"""The Asterisk core sounds as a speech recognition corpus: five languages, one voice each.
+"""Asterisk core sounds: a speech recognition corpus of five languages with one voice each.
 
-Recorded prompts of the Asterisk telephone exchange with their texts, about 24 minutes a language.
-Licences: en (Allison Smith), es (the same voice), fr (June Wallack): CC-BY-SA-3.0; it (Carlo Flora),
-ru (Maxim Topal, ivrvoice.ru): CC-BY-3.0. Their texts are copied beside the audio; the audio is
-downloaded, never redistributed here.
+The sounds are recorded prompts of the Asterisk telephone exchange with their texts, about 24 minutes per language.
+Licences: en and es (Allison Smith) and fr (June Wallack) CC-BY-SA-3.0; it (Carlo Flora) and ru (Maxim Topal,
+ivrvoice.ru) CC-BY-3.0. The audio is downloaded, never redistributed here; licence texts are copied beside it.
 
     python -m local.asterisk --lang en --minutes 10
 """
@@ -13,9 +12,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from espnet_s3router.data.audio import write_pcm16
+from espnet_s3router.data.audio import load_mono, write_pcm16
 from espnet_s3router.data.data_dir import DataDir, write_data_dir
 from espnet_s3router.errors import InputError, exit_status
 from local.asterisk_download import VOICES, Source, download, find_source
@@ -23,8 +20,8 @@ from local.asterisk_split import SPLITS_DIR, checked_lists, first_minutes
 from local.asterisk_texts import NOT_SPEECH, read_texts
 from local.text import NORMALISERS
 
-FS = 16000  # Hz, of G.722
-MIN_SECONDS = 0.3  # of the split rule
+FS = 16000  # Hz, the rate of G.722
+MIN_SECONDS = 0.3  # shorter recordings belong to no part of the split
 LICENCE_FILES = ("copyright", "README.Debian", "LICENSE*", "CREDITS*", "license*", "credits*")
 
 
@@ -34,22 +31,18 @@ def utterance_id(lang: str, key: str) -> str:
 
 
 def decode_g722(source: Path, target: Path) -> int:
-    """Write ``source`` as 16 kHz mono 16 bit FLAC unless that is done; return its samples."""
-    import av
+    """Write ``source`` as 16 kHz mono 16 bit FLAC, unless ``target`` exists. Returns the number of samples."""
     import soundfile
 
     if target.is_file():
         return soundfile.info(target).frames
-    with av.open(str(source), format="g722") as container:
-        blocks = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
-    samples = np.concatenate(blocks).astype(np.int16)  # (frames,)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    samples = load_mono(source).samples  # (frames,)
     write_pcm16(target, samples, FS)
     return len(samples)
 
 
 def copy_licences(source: Source, target: Path) -> None:
-    """Copy the licence and credit texts that lie beside texts and sounds into the folder ``target``."""
+    """Copy the licence and credit texts of the texts and the sounds into the folder ``target``."""
     texts = source.text_list.parent
     target.mkdir(parents=True, exist_ok=True)
     for folder in (texts, texts.with_name(f"{texts.name}-g722"), source.sounds):
@@ -66,12 +59,11 @@ def prepare(
     minutes: float = 10,
     splits_dir: Path = SPLITS_DIR,
 ) -> dict[str, tuple[int, float]]:
-    """Write ``data_dir/{train,train_<minutes>min,dev,test}_LANG``; return utterances and seconds of each.
+    """Write ``data_dir/{train,train_<minutes>min,dev,test}_LANG``. Returns the utterances and seconds of each dataset.
 
-    dev and test also get ``utt_unseen``: the utterances whose text is not in the <minutes> training
-    set; each set has the notices of its recordings in ``LICENCE``. Decoded audio goes to
-    ``download_dir/LANG_flac``. Raises InputError when files cannot be got, are of another version, or
-    do not agree with the committed lists.
+    In dev and test, ``utt_unseen`` lists the utterances whose text does not occur in the training set of ``minutes``.
+    ``LICENCE`` in each dataset holds the licence texts of its recordings. Decoded audio goes to ``download_dir/LANG_flac``.
+    Raises InputError when files cannot be downloaded, have another version or contradict the committed lists.
     """
     if lang not in VOICES or minutes <= 0:
         raise InputError(f"got lang {lang!r}, minutes {minutes}; expected one of {sorted(VOICES)} and more than 0.")
@@ -82,13 +74,13 @@ def prepare(
     try:
         lists = checked_lists(lang, keys, splits_dir)
     except InputError as error:
-        told = "" if sounds_dir else f" What was downloaded is in {root}: remove it to download again."
-        raise InputError(f"{error}{told}") from error
+        hint = "" if sounds_dir else f" What was downloaded is in {root}: remove it to download again."
+        raise InputError(f"{error}{hint}") from error
     texts = {key: NORMALISERS[lang](listed[key]) for key in keys if key not in NOT_SPEECH}
     texts = {key: text for key, text in texts.items() if text}
     audio = download_dir / f"{lang}_flac"
     copy_licences(source, audio / "LICENCES")
-    seconds = {key: _decode(source, audio, key) / FS for key in sorted(texts)}
+    seconds = {key: decode_g722(source.sounds / f"{key}.g722", audio / f"{key}.flac") / FS for key in sorted(texts)}
     parts = {f"{part}_{lang}": [key for key in part_keys if key in texts] for part, part_keys in lists.items()}
     train = {key: seconds[key] for key in parts[f"train_{lang}"]}
     short = f"train_{minutes:g}min_{lang}"
@@ -96,22 +88,18 @@ def prepare(
     seen = {texts[key] for key in parts[short]}
     for name, part in parts.items():
         unseen = [key for key in part if texts[key] not in seen] if not name.startswith("train") else None
-        _write_set(data_dir / name, lang, audio, {key: texts[key] for key in part}, unseen)
+        _write_dataset(data_dir / name, lang, audio, {key: texts[key] for key in part}, unseen)
     return {name: (len(part), sum(seconds[key] for key in part)) for name, part in parts.items()}
 
 
-def _decode(source: Source, audio: Path, key: str) -> int:
-    return decode_g722(source.sounds / f"{key}.g722", audio / f"{key}.flac")
-
-
-def _write_set(path: Path, lang: str, audio: Path, texts: Mapping[str, str], unseen: Sequence[str] | None) -> None:
+def _write_dataset(path: Path, lang: str, audio: Path, texts: Mapping[str, str], unseen: Sequence[str] | None) -> None:
     ids = {key: utterance_id(lang, key) for key in texts}
     wav = {ids[key]: str(audio / f"{key}.flac") for key in texts}
     extras = {} if unseen is None else {"utt_unseen": {ids[key]: "" for key in unseen}}
     text = {ids[key]: value for key, value in texts.items()}
     write_data_dir(path, DataDir(wav, text, dict.fromkeys(wav, lang), {}, extras))
-    notices = dict.fromkeys(notice.read_text("utf-8") for notice in sorted((audio / "LICENCES").iterdir()))  # each once
-    if notices:
+    files = sorted((audio / "LICENCES").iterdir())
+    if notices := dict.fromkeys(file.read_text("utf-8") for file in files):  # equal texts only once
         (path / "LICENCE").write_text("\n".join(notices), encoding="utf-8")
 
 
@@ -120,10 +108,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Prepare one or more languages."""
     parser = argparse.ArgumentParser(prog="python -m local.asterisk", description=__doc__.split("\n")[0])
     parser.add_argument("--lang", nargs="+", choices=sorted(VOICES), default=["en"])
-    parser.add_argument("--minutes", type=float, default=10, help="size of the small training set")
+    parser.add_argument("--minutes", type=float, default=10, help="duration of the small training set")
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
     parser.add_argument("--download_dir", type=Path, default=Path("downloads/asterisk"))
-    parser.add_argument("--sounds_dir", type=Path, help="the unpacked files, for those who have them")
+    parser.add_argument("--sounds_dir", type=Path, help="folder with the unpacked sounds, instead of downloading them")
     args = parser.parse_args(argv)
     options = {"data_dir": args.data_dir, "download_dir": args.download_dir, "sounds_dir": args.sounds_dir}
     for lang in args.lang:

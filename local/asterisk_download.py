@@ -1,8 +1,8 @@
-"""Fetch the Asterisk core sounds: recorded prompts with texts, one voice a language, 10-13 MB each.
+"""Download the Asterisk core sounds: recorded prompts with texts, one voice per language, 10-13 MB each.
 
-On Debian and its relatives from the packages asterisk-core-sounds-LANG (texts) and -LANG-g722
-(16 kHz audio), which are unpacked and not installed; elsewhere from the Asterisk project's own
-download site. Licences: en, es, fr CC-BY-SA-3.0; it, ru CC-BY-3.0 (texts kept beside the data).
+On Debian and its relatives the packages asterisk-core-sounds-LANG (texts) and -LANG-g722 (16 kHz audio) are downloaded
+and unpacked, not installed. On other systems the sounds come from the download site of the Asterisk project.
+Licences: en, es, fr CC-BY-SA-3.0; it, ru CC-BY-3.0.
 """
 
 import io
@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.files import replacing_dir
 from local import debian
-from local.debian import DONE
+from local.downloads import make_once
 
-SITE = "https://downloads.asterisk.org/pub/telephony/sounds"  # the project's own, for other systems
+SITE = "https://downloads.asterisk.org/pub/telephony/sounds"  # of the Asterisk project
 VOICES = {
     "en": "en_US_f_Allison",
     "es": "es_MX_f_Allison",
@@ -32,13 +31,13 @@ TIMEOUT_S = 60
 
 @dataclass(frozen=True)
 class Source:
-    """Where one language's files are: the list of texts, and the folder of .g722 files by key."""
+    """The files of one language: the list of texts, and the folder of .g722 files, which are named by key."""
 
     text_list: Path
     sounds: Path
 
     def seconds(self, key: str) -> float:
-        """Duration of a recording, from its size (G.722 has a constant rate); 0 if it is not there."""
+        """Duration of a recording, from its size (G.722 has a constant rate); 0 if the recording is missing."""
         path = self.sounds / f"{key}.g722"
         return path.stat().st_size / G722_BYTES_PER_S if path.is_file() else 0.0
 
@@ -59,26 +58,25 @@ def find_source(root: Path, lang: str) -> Source:
 
 
 def download(lang: str, download_dir: Path) -> Path:
-    """The folder with the unpacked files of ``lang``, fetched unless its done-marker is there.
+    """The folder with the unpacked files of ``lang``, downloaded unless it is complete.
 
-    Raises InputError with what was tried when neither source can be reached.
+    Raises InputError with the reason of each source when no source works.
     """
-    target = download_dir / lang
-    if (target / DONE).is_file():
-        return target
-    tried = []
+    reasons = []
     for fetch in (fetch_packages, fetch_tarball):
+
+        def fill(folder: Path, fetch=fetch) -> str:
+            fetch(lang, folder)
+            find_source(folder, lang)  # raises if files are missing
+            return fetch.__name__
+
         try:
-            with replacing_dir(target) as temporary:
-                fetch(lang, temporary)
-                find_source(temporary, lang)  # raises if what came is not what we need
-                (temporary / DONE).write_text(fetch.__name__ + "\n")
-            return target
+            return make_once(download_dir / lang, fill)
         except (OSError, subprocess.SubprocessError, tarfile.TarError, InputError) as error:
-            tried.append(f"{fetch.__name__}: {debian.reason(error)}")
+            reasons.append(f"{fetch.__name__}: {debian.reason(error)}")
     raise InputError(
-        f"Asterisk sounds ({lang}): none of the two sources worked\n  " + "\n  ".join(tried) + "\nExpected a "
-        "network connection. Or fetch asterisk-core-sounds-LANG and -LANG-g722 by hand and pass --sounds_dir."
+        f"Asterisk sounds ({lang}): none of the two sources worked\n  " + "\n  ".join(reasons) + "\nExpected a "
+        "network connection. Or download asterisk-core-sounds-LANG and -LANG-g722 by hand and pass --sounds_dir."
     )
 
 
@@ -88,7 +86,7 @@ def fetch_packages(lang: str, folder: Path) -> None:
 
 
 def fetch_tarball(lang: str, folder: Path) -> None:
-    """Download and unpack the Asterisk project's own archive, which holds audio, texts and licence."""
+    """Download and unpack the archive of the Asterisk project, which holds audio, texts and licence."""
     url = f"{SITE}/asterisk-core-sounds-{lang}-g722-current.tar.gz"
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:

@@ -1,7 +1,7 @@
-"""The Asterisk core sounds' own text lists: how they are read and what is known to be wrong in them.
+"""Read the text lists of the Asterisk core sounds and correct their known faults.
 
-``core-sounds-LANG.txt[.gz]`` holds ``key: text`` lines, ``;`` comments and, in one language, a
-byte order mark. Keys are paths below the voice's folder without suffix (``digits/1``).
+``core-sounds-LANG.txt[.gz]`` holds ``key: text`` lines, comments that begin with ``;`` and, in one language, a byte
+order mark. A key is the path of a recording below the folder of its voice, without suffix (``digits/1``).
 """
 
 import gzip
@@ -12,10 +12,10 @@ from espnet_s3router.errors import InputError
 
 BRACKETED = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|<[^<>]*>")  # one pair around the whole text
 
-# No speech to learn from, though some languages describe it in words without brackets.
+# These recordings hold no speech, although some languages describe them in words without brackets.
 NOT_SPEECH = frozenset({"beep", "beeperr", "confbridge-join", "confbridge-leave", "tt-monkeys"})
 
-# (language, key) -> (as listed, as it must read): encoding losses, two entries run together.
+# (language, key) -> (listed text, correct text): characters lost in an encoding, or two entries on one line.
 CORRECTIONS = {
     ("fr", "vm-record-prepend"): (
         "vm-review-nonurgent: Pour enlever ce message d'urgent, veuillez faire 4.",
@@ -40,10 +40,10 @@ CORRECTIONS = {
 
 
 def read_texts(path: Path, lang: str) -> dict[str, str]:
-    """Key -> text as listed, corrected; silences and texts that are missing or wholly in brackets left out.
+    """Key -> corrected text. Silences, empty texts and texts wholly in brackets are left out.
 
-    Of a key listed twice the first text counts (es ``digits/0`` is ``cero``, then ``diez``).
-    Raises InputError for a list that is not UTF-8 or holds a line of another form.
+    If a key is listed twice, its first text counts (es ``digits/0`` is ``cero``, then ``diez``).
+    Raises InputError for a list that is not UTF-8 and for a line that is not ``key: text``.
     """
     raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     try:

@@ -1,44 +1,41 @@
-"""Recordings that Debian carries as packages: fetched with apt-get and unpacked, never installed.
+"""Download Debian packages with apt-get and unpack them without installing them.
 
-On other systems than Debian and its relatives there is no apt-get, and the corpus has to be got by hand.
+Systems without apt-get cannot use this module; their users download the corpus by hand.
 """
 
-import io
 import os
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.files import replacing_dir
+from local.downloads import DONE, make_once
 
-DONE = ".done"
 APT_TIMEOUT_S = 900
 
 
 def fetch(packages: Sequence[str], folder: Path) -> Path:
-    """``folder`` with the files of ``packages`` in it, fetched unless its done-marker is there.
+    """Return ``folder`` with the files of ``packages``, downloaded unless it is complete.
 
-    Raises InputError that names the packages when they cannot be got.
+    Raises InputError that names the packages when they cannot be downloaded.
     """
-    if (folder / DONE).is_file():
-        return folder
+
+    def fill(temporary: Path) -> str:
+        fetch_into(packages, temporary)
+        return "\n".join(packages)
+
     try:
-        with replacing_dir(folder) as temporary:
-            fetch_into(packages, temporary)
-            (temporary / DONE).write_text("".join(f"{name}\n" for name in packages))
-    except (OSError, subprocess.SubprocessError, tarfile.TarError) as error:
+        return make_once(folder, fill)
+    except (OSError, subprocess.SubprocessError) as error:
         raise InputError(
             f"Debian packages {', '.join(packages)}: {reason(error)}. Expected a network connection; or unpack them by "
             f"hand (dpkg-deb -x) into {folder} and make the file {folder / DONE}"
         ) from error
-    return folder
 
 
 def reason(error: Exception) -> str:
-    """What a failed command said, or the error's kind and text."""
+    """The message of a failed command, or the type and text of another error."""
     if isinstance(error, subprocess.CalledProcessError):
         return f"{' '.join(error.cmd[:2])} failed: {(error.stderr or '').strip()[-300:]}"
     return f"{type(error).__name__}: {error}"
@@ -47,8 +44,8 @@ def reason(error: Exception) -> str:
 def fetch_into(packages: Sequence[str], folder: Path) -> None:
     """Download ``packages`` with apt-get and unpack them into the existing ``folder``.
 
-    First with the system's package lists; if those are stale or absent, with fresh ones kept in a
-    folder of our own, which needs no rights and changes nothing on the system.
+    The package lists of the system are used first. If they are old or absent, fresh lists are downloaded into ``folder``,
+    which needs no special rights and leaves the system unchanged.
     """
     if shutil.which("apt-get") is None:
         raise InputError("apt-get not found: no Debian system")
@@ -57,16 +54,17 @@ def fetch_into(packages: Sequence[str], folder: Path) -> None:
     try:
         _apt(["download", *packages], debs, [])
     except subprocess.CalledProcessError:
-        own = _own_apt_folders(folder / "apt")
-        _apt(["update"], debs, own)
-        _apt(["download", *packages], debs, own)
+        options = _private_lists(folder / "apt")
+        _apt(["update"], debs, options)
+        _apt(["download", *packages], debs, options)
     for deb in sorted(debs.glob("*.deb")):
-        unpack_deb(deb, folder)
+        subprocess.run(["dpkg-deb", "-x", str(deb), str(folder)], check=True, capture_output=True, text=True)
     shutil.rmtree(debs)
     shutil.rmtree(folder / "apt", ignore_errors=True)
 
 
-def _own_apt_folders(folder: Path) -> list[str]:
+def _private_lists(folder: Path) -> list[str]:
+    """Options of apt-get that keep package lists and cache below ``folder``."""
     for sub in ("lists/partial", "cache/archives/partial"):
         (folder / sub).mkdir(parents=True)
     absolute = folder.resolve()
@@ -74,33 +72,7 @@ def _own_apt_folders(folder: Path) -> list[str]:
 
 
 def _apt(command: Sequence[str], cwd: Path, options: Sequence[str]) -> None:
-    # apt's sandbox user may not write into our folder; root keeps its own rights for the download.
-    own_rights = ["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
-    whole = ["apt-get", "-q", "-o", "Acquire::Retries=3", *own_rights, *options, *command]
+    # The sandbox user of apt cannot write into our folder, so root downloads as root.
+    sandbox = ["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
+    whole = ["apt-get", "-q", "-o", "Acquire::Retries=3", *sandbox, *options, *command]
     subprocess.run(whole, cwd=cwd, check=True, capture_output=True, text=True, timeout=APT_TIMEOUT_S)
-
-
-def unpack_deb(deb: Path, folder: Path) -> None:
-    """Unpack a Debian package with dpkg-deb, or without it where Python can read its compression."""
-    if shutil.which("dpkg-deb"):
-        subprocess.run(["dpkg-deb", "-x", str(deb), str(folder)], check=True, capture_output=True, text=True)
-        return
-    for name, content in read_ar(deb.read_bytes()):
-        if name.startswith("data.tar"):
-            with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-                archive.extractall(folder, filter="data")
-            return
-    raise InputError(f"{deb} holds no data.tar. Install dpkg or download the package again.")
-
-
-def read_ar(content: bytes) -> list[tuple[str, bytes]]:
-    """(name, content) of the members of a Unix ar archive, the outer form of a Debian package."""
-    if not content.startswith(b"!<arch>\n"):
-        raise InputError("got a file that is no Debian package. Download it again.")
-    members, position = [], 8
-    while position + 60 <= len(content):
-        header = content[position : position + 60]  # name 16, times and owners 32, size 10, magic 2
-        size = int(header[48:58])
-        members.append((header[:16].decode().strip().rstrip("/"), content[position + 60 : position + 60 + size]))
-        position += 60 + size + size % 2
-    return members

@@ -1,32 +1,31 @@
-"""Recorded speech without the need for texts, to pretrain on: every Debian package that holds some.
+"""Recorded speech for pretraining, which needs no texts: all Debian packages that hold speech.
 
-| corpus       | package                   | licence              | what                                          |
+| corpus       | package                   | licence              | content                                       |
 |--------------|---------------------------|----------------------|-----------------------------------------------|
 | festvox_ru   | festvox-ru                | BSD-like             | 620 read sentences, one speaker, phone labels |
 | tuxpaint     | tuxpaint-stamps-default   | GPL-2                | names of things in nine languages, volunteers |
-| fillets_cs   | fillets-ng-data-cs        | GPL-2                | dialogues of a game, a few actors             |
-| fillets_nl   | fillets-ng-data-nl        | GPL-2                | the same in Dutch                             |
-| asterisk_xx  | see ``local.asterisk``    | CC-BY-SA-3.0, CC-BY-3.0 | prompts, en es fr it ru: the train part only |
+| fillets_cs   | fillets-ng-data-cs        | GPL-2                | dialogues of a game in Czech, a few actors    |
+| fillets_nl   | fillets-ng-data-nl        | GPL-2                | the same dialogues in Dutch                   |
+| asterisk     | see ``local.asterisk``    | CC-BY-SA-3.0, CC-BY-3.0 | prompts in five languages, train part only |
 
     python -m local.recordings --data_dir data --download_dir downloads
 """
 
 import argparse
-import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_s3router.data.tables import write_table
 from espnet_s3router.errors import InputError, exit_status
-from espnet_s3router.files import replacing_dir
+from espnet_s3router.files import digest, replacing_dir
+from espnet_s3router.text_files import write_table
 from local import asterisk, debian
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """Where the speech of one package lies. ``{lang}`` in ``pattern`` is each of ``langs``."""
+    """The speech of one package: the files that match ``pattern``, in which ``{lang}`` stands for each of ``langs``."""
 
     name: str
     package: str
@@ -35,36 +34,31 @@ class Recordings:
     licence: str
 
 
+FESTVOX = "usr/share/festival/voices/russian/*/wav/*.wav"
+FILLETS = "usr/share/games/fillets-ng/sound/*/{lang}/*.ogg"
+STAMPS = "usr/share/tuxpaint/stamps/**/*_desc_{lang}.ogg"
+STAMP_LANGS = ("be", "bg", "ca", "da", "el", "es", "fr", "ro", "ru")
 CORPORA = (
-    Recordings(
-        "festvox_ru", "festvox-ru", "usr/share/festival/voices/russian/*/wav/*.wav", ("ru",), "BSD-like, keep notice"
-    ),
-    Recordings(
-        "tuxpaint",
-        "tuxpaint-stamps-default",
-        "usr/share/tuxpaint/stamps/**/*_desc_{lang}.ogg",
-        ("be", "bg", "ca", "da", "el", "es", "fr", "ro", "ru"),
-        "GPL-2",
-    ),
-    Recordings("fillets_cs", "fillets-ng-data-cs", "usr/share/games/fillets-ng/sound/*/{lang}/*.ogg", ("cs",), "GPL-2"),
-    Recordings("fillets_nl", "fillets-ng-data-nl", "usr/share/games/fillets-ng/sound/*/{lang}/*.ogg", ("nl",), "GPL-2"),
+    Recordings("festvox_ru", "festvox-ru", FESTVOX, ("ru",), "BSD-like, keep notice"),
+    Recordings("tuxpaint", "tuxpaint-stamps-default", STAMPS, STAMP_LANGS, "GPL-2"),
+    Recordings("fillets_cs", "fillets-ng-data-cs", FILLETS, ("cs",), "GPL-2"),
+    Recordings("fillets_nl", "fillets-ng-data-nl", FILLETS, ("nl",), "GPL-2"),
 )
-PHONE_LABELS = "usr/share/festival/voices/russian/*/lab"  # of festvox_ru: one file an utterance
 
 
 def prepare(corpus: Recordings, *, data_dir: Path, download_dir: Path) -> int:
-    """Fetch ``corpus`` and write ``data_dir/<name>/{wav.scp,utt2spk,utt2lang,LICENCE}``; return its recordings.
+    """Download ``corpus`` and write ``data_dir/<name>/{wav.scp,utt2spk,utt2lang,LICENCE}``. Returns its recordings.
 
-    The same recording under several names counts once. Raises InputError when the package cannot be had or holds no speech.
+    Files with equal content count once. Raises InputError when the package cannot be downloaded or holds no speech.
     """
     root = debian.fetch([corpus.package], download_dir / corpus.package)
     wav, lang_of, seen = {}, {}, set()
     for lang in corpus.langs:
         for path in sorted(root.glob(corpus.pattern.format(lang=lang))):
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            if digest not in seen:
-                seen.add(digest)
-                utt = f"{corpus.name}-{lang}-{path.stem}-{digest[:8]}".replace(" ", "_")
+            sha = digest(path)
+            if sha not in seen:
+                seen.add(sha)
+                utt = f"{corpus.name}-{lang}-{path.stem}-{sha[:8]}".replace(" ", "_")
                 wav[utt], lang_of[utt] = str(path), lang
     if not wav:
         raise InputError(
@@ -82,13 +76,13 @@ def prepare(corpus: Recordings, *, data_dir: Path, download_dir: Path) -> int:
 
 @exit_status
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prepare everything."""
+    """Prepare the requested corpora, by default all of them."""
+    known = {corpus.name: corpus for corpus in CORPORA}
     parser = argparse.ArgumentParser(prog="python -m local.recordings", description=__doc__.split("\n")[0])
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
     parser.add_argument("--download_dir", type=Path, default=Path("downloads"))
-    parser.add_argument("--corpora", nargs="+", default=[*(c.name for c in CORPORA), "asterisk"])
+    parser.add_argument("--corpora", nargs="+", default=[*known, "asterisk"])
     args = parser.parse_args(argv)
-    known = {corpus.name: corpus for corpus in CORPORA}
     for name in args.corpora:
         if name != "asterisk" and name not in known:
             raise InputError(f"--corpora: got {name!r}, expected some of {', '.join([*known, 'asterisk'])}")

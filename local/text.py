@@ -1,7 +1,7 @@
-"""Transcripts as a recogniser should write them: lower case words, spelled numbers, no punctuation.
+"""Normalise transcripts to lower-case words with spelled numbers and without punctuation.
 
-One function a language, collected in ``NORMALISERS``. All of them: Unicode NFC, asides in brackets
-removed, numbers spelled out, punctuation removed except apostrophes inside words, spaces collapsed.
+``NORMALISERS`` holds one function per language. Each function applies Unicode NFC, removes text in brackets, spells
+numbers out, removes punctuation except apostrophes inside words, and makes spaces single.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 ASIDE = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
 APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\u00b4": "'", "`": "'"})
-# Digits joined to letters (H.323, аш-323, 3D) and long ones (extension 1234) are read one by one.
+# Digits after a letter with a dot or hyphen (H.323, аш-323) and long numbers (extension 1234) are read digit by digit.
 CODE = re.compile(r"(?<=[^\W\d][.\-])\d+|\d{4,}")
 NOT_WORD = re.compile(r"[^\w']|_")
 LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'|'(?!\w)")
@@ -40,12 +40,12 @@ def _normalise(text: str, lang: str, *, decimal: str, signs: dict[str, str]) -> 
 
 
 def english(text: str) -> str:
-    """``Dial 2, don't press #!`` -> ``dial two don't press pound`` (# is read pound, * star)."""
+    """``Dial 2, don't press #!`` -> ``dial two don't press pound`` (# is pound, * is star)."""
     return _normalise(text, "en", decimal=".", signs={"#": "pound", "*": "star"})
 
 
 def spanish(text: str) -> str:
-    """``Marque 4 o 6.`` -> ``marque cuatro o seis``. Accents are kept as written."""
+    """``Marque 4 o 6.`` -> ``marque cuatro o seis``. Accents stay as written."""
     return _normalise(text, "es", decimal=".,", signs={"#": "numeral", "*": "asterisco"})
 
 
@@ -62,7 +62,7 @@ def italian(text: str) -> str:
 
 
 def russian(text: str) -> str:
-    """``Нажмите 7 для «Q»`` -> ``нажмите семь для q``; ё is written е, which writers mix freely.
+    """``Нажмите 7 для «Q»`` -> ``нажмите семь для q``; ё becomes е, because writers mix both freely.
 
     Latin letters that look like Cyrillic ones, inside an otherwise Cyrillic word, become Cyrillic.
     """

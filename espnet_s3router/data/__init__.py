@@ -1,1 +1,1 @@
-"""Kaldi-style data directories: audio, tables, formatting, filtering, speed perturbation and tokens."""
+"""Audio and Kaldi-style data directories: read, check, format, filter, change the speed, make token lists."""

@@ -1,15 +1,19 @@
-"""The command line over data directories: parse, call one function, print."""
+"""The command line for data directories: ``python -m espnet_s3router.data {validate,speed,format,filter,tokens}``."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from espnet_s3router.data import tokens
 from espnet_s3router.data.data_dir import read_data_dir
+from espnet_s3router.data.filter import Rules, filter_data
+from espnet_s3router.data.format import format_data
+from espnet_s3router.data.speed import perturb_speed
 from espnet_s3router.errors import exit_status
 
 
 def hertz(text: str) -> int:
-    """``16000`` or, as ESPnet's recipes write it, ``16k``."""
+    """A rate in Hz from ``16000`` or from ESPnet's notation ``16k``."""
     return int(float(text[:-1]) * 1000) if text.endswith("k") else int(text)
 
 
@@ -18,99 +22,84 @@ def _print_counts(where: str, counts: Mapping[str, int]) -> None:
     print(f"{where}: {listed or 'nothing to report'}")
 
 
-def _validate(args: argparse.Namespace) -> None:
-    for path in args.dirs:
+def _validate(dirs: Sequence[str]) -> None:
+    for path in dirs:
         data = read_data_dir(path)
         speakers = set(data.utt2spk.values())
         print(f"{path}: {len(data.wav)} utterances of {len(speakers)} speakers, no problems")
 
 
-def _speed(args: argparse.Namespace) -> None:
-    from espnet_s3router.data.speed import perturb_speed
-
-    print(f"{args.dst}: {perturb_speed(args.src, args.dst, factors=args.factors)} utterances")
+def _speed(src: str, dst: str, factors: Sequence[float]) -> None:
+    print(f"{dst}: {perturb_speed(src, dst, factors=factors)} utterances")
 
 
-def _format(args: argparse.Namespace) -> None:
-    from espnet_s3router.data.format import format_data
-
-    options = {"fs": args.fs, "audio_format": args.audio_format, "nj": args.nj, "on_bad": args.on_bad}
-    _print_counts(args.dst, format_data(args.src, args.dst, **options))
+def _format(src: str, dst: str, **options) -> None:
+    _print_counts(dst, format_data(src, dst, **options))
 
 
-def _filter(args: argparse.Namespace) -> None:
-    from espnet_s3router.data.filter import filter_data
-    from espnet_s3router.data.tokens import tokenizer
-
-    tokenize = None
-    if args.token_type != "none":
-        tokenize = tokenizer(args.token_type, bpemodel=args.bpemodel, nlsyms=args.nlsyms_txt)
-    options = {"fs": args.fs, "hop": args.hop, "receptive_field": args.receptive_field, "tokenize": tokenize}
-    limits = {"min_wav_duration": args.min_wav_duration, "max_wav_duration": args.max_wav_duration}
-    _print_counts(args.dst, filter_data(args.src, args.dst, **options, **limits))
+def _filter(src: str, dst: str, token_type: str, bpemodel: str | None, nlsyms_txt: str | None, **rules) -> None:
+    tokenize = None if token_type == "none" else tokens.tokenizer(token_type, bpemodel=bpemodel, nlsyms=nlsyms_txt)
+    _print_counts(dst, filter_data(src, dst, Rules(**rules, tokenize=tokenize)))
 
 
-def _tokens(args: argparse.Namespace) -> None:
-    from espnet_s3router.data import tokens
-
-    options = {"token_type": args.token_type, "nbpe": args.nbpe, "bpemode": args.bpemode}
-    made = tokens.make_token_list(args.src, args.dst, nlsyms=args.nlsyms_txt, cutoff=args.cutoff, **options)
-    print(f"{args.dst}: {len(made)} tokens")
-    model = Path(args.dst).parent / tokens.BPE_MODEL if args.token_type == "bpe" else None
-    tokenize = tokens.tokenizer(args.token_type, bpemodel=model, nlsyms=args.nlsyms_txt)
-    for path in args.check:
+def _tokens(src: str, dst: str, check: Sequence[str], token_type: str, nlsyms_txt: str | None, **options) -> None:
+    made = tokens.make_token_list(src, dst, token_type=token_type, nlsyms=nlsyms_txt, **options)
+    print(f"{dst}: {len(made)} tokens")
+    model = Path(dst).with_name(tokens.BPE_MODEL) if token_type == "bpe" else None
+    tokenize = tokens.tokenizer(token_type, bpemodel=model, nlsyms=nlsyms_txt)
+    for path in check:
         unknown = tokens.outside(made, tokens.read_texts(path), tokenize)
         if unknown:
             print(f"notice: {path} has {unknown.total()} tokens outside the list: {tokens.describe(unknown)}")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """One subcommand a stage."""
+    """The parser with one subcommand per stage."""
     parser = argparse.ArgumentParser(prog="python -m espnet_s3router.data")
     commands = parser.add_subparsers(required=True)
 
-    def command(name: str, run, text: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[..., None], text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(run=run)
         return sub
 
     check = command("validate", _validate, "check data directories and list every problem")
-    check.add_argument("dirs", nargs="+")
+    check.add_argument("dirs", nargs="+", help="data directories")
 
     speed = command("speed", _speed, "stage 2: a data directory with copies at other speeds")
-    form = command("format", _format, "stage 3: every recording as 16 bit mono audio of one rate")
-    drop = command("filter", _filter, "stage 4: leave out what cannot be trained on")
-    token = command("tokens", _tokens, "stage 5: the token list")
+    form = command("format", _format, "stage 3: convert every recording to 16 bit mono audio of one rate")
+    drop = command("filter", _filter, "stage 4: drop utterances that cannot be trained on")
+    token = command("tokens", _tokens, "stage 5: make the token list")
     for sub in (speed, form, drop, token):
-        sub.add_argument("src", help="data directory")
-        sub.add_argument("dst", help="token list file" if sub is token else "data directory to write")
+        sub.add_argument("src", help="data directory to read")
+        sub.add_argument("dst", help="token list to write" if sub is token else "data directory to write")
     for sub in (form, drop):
-        sub.add_argument("--fs", type=hertz, default=16000, help="Hz")
-    speed.add_argument("--factors", type=float, nargs="+", default=[0.9, 1.0, 1.1])
+        sub.add_argument("--fs", type=hertz, default=16000, help="sampling rate in Hz, also written as 16k")
+    for sub in (drop, token):
+        sub.add_argument("--nlsyms_txt", help="file of symbols that are not split into characters, one per line")
+    speed.add_argument("--factors", type=float, nargs="+", default=[0.9, 1.0, 1.1], help="speed factors")
     form.add_argument("--audio_format", choices=("flac", "wav"), default="flac")
     form.add_argument("--nj", type=int, default=2, help="threads")
-    form.add_argument("--on_bad", choices=("error", "drop"), default="error", help="faulty recordings")
-    drop.add_argument("--min_wav_duration", type=float, default=0.1, help="seconds")
-    drop.add_argument("--max_wav_duration", type=float, default=20.0, help="seconds")
-    drop.add_argument("--hop", type=int, default=320, help="samples between two encoder frames")
-    drop.add_argument("--receptive_field", type=int, default=400, help="samples that one encoder frame needs")
+    form.add_argument("--on_bad", choices=("error", "drop"), default="error", help="what to do with faulty recordings")
+    drop.add_argument("--min_wav_duration", type=float, default=Rules.min_wav_duration, help="seconds")
+    drop.add_argument("--max_wav_duration", type=float, default=Rules.max_wav_duration, help="seconds")
+    drop.add_argument("--hop", type=int, default=Rules.hop, help="samples between the starts of two encoder frames")
+    drop.add_argument("--receptive_field", type=int, default=Rules.receptive_field, help="samples in one encoder frame")
     drop.add_argument("--token_type", choices=("char", "bpe", "word", "none"), default="char")
-    drop.add_argument("--bpemodel", help="needed when --token_type is bpe")
+    drop.add_argument("--bpemodel", help="sentencepiece model, needed with --token_type bpe")
     token.add_argument("--token_type", choices=("char", "bpe", "word"), default="char")
-    token.add_argument("--nbpe", type=int, default=30)
+    token.add_argument("--nbpe", type=int, default=30, help="pieces that sentencepiece learns")
     token.add_argument("--bpemode", choices=("unigram", "bpe"), default="unigram")
-    token.add_argument("--cutoff", type=int, default=0, help="symbols seen at most so often become <unk>")
-    token.add_argument("--check", nargs="*", default=[], help="data directories to compare")
-    for sub in (drop, token):
-        sub.add_argument("--nlsyms_txt", help="file of symbols that are not split")
+    token.add_argument("--cutoff", type=int, default=0, help="tokens that occur at most so many times become <unk>")
+    token.add_argument("--check", nargs="*", default=[], help="data directories to count unknown tokens in")
     return parser
 
 
 @exit_status
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command."""
-    args = build_parser().parse_args(argv)
-    args.run(args)
+    options = vars(build_parser().parse_args(argv))
+    options.pop("run")(**options)
 
 
 if __name__ == "__main__":

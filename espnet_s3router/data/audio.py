@@ -1,26 +1,28 @@
-"""One audio file in, mono samples out: what can be wrong with it is found here and named.
+"""Audio files: read one as mono samples, resample, change the speed, write 16 bit samples.
 
-soundfile (libsndfile) reads WAV, FLAC, MP3 and Ogg; PyAV reads everything else (G.722, M4A, …).
+soundfile (libsndfile) reads WAV, FLAC, MP3 and Ogg. PyAV reads all other formats (G.722, M4A, …).
 """
 
 import os
 import struct
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.files import replacing_file
 
 SNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".au", ".sph"})
 EIGHT_BIT = frozenset({"PCM_U8", "PCM_S8", "ULAW", "ALAW"})
 FULL_SCALE = 32768.0  # of 16 bit samples
-UNKNOWN_LENGTH = 0x7FFFF000  # programs that write WAV into a pipe put this or more as the length
-DURATION_SLACK_S = 0.1  # a container's stated duration includes encoder padding
+UNKNOWN_LENGTH = 0x7FFFF000  # programs that write WAV into a pipe state this length or a greater one
+DURATION_SLACK_S = 0.1  # the duration that a container states includes encoder padding
 
 
 class BadAudio(InputError):
-    """An audio file that cannot be used. ``rule`` is one word: missing, empty, unreadable, …"""
+    """An audio file that cannot be used. ``rule`` names the fault in one word (missing, empty, unreadable, …)."""
 
     def __init__(self, rule: str, detail: str) -> None:
         super().__init__(f"{rule}: {detail}")
@@ -30,7 +32,7 @@ class BadAudio(InputError):
 
 @dataclass(frozen=True)
 class Sound:
-    """``samples`` (frames,) float32 in [-1, 1), mono; ``rate`` in Hz; ``notices``: what was unusual."""
+    """Mono ``samples`` (frames,) float32 in [-1, 1), their ``rate`` in Hz, and ``notices`` of unusual properties."""
 
     samples: np.ndarray
     rate: int
@@ -38,10 +40,10 @@ class Sound:
 
 
 def load_mono(path: Path | str) -> Sound:
-    """Read an audio file as mono.
+    """Read an audio file and average its channels.
 
-    Raises BadAudio with rule ``missing``, ``empty``, ``unreadable``, ``truncated`` (fewer samples
-    than its header promises), ``not_finite`` (NaN or infinity) or ``silent`` (every sample equal).
+    Raises BadAudio with one of these rules: ``missing``, ``empty``, ``unreadable``, ``truncated`` (fewer samples
+    than the header states), ``not_finite`` (NaN or infinity), ``silent`` (all samples are equal).
     """
     path = Path(path)
     if not path.is_file():
@@ -77,18 +79,18 @@ def _read_sndfile(path: Path) -> tuple[np.ndarray, int, list[str]]:
             notices.append(f"8 bit samples ({file.subtype})")
         if file.format == "OGG" and not _has_ogg_end(path):
             notices.append("Ogg stream without its end mark, may be cut short")
-        promised, rate, channels = file.frames, file.samplerate, file.channels
+        stated, rate, channels = file.frames, file.samplerate, file.channels
         try:
             samples = file.read(dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise BadAudio("truncated", f"{path} breaks off while being decoded ({error})") from error
-    if len(samples) < promised:
-        raise BadAudio("truncated", f"{path} holds {len(samples)} of {promised} frames of its header")
+            raise BadAudio("truncated", f"{path} ends while it is being decoded ({error})") from error
+    if len(samples) < stated:
+        raise BadAudio("truncated", f"{path} holds {len(samples)} frames, its header states {stated}")
     return samples.reshape(-1, channels), rate, notices
 
 
 def _check_wav_length(path: Path) -> None:
-    """libsndfile takes a cut WAV as a shorter one without a word: compare its header with its size."""
+    """Compare the header of a WAV file with its size, because libsndfile reads a cut file as a shorter one."""
     size = path.stat().st_size
     with path.open("rb") as file:
         riff = file.read(12)
@@ -99,14 +101,14 @@ def _check_wav_length(path: Path) -> None:
             if name == b"data":
                 held = size - file.tell()
                 if held < length < UNKNOWN_LENGTH:
-                    raise BadAudio("truncated", f"{path} holds {held} of {length} bytes of its header")
+                    raise BadAudio("truncated", f"{path} holds {held} bytes of samples, its header states {length}")
                 return
             file.seek(length + length % 2, os.SEEK_CUR)
     raise BadAudio("truncated", f"{path} ends inside its WAV header")
 
 
 def _has_ogg_end(path: Path) -> bool:
-    """Whether the last Ogg page carries the end-of-stream flag (RFC 3533, section 6)."""
+    """True if the last Ogg page carries the end-of-stream flag (RFC 3533, section 6)."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2 * 65536))  # a page is shorter than 64 KiB
         tail = file.read()
@@ -117,26 +119,26 @@ def _has_ogg_end(path: Path) -> bool:
 def _read_av(path: Path) -> tuple[np.ndarray, int, list[str]]:
     import av
 
-    # Raw G.722 has no header to guess the format from.
+    # Raw G.722 has no header that shows its format.
     demuxer = "g722" if path.suffix.lower() == ".g722" else None
-    blocks, rate, promised_s = [], 0, 0.0
+    blocks, rate, stated_s = [], 0, 0.0
     try:
         with av.open(str(path), format=demuxer) as container:
             if not container.streams.audio:
                 raise BadAudio("unreadable", f"{path} holds no audio stream")
             stream = container.streams.audio[0]
             rate = stream.rate
-            promised_s = float((stream.duration or 0) * (stream.time_base or 0))
-            resampler = av.AudioResampler(format="fltp")  # float, one plane a channel; same rate
-            for frame in container.decode(stream):
+            stated_s = float((stream.duration or 0) * (stream.time_base or 0))
+            resampler = av.AudioResampler(format="fltp")  # float, one plane per channel, same rate
+            for frame in chain(container.decode(stream), (None,)):  # None ends the stream
                 blocks += [out.to_ndarray() for out in resampler.resample(frame)]
-            blocks += [out.to_ndarray() for out in resampler.resample(None)]
     except av.error.FFmpegError as error:
         rule = "truncated" if blocks else "unreadable"
         raise BadAudio(rule, f"{path} cannot be decoded as audio ({error.strerror})") from error
     samples = np.concatenate(blocks, axis=1).T if blocks else np.zeros((0, 1), np.float32)
-    if demuxer is None and samples.shape[0] / rate < 0.98 * promised_s - DURATION_SLACK_S:
-        raise BadAudio("truncated", f"{path} holds {samples.shape[0] / rate:.2f} of {promised_s:.2f} s")
+    seconds = len(samples) / rate
+    if demuxer is None and seconds < 0.98 * stated_s - DURATION_SLACK_S:
+        raise BadAudio("truncated", f"{path} holds {seconds:.2f} s, its header states {stated_s:.2f} s")
     return samples, rate, []
 
 
@@ -150,18 +152,18 @@ def resample(samples: np.ndarray, rate: float, fs: float) -> np.ndarray:
 
 
 def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
-    """Play faster (factor > 1) or slower at the same rate; pitch moves with tempo, as sox ``speed``.
+    """Play faster (factor > 1) or slower at the same rate. The pitch changes too, as with the effect ``speed`` of sox.
 
-    Ko et al. 2015, "Audio augmentation for speech recognition".
+    Source: Ko et al. 2015, "Audio augmentation for speech recognition".
     """
     return resample(samples, factor, 1.0)
 
 
 def write_pcm16(path: Path, samples: np.ndarray, fs: int) -> int:
-    """Write mono 16 bit audio (format by suffix: .flac or .wav) at once; return clipped samples.
+    """Write mono 16 bit audio atomically and return the number of clipped samples. The suffix (.flac, .wav) is the format.
 
-    ``samples`` (frames,): float in [-1, 1) or int16. 16 bit input comes out bit for bit.
-    Raises InputError when it cannot be written (a full disk).
+    ``samples`` (frames,): float in [-1, 1) or int16. Samples that came from 16 bit audio stay exactly the same.
+    Raises InputError when the file cannot be written (a full disk).
     """
     import soundfile
 
@@ -170,12 +172,9 @@ def write_pcm16(path: Path, samples: np.ndarray, fs: int) -> int:
         scaled = np.rint(samples * FULL_SCALE)
         clipped = int(((scaled > 32767) | (scaled < -32768)).sum())
         samples = np.clip(scaled, -32768, 32767).astype(np.int16)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        soundfile.write(temporary, samples, fs, format=path.suffix[1:].upper(), subtype="PCM_16")
-        temporary.rename(path)
+        with replacing_file(path, sync=False) as temporary:
+            soundfile.write(temporary, samples, fs, subtype="PCM_16")
     except soundfile.LibsndfileError as error:
         raise InputError(f"{path} cannot be written ({error}). Expected room on the disk: free some.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return clipped

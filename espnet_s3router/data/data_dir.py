@@ -1,14 +1,13 @@
 """Kaldi-style data directories: read, check and write them, without Kaldi.
 
-A data directory holds tables of one line per utterance (or speaker), ``key value``, sorted by key:
+A data directory holds tables with one line per utterance (or speaker), ``key value``, sorted by key:
 
-    wav.scp    utterance -> path of its audio (paths only; relative to where the recipe runs)
+    wav.scp    utterance -> path of its audio file (no pipes; relative to the folder of the recipe)
     text       utterance -> transcript
-    utt2spk    utterance -> speaker            spk2utt   speaker -> its utterances
-    utt2speed  utterance -> speed factor, optional: applied when the audio is formatted (stage 3)
-    utt…       any other table or list keyed by utterance, optional: carried along by every stage
-
-    python -m espnet_s3router.data {validate,speed,format,filter,tokens} …
+    utt2spk    utterance -> speaker
+    spk2utt    speaker -> utterances (optional)
+    utt2speed  utterance -> speed factor, applied when the audio is formatted in stage 3 (optional)
+    utt…       any other table or list with utterances as keys; every stage copies it (optional)
 """
 
 import os
@@ -16,20 +15,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_s3router.data.tables import Table, raise_problems, read_table, write_table
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, raise_problems
 from espnet_s3router.files import replacing_dir
+from espnet_s3router.text_files import Table, read_table, write_table
 
 OWN_TABLES = frozenset({"utt2spk", "utt2speed", "utt2num_samples"})
-NOT_CARRIED = ("segments", "reco2file_and_channel")  # would need Kaldi's cutting of recordings
+UNSUPPORTED = ("segments", "reco2file_and_channel")  # they need Kaldi, which cuts recordings into utterances
 
 
 @dataclass(frozen=True)
 class DataDir:
-    """The tables of one data directory, each keyed by utterance.
+    """The tables of one data directory, each with utterances as keys.
 
-    ``text`` may be empty for an utterance only if it was read with ``allow_empty_text``;
-    ``speed`` holds factors, for utterances that are not at speed 1; ``extras``: file name -> table.
+    ``text`` holds empty transcripts only after reading with ``allow_empty_text``. ``speed`` holds the factors of
+    utterances that are not at speed 1. ``extras`` maps the name of each further file to its table.
     """
 
     wav: Table
@@ -50,16 +49,16 @@ class DataDir:
 
 
 def read_data_dir(path: Path | str, *, check_audio: bool = True, allow_empty_text: bool = False) -> DataDir:
-    """Read a data directory and check all of it first.
+    """Read and check a data directory.
 
-    Raises InputError naming the problems: files missing, not UTF-8, duplicate keys, utterances
-    without audio or transcript, empty transcripts, pipes, audio files that are not there,
-    utt2spk and spk2utt that contradict each other.
+    Raises InputError that lists the problems: missing files, text that is not UTF-8, repeated keys, utterances
+    without audio or transcript, empty transcripts, pipes, missing audio files, speakers that differ between
+    utt2spk and spk2utt, speed factors out of range.
     """
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"{path}: no such data directory; expected one with wav.scp, text and utt2spk")
-    problems: list[str] = [f"{name}: not supported" for name in NOT_CARRIED if (path / name).exists()]
+    problems = [f"{name}: not supported" for name in UNSUPPORTED if (path / name).exists()]
     wav, text, utt2spk = (read_table(path / name, problems) for name in ("wav.scp", "text", "utt2spk"))
     problems += _key_problems({"wav.scp": wav, "text": text, "utt2spk": utt2spk})
     problems += [] if allow_empty_text else [f"text: empty transcript of {u!r}" for u in text if not text[u].strip()]
@@ -73,19 +72,16 @@ def read_data_dir(path: Path | str, *, check_audio: bool = True, allow_empty_tex
         for file in sorted(path.glob("utt*"))
         if file.is_file() and file.stat().st_size and file.name not in OWN_TABLES
     }
-    raise_problems(
-        problems,
-        str(path),
-        "Expected one unique utterance id per line in each file. Mend the files and run again.",
-    )
+    fix = "Expected one unique utterance id per line in each file. Mend the files and run again."
+    raise_problems(problems, str(path), fix)
     return DataDir(wav, text, utt2spk, speed, extras).subset(wav)
 
 
 def _key_problems(tables: Mapping[str, Table]) -> list[str]:
-    everyone = sorted(set().union(*tables.values()))
-    full = {name: table for name, table in tables.items() if table}  # an empty one is reported already
-    problems = [f"{name}: nothing for {u!r}" for name, table in full.items() for u in everyone if u not in table]
-    return problems + [f"utterance id {u!r} holds a slash" for u in everyone if "/" in u]
+    utts = sorted(set().union(*tables.values()))
+    filled = {name: table for name, table in tables.items() if table}  # read_table reports the empty ones
+    problems = [f"{name}: nothing for {u!r}" for name, table in filled.items() for u in utts if u not in table]
+    return problems + [f"utterance id {u!r} holds a slash" for u in utts if "/" in u]
 
 
 def _wav_problems(wav: Table, check_audio: bool) -> list[str]:
@@ -101,8 +97,8 @@ def _wav_problems(wav: Table, check_audio: bool) -> list[str]:
 
 
 def _speaker_problems(utt2spk: Table, spk2utt: Table) -> list[str]:
-    told = {(utt, spk) for spk, utts in spk2utt.items() for utt in utts.split()}
-    differing = sorted(told ^ set(utt2spk.items()))
+    pairs = {(utt, spk) for spk, utts in spk2utt.items() for utt in utts.split()}
+    differing = sorted(pairs ^ set(utt2spk.items()))
     return [f"utt2spk and spk2utt disagree on {utt!r} of speaker {spk!r}" for utt, spk in differing]
 
 
@@ -134,12 +130,6 @@ def write_tables(path: Path, data: DataDir) -> None:
 
 
 def write_data_dir(path: Path | str, data: DataDir) -> None:
-    """Write a whole data directory at once: a reader finds the old one or the new one, never half."""
-    with replacing_dir(Path(path)) as temporary:
+    """Write a data directory atomically: it replaces an old one when it is complete."""
+    with replacing_dir(path) as temporary:
         write_tables(temporary, data)
-
-
-if __name__ == "__main__":
-    from espnet_s3router.data.__main__ import main
-
-    raise SystemExit(main())

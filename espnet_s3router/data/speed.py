@@ -2,22 +2,22 @@
 
     python -m espnet_s3router.data speed data/train data/train_sp --factors 0.9 1.0 1.1
 
-Only tables are written here: ``utt2speed`` tells stage 3 to make the audio itself.
+This stage writes only tables. Stage 3 reads ``utt2speed`` and makes the audio.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_s3router.data.data_dir import DataDir, read_data_dir, write_data_dir
-from espnet_s3router.data.tables import Table
 from espnet_s3router.errors import InputError
+from espnet_s3router.text_files import Table
 
 
 def perturb_speed(src_dir: Path | str, dst_dir: Path | str, *, factors: Sequence[float] = (0.9, 1.0, 1.1)) -> int:
-    """Write ``dst_dir`` with a copy of every utterance at each factor; return how many utterances.
+    """Write ``dst_dir`` with a copy of every utterance at each factor. Returns the number of utterances.
 
-    At factor 1 ids are kept; at another, utterance and speaker are prefixed (``sp0.9-``), as
-    ESPnet's recipes do. Raises InputError for factors that are not in [0.1, 10], 0 or repeated.
+    Copies at another factor than 1 get a prefix (``sp0.9-``) for utterance and speaker, as in ESPnet's recipes.
+    Raises InputError for repeated factors, factors outside [0.1, 10] or a directory that has ``utt2speed`` already.
     """
     if not factors or len(set(factors)) < len(factors) or not all(0.1 <= f <= 10 for f in factors):
         raise InputError(

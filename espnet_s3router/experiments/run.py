@@ -19,7 +19,8 @@ from espnet_s3router.experiments.decoding import SCORED, decode, is_decoded
 from espnet_s3router.experiments.progress import read_progress
 from espnet_s3router.experiments.provenance import commit_of, note_beginning, refuse_changed_origin
 from espnet_s3router.files import read_yaml, write_atomic
-from espnet_s3router.results.scoring import read_lines, score_dir
+from espnet_s3router.results.scoring import score_dir
+from espnet_s3router.text_files import read_lines
 
 MODEL = "valid.cer_ctc.ave.pth"
 LEAST_UPDATES = 0.95  # of those that a configuration asks for, lest a run count as diverged

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from espnet_s3router.data.audio import BadAudio, load_mono, resample
-from espnet_s3router.data.tables import raise_problems, read_table
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, raise_problems
 from espnet_s3router.files import digest
+from espnet_s3router.text_files import read_table
 
 FS = 16000  # Hz
 FRAME = 320  # samples (20 ms) over which the level is measured

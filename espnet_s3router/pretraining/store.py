@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_s3router.data.tables import raise_problems
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, raise_problems
 from espnet_s3router.files import digest as file_digest
 from espnet_s3router.files import replacing_dir
 from espnet_s3router.pretraining.recordings import (

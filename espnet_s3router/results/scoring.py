@@ -14,6 +14,7 @@ from pathlib import Path
 
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.files import write_atomic
+from espnet_s3router.text_files import read_lines, read_text
 
 SPACE = "<space>"  # how ESPnet's character token lists name a space
 CLEANERS: dict[str, Callable[[str], str]] = {"none": str, "lowercase": str.lower}
@@ -58,29 +59,6 @@ class Aligned:
     ref: list[str]
     hyp: list[str]
     counts: Counts
-
-
-def read_lines(path: str | Path) -> list[str]:
-    """Lines of a UTF-8 file, ended by "\\n" alone (U+2028 and the like are text)."""
-    try:
-        lines = Path(path).read_bytes().decode("utf-8").split("\n")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); a UTF-8 text file was expected.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert it.") from error
-    return lines[:-1] if not lines[-1] else lines
-
-
-def read_text(path: str | Path) -> dict[str, str]:
-    """Kaldi ``text`` file, ``key words…`` a line; a key alone is an empty text. Spaces are made single."""
-    texts: dict[str, str] = {}
-    for number, line in enumerate(read_lines(path), 1):
-        key, *words = line.split() or [""]
-        if not key or key in texts:
-            what = f"the key {key!r} occurs twice" if key else "the line is blank"
-            raise InputError(f"{path}, line {number}: {what}; expected 'key words…' with unique keys.")
-        texts[key] = " ".join(words)
-    return texts
 
 
 def check_keys(got: Iterable[str], expected: Iterable[str], what: str) -> None:

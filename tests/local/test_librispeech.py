@@ -92,7 +92,7 @@ def test_incomplete_downloads_are_refused(corpora: dict[str, Path], tmp_path: Pa
     with pytest.raises(InputError, match=r"no transcript for .*200-1-0000"):
         prepare(**options)
     listing.write_text(text + text)
-    with pytest.raises(InputError, match="duplicate key"):
+    with pytest.raises(InputError, match="occurs twice"):
         prepare(**options)
     listing.write_text("200-1-0000\n" + text.splitlines()[1] + "\n")
     with pytest.raises(InputError, match="empty transcript of '200-1-0000'"):

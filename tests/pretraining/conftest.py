@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_s3router.data.tables import write_table
 from espnet_s3router.pretraining.clusters import read_labels, write_labels
 from espnet_s3router.pretraining.features import mfcc
 from espnet_s3router.pretraining.recordings import find_recordings
 from espnet_s3router.pretraining.store import read_store, write_store
+from espnet_s3router.text_files import write_table
 
 COUNT, RATE = 120, 16000
 SHAPE = {

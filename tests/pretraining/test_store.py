@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_s3router.data.tables import write_table
 from espnet_s3router.errors import InputError
 from espnet_s3router.pretraining.recordings import LEVEL_DB, MARGIN, find_recordings, refuse_held_out, trim
 from espnet_s3router.pretraining.store import read_store, write_store
+from espnet_s3router.text_files import write_table
 from local.asterisk_split import read_lists
 from tests.pretraining.conftest import COUNT, RATE, tone
 
@@ -80,7 +80,7 @@ def test_other_sound_under_the_same_names_is_another_store(tmp_path):
 
 def test_folders_that_do_not_hold_utterances_are_refused(tmp_path):
     """The message names the folder. A whole session would be one utterance."""
-    with pytest.raises(InputError, match=r"mine: wav\.scp: the file is missing"):
+    with pytest.raises(InputError, match=r"mine: wav\.scp: cannot be read"):
         find_recordings([tmp_path / "mine"])
     soundfile.write(tmp_path / "long.wav", np.resize(tone(np.random.default_rng(4), 2.0), 121 * 8000), 8000)
     write_table(tmp_path / "wav.scp", {"long": str(tmp_path / "long.wav")})

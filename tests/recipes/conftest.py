@@ -225,7 +225,7 @@ def prepared(tmp_path_factory, corpus, toy_upstream):
     recipes = copy_recipes(tmp_path_factory.mktemp("prepared"))
     (recipes.here / "data").symlink_to(corpus)
     made = Prepared(recipes, toy_upstream)
-    datadir = (sys.executable, "-m", "espnet_s3router.data.data_dir")
+    datadir = (sys.executable, "-m", "espnet_s3router.data")
     for name in SETS:  # absolute, so that any working folder does
         recipes.run(*datadir, "format", f"data/{name}", made.here / f"dump/raw/{name}", "--nj", "1")
     (made.here / "dump/raw/whole").symlink_to(".")  # nothing is filtered here

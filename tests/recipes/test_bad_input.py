@@ -331,7 +331,7 @@ def test_transcripts_or_recordings_that_are_missing(recipes, corpus):
     (data / "train/text").unlink()
     done = recipes.run("./run.sh", "--local_data", "", "--stage", "2", *sets, check=False)
     assert done.returncode == 1
-    assert_told(done.stderr, "text: the file is missing")
+    assert_told(done.stderr, "text: cannot be read")
 
 
 def test_a_folder_without_the_corpus(recipes, tmp_path):
