@@ -1,1 +1,1 @@
-"""The command ``s3router``: parse, call one function, print."""
+"""The command ``s3router``: parse, call one function, print. Heavy libraries load when a command runs, not for its help."""

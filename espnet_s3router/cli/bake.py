@@ -1,4 +1,4 @@
-"""``s3router bake``: a finished experiment as a model for stock ESPnet."""
+"""``s3router bake``: a finished experiment as a model for ESPnet without this package."""
 
 import argparse
 from typing import Any
@@ -7,17 +7,17 @@ from typing import Any
 def add_to(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "bake", help="write masks into plain weights: a model that ESPnet loads without this package"
+        "bake", help="write masks into plain weights: ESPnet loads the model without this package"
     )
     parser.add_argument("train_config", help="config.yaml of the experiment")
-    parser.add_argument("model_file", help="its model, such as valid.cer_ctc.ave.pth")
-    parser.add_argument("out", help="folder to make; decode with the config.yaml and model.pth in it")
+    parser.add_argument("model_file", help="model of the experiment, for example valid.cer_ctc.ave.pth")
+    parser.add_argument("out", help="folder to write; it gets the config.yaml and model.pth to decode with")
     parser.add_argument("--task", choices=("asr", "slu"), default="asr")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Bake and say where."""
+    """Bake the model and print how to decode with it."""
     from espnet_s3router.plugin.bake import bake_experiment
 
     out = bake_experiment(args.train_config, args.model_file, args.out, task=args.task)
@@ -26,4 +26,4 @@ def run(args: argparse.Namespace) -> None:
         f"{out}/config.yaml --{args.task}_model_file {out}/model.pth …"
     )
     if any(path.is_dir() for path in out.iterdir()):  # a shipped upstream
-        print(f"config.yaml names the upstream's folder in {out}: where you move it, mend path_or_url")
+        print(f"config.yaml names the folder of the upstream in {out}: if you move it, change path_or_url")

@@ -1,4 +1,4 @@
-"""``s3router COMMAND …``, a file per group of commands."""
+"""``s3router COMMAND …``: the parser of all commands."""
 
 import argparse
 from collections.abc import Sequence
