@@ -27,16 +27,14 @@ MAX_CLUSTERS = 2**16 - 1
 
 @dataclass(frozen=True)
 class Labels:
-    """The cluster of every frame of a store."""
+    """The cluster of every frame of a store, by the name of the utterance."""
 
-    values: np.ndarray
-    offsets: dict[str, int]
+    by_name: dict[str, np.ndarray]
     clusters: int
 
     def of(self, utterance: Utterance) -> np.ndarray:
         """Return the labels (frames,) int64 of an utterance."""
-        start = self.offsets[utterance.name]
-        return self.values[start : start + frame_count(utterance.length)].astype(np.int64)
+        return self.by_name[utterance.name].astype(np.int64)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -111,10 +109,9 @@ def read_labels(folder: Path, store: Store) -> Labels:
     frames = [frame_count(utterance.length) for utterance in store.utterances]
     if sum(frames) != len(values):
         raise InputError(f"{folder} labels {len(values)} frames, the audio has {sum(frames)}: remove it and cluster again")
-    offsets = np.cumsum([0, *frames]).tolist()
-    return Labels(
-        values, {u.name: offset for u, offset in zip(store.utterances, offsets)}, read_settings(folder)["clusters"]
-    )
+    blocks = np.split(values, np.cumsum(frames)[:-1])
+    by_name = {utterance.name: block for utterance, block in zip(store.utterances, blocks)}
+    return Labels(by_name, read_settings(folder)["clusters"])
 
 
 def run(args: argparse.Namespace) -> None:
