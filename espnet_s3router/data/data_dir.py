@@ -52,8 +52,8 @@ def read_data_dir(path: Path | str, *, check_audio: bool = True, allow_empty_tex
     """Read and check a data directory.
 
     Raises InputError that lists the problems: missing files, text that is not UTF-8, repeated keys, utterances
-    without audio or transcript, empty transcripts, pipes, missing audio files, speakers that differ between
-    utt2spk and spk2utt, speed factors out of range.
+    without audio or transcript, empty transcripts, pipes. Speakers that differ between utt2spk and spk2utt and
+    speed factors out of range are problems too.
     """
     path = Path(path)
     if not path.is_dir():
