@@ -14,6 +14,7 @@ from espnet_s3router.experiments.cluster import Workers
 from espnet_s3router.experiments.job import Job, Outcome, explain, tail
 from espnet_s3router.experiments.progress import read_progress
 from espnet_s3router.experiments.worker import end_jobs, run_job
+from espnet_s3router.text_format import clock
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -140,9 +141,3 @@ def time_left(seconds: Sequence[float], elapsed: Sequence[float], waiting: int, 
     typical = statistics.median(seconds)
     rest = [max(0.0, typical - past) for past in elapsed]
     return max((sum(rest) + typical * waiting) / workers, *rest, typical if waiting else 0.0)
-
-
-def clock(seconds: float) -> str:
-    """75.2 -> ``1m15s``."""
-    whole = int(seconds + 0.5)
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m" if whole >= 3600 else f"{whole // 60}m{whole % 60:02d}s"

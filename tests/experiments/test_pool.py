@@ -11,7 +11,7 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import pool
 from espnet_s3router.experiments.cluster import Workers, connect, share_gpus
 from espnet_s3router.experiments.grid import leads
-from espnet_s3router.experiments.pool import Grid, clock, run_jobs, summary, time_left
+from espnet_s3router.experiments.pool import Grid, run_jobs, summary, time_left
 
 LONGEST_S = 30
 
@@ -173,8 +173,3 @@ def test_summary(make):
     grid.failures["x"] = "odd"
     expected = "4 of 6 runs ended, 0 run, 2 wait; median 2m10s a run on 2 workers: about 2m10s left"
     assert summary(grid, 2) == expected
-
-
-@pytest.mark.parametrize(("seconds", "expected"), [(75.2, "1m15s"), (59.6, "1m00s"), (3599.7, "1h00m"), (7260, "2h01m")])
-def test_clock(seconds, expected):
-    assert clock(seconds) == expected
