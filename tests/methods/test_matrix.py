@@ -1,14 +1,21 @@
-"""Every method under every promise that methods make: one matrix."""
+"""One matrix: every method of the table against every promise that methods make."""
 
+import dataclasses
+import pkgutil
 from fnmatch import fnmatchcase
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
 from toys import toy_expert
 
+from espnet_s3router import methods
+from espnet_s3router.files import read_yaml
 from espnet_s3router.masks import bake, zero_count
 from espnet_s3router.methods import METHODS, attach, resolve
 
+RECIPES = Path(__file__).resolve().parents[2] / "egs2/s3router"
 LAYERS = "model.encoder.layers."
 FEED_FORWARD = [f"{LAYERS}?.fc?.parametrizations.weight.0.scores"]
 ATTENTION = [f"{LAYERS}?.self_attn.*_proj.parametrizations.weight.0.scores"]
@@ -17,7 +24,7 @@ BIASES = [f"{LAYERS}?.*bias"]
 TRANSFORMER = ["model.encoder.*", "model.layer_norm.*", "model.post_extract_proj.*"]
 BOTH = FEED_FORWARD + ATTENTION
 
-# name: (mask_conf, patterns of the parameters it trains)
+# "method" or "method, variant": (its options, patterns of the parameters it trains)
 CASES = {
     "finetune": ({}, TRANSFORMER),
     "finetune, cnn": ({"train_cnn": True}, ["*"]),
@@ -92,9 +99,9 @@ CASES = {
     "bitfit": ({}, BIASES),
     "bitfit, norms": ({"train_norms": True}, [*BIASES, *NORMS]),
 }
-SPARSE = [name for name in CASES if METHODS[name.split(",")[0]].masks]
-IN_PLACE = [name for name in SPARSE if METHODS[name.split(",")[0]].finetunes]
-MASKED = [name for name in SPARSE if name not in IN_PLACE]
+SPARSE = [case for case in CASES if (row := METHODS.get(case.split(",")[0])) and row.masks]
+IN_PLACE = [case for case in SPARSE if METHODS[case.split(",")[0]].finetunes]
+MASKED = [case for case in SPARSE if case not in IN_PLACE]
 WAVE = torch.randn(2, 320 * 7, generator=torch.Generator().manual_seed(9))
 
 
@@ -110,11 +117,11 @@ def start_of(attached):
     return {name: p.detach() + 0.02 * torch.randn(p.shape, generator=generator) for name, p in attached.startable.items()}
 
 
-def attached_toy(case, seed=0, begun=True):
-    """An upstream as it is when training begins; ``begun=False``: as it is built for decoding."""
-    expert = toy_expert(seed)
+def attached_toy(case, training=True):
+    """(upstream, handle) before the first update, or with ``training=False`` as built for decoding."""
+    expert = toy_expert()
     attached = attach(expert, conf(case))
-    if begun:
+    if training:
         attached.begin(start_of(attached))
     return expert, attached
 
@@ -146,13 +153,40 @@ def matches(name, patterns):
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def test_every_method_is_in_the_matrix():
-    assert {name.split(",")[0] for name in CASES} == set(METHODS)
+def test_every_configuration_has_a_row():
+    used = {base for row in METHODS.values() for base in row.config.__mro__}
+    for module in pkgutil.iter_modules(methods.__path__, methods.__name__ + "."):
+        for name, found in vars(import_module(module.name)).items():
+            if dataclasses.is_dataclass(found) and name.endswith("Config") and found not in used:
+                pytest.fail(f"{name} of {module.name} has no row. Add its method to METHODS in methods/table.py")
+
+
+def test_every_method_has_a_case():
+    missing = sorted(METHODS.keys() - {case.split(",")[0] for case in CASES})
+    line = f'"{missing[0]}": ({{OPTIONS}}, [PATTERNS OF THE PARAMETERS IT TRAINS]),' if missing else ""
+    assert not missing, f"Method {missing[0]} has no case. Add to CASES in tests/methods/test_matrix.py the line {line}"
+
+
+def test_every_case_has_a_method():
+    unknown = sorted({case.split(",")[0] for case in CASES} - METHODS.keys())
+    assert not unknown, f"Case {unknown[0]} has no method. Add it to METHODS in espnet_s3router/methods/table.py"
+
+
+def test_every_method_is_in_a_recipe():
+    rows = [row for path in RECIPES.glob("*/*/conf/methods.yaml") for row in read_yaml(path).values()]
+    missing = sorted(METHODS.keys() - {row["frontend_conf"]["mask_conf"]["method"] for row in rows})
+    line = (
+        f"{missing[0]}: {{frontend_conf: {{mask_conf: {{method: {missing[0]}}}}}, optim_conf: {{lr: …}}}}" if missing else ""
+    )
+    assert not missing, (
+        f"No recipe runs method {missing[0]}. Add a line such as {line} to egs2/s3router/asterisk/asr1/conf/methods.yaml, "
+        "or to that of asterisk/prune1 if the method starts from a dense model"
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_which_parameters_train(case):
-    """What trains is what the table says and what the handle lists; nothing else."""
+    """Exactly the parameters that CASES and the handle name are trained."""
     expert, attached = attached_toy(case)
     training = {name for name, p in expert.named_parameters() if p.requires_grad}
     assert training == set(attached.trained)
@@ -182,7 +216,7 @@ def test_gradients_reach_exactly_what_trains(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_frozen_weights_stay_bit_for_bit(case):
-    """The base is shared: nothing but the trained tensors may move, and those must. What ``start`` replaced is saved."""
+    """Only trained tensors change, and all of them do, because methods share the base. Tensors from ``start`` are saved."""
     before = dict(toy_expert().named_parameters())
     expert, attached = attached_toy(case)
     initial = {name: p.detach().clone() for name, p in expert.named_parameters()}
@@ -198,10 +232,10 @@ def test_frozen_weights_stay_bit_for_bit(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_trained_and_saved_are_all_there_is(case):
-    """The base and the listed tensors give the model back: nothing learned hides elsewhere."""
+    """The base and the listed tensors restore the model: they hold everything that was learned."""
     expert, attached = attached_toy(case)
     train(expert, attached)
-    fresh, again = attached_toy(case, begun=False)
+    fresh, again = attached_toy(case, training=False)
     with torch.no_grad():
         for name, parameter in {**again.trained, **again.saved}.items():
             parameter.copy_({**attached.trained, **attached.saved}[name])
@@ -217,7 +251,7 @@ def test_sparsity_is_exact_after_training(case):
     assert masks and all(mask.dtype == torch.bool for mask in masks.values())
     zeros = {name: int((~mask).sum()) for name, mask in masks.items()}
     sizes = {name: mask.numel() for name, mask in masks.items()}
-    if options["ranking"] == "global":
+    if options.get("ranking") == "global":
         assert sum(zeros.values()) == zero_count(sum(sizes.values()), options["sparsity"])
         return
     for name in masks:
@@ -227,12 +261,12 @@ def test_sparsity_is_exact_after_training(case):
             sparsity = options[f"{group}_sparsity"]
         layer = int(name.split(".")[3]) if name.startswith(LAYERS) else None
         sparsity = options.get("layer_sparsity", {}).get(layer, sparsity)
-        assert zeros[name] == zero_count(sizes[name], sparsity, options["rounding"]), name
+        assert zeros[name] == zero_count(sizes[name], sparsity, options.get("rounding", "nearest")), name
 
 
 @pytest.mark.parametrize("case", IN_PLACE)
 def test_removed_weights_are_zeros_of_the_checkpoint(case):
-    """Nothing but the tensors says what is removed: a model file is sparse by itself."""
+    """A model file is sparse: the zeros of its tensors are the removed weights."""
     expert, attached = attached_toy(case)
     train(expert, attached)
     assert not attached.masks and set(attached.kept()) <= set(attached.trained)
@@ -269,8 +303,7 @@ def test_bake_agrees_bit_for_bit(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_bytes_added(case):
-    """ceil(n / 8) for each mask and four bytes for every other number that is learned. Of a pruned model, whose weights
-    are its own, four bytes for each number that is left."""
+    """A bitmap per mask and four bytes for every other learned number. In a pruned model, removed weights need no bytes."""
     expert, attached = attached_toy(case)
     before = attached.bytes_added()
     train(expert, attached)
@@ -302,7 +335,7 @@ def test_same_seed_same_run(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_handle_knows_its_configuration(case):
-    """Written beside results: method and every option, defaults included."""
+    """The handle names its method and every option, defaults included."""
     _, attached = attached_toy(case)
     assert attached.method == case.split(",")[0]
     for key, value in CASES[case][0].items():
