@@ -126,8 +126,7 @@ class Remask(HardThreshold):
 
 def parp(upstream: nn.Module, config: ParpConfig) -> HardThreshold:
     """Prune again and again at the sparsity of the schedule: constant for ``parp``, rising for ``parp_p``."""
-    schedule = replace(config.ramp(config.sparsity), repeats=True)
-    if config.interval_epochs is not None:
-        schedule = replace(schedule, interval=None)
+    ramp = config.ramp(config.sparsity)
+    schedule = replace(ramp, repeats=True, interval=ramp.interval if config.interval_epochs is None else None)
     kind = HardThreshold if config.form == "hard_threshold" else Remask
     return kind.of(upstream, config, schedule, interval_epochs=config.interval_epochs)

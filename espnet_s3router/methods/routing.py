@@ -8,14 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.masks import (
-    MaskedTensor,
-    Site,
-    init_scores,
-    init_scores_together,
-    inject,
-    make_selector,
-)
+from espnet_s3router.masks import MaskedTensor, Site, init_scores, init_scores_together, inject, make_selector
 from espnet_s3router.masks.names import original_key, scores_key
 from espnet_s3router.masks.ranking import RANKINGS, n_of_m
 from espnet_s3router.masks.scores import COMPARABLE_INITS, INITS
@@ -108,8 +101,8 @@ def routing(upstream: nn.Module, config: RoutingConfig) -> Attached:
     trained = {name: parameter for name, parameter in scores.items() if name not in frozen}
     if config.train_weights:
         trained |= {key: upstream.get_parameter(key) for key in (original_key(site.name) for site in sites)}
-    saved = {name: scores[name] for name in frozen}
-    return Attached(upstream=upstream, trained=trained | _layer_extras(upstream, config), saved=saved)
+    trained |= _layer_extras(upstream, config)
+    return Attached(upstream=upstream, trained=trained, saved={name: scores[name] for name in frozen})
 
 
 def random(upstream: nn.Module, config: FixedMaskConfig) -> Attached:
@@ -166,8 +159,9 @@ def _refuse_unused(sites: Sequence[Site], config: FixedMaskConfig) -> None:
     for layer in config.layer_sparsity:
         if layer not in layers:
             raise InputError(f"mask_conf: layer_sparsity names layer {layer}, but the masked layers are {layers}")
+    groups = {site.group for site in sites}
     for group in ("feed_forward", "attention"):
-        if getattr(config, f"{group}_sparsity") is not None and group not in {site.group for site in sites}:
+        if getattr(config, f"{group}_sparsity") is not None and group not in groups:
             raise InputError(f"mask_conf: {group}_sparsity is given, but targets {config.targets!r} mask no {group} matrix")
 
 

@@ -13,6 +13,7 @@ from toys import toy_expert
 from espnet_s3router import methods
 from espnet_s3router.files import read_yaml
 from espnet_s3router.masks import bake, zero_count
+from espnet_s3router.masks.names import plain_name
 from espnet_s3router.methods import METHODS, attach, resolve
 
 RECIPES = Path(__file__).resolve().parents[2] / "egs2/s3router"
@@ -142,11 +143,6 @@ def train(expert, attached, steps=3):
         attached.step(update, optimizer)
     attached.end_epoch()
     return head
-
-
-def plain_name(name):
-    """The name of a parameter before a parametrization took it over."""
-    return name.replace(".parametrizations.", ".").removesuffix(".original")
 
 
 def matches(name, patterns):
