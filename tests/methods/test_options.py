@@ -1,4 +1,4 @@
-"""Bad options are refused before anything is changed, in words that help."""
+"""Bad options raise an InputError that names the allowed values, before anything changes."""
 
 import pytest
 import torch
@@ -141,7 +141,7 @@ def test_accepted_forms():
 
 
 def test_defaults_of_a_schedule():
-    """Half of the run to rise, then half to recover; every 50 updates."""
+    """The sparsity rises in the first half of the run, every 50 updates."""
     _, config = resolve({"method": "parp_p", "sparsity": 0.5, "updates": 1000})
     ramp = config.ramp(0.5)
     assert (ramp.kind, ramp.initial, ramp.begin, ramp.end, ramp.interval) == ("linear", 0.0, 0, 500, 50)

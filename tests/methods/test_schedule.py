@@ -1,4 +1,4 @@
-"""Sparsity as a function of the update."""
+"""The sparsity as a function of the update."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ from espnet_s3router.methods.schedule import Ramp, Rounds
     kind=st.sampled_from(["linear", "cubic"]),
 )
 def test_ramp(target, share, begin, length, interval, kind):
-    """Never falls, stays within its ends, and is exactly the target from a pruning on that always happens."""
+    """It never falls, stays within its ends, and equals the target from ``end``, where the run always prunes."""
     end = begin + length
     ramp = Ramp(target=target, kind=kind, initial=share * target, begin=begin, end=end, interval=interval)
     values = [ramp.at(update) for update in range(end + 3)]
@@ -53,7 +53,7 @@ def test_without_an_interval_only_the_end_of_the_ramp_prunes():
 
 @given(target=st.floats(0.01, 0.99), rounds=st.integers(1, 6), updates=st.integers(6, 200))
 def test_rounds(target, rounds, updates):
-    """Equally long within an update, each leaves the same share of what it found, the last ends at the target."""
+    """Rounds differ by at most one update, keep the same share of the remaining weights, and end at the target."""
     plan = Rounds(target=target, rounds=rounds, updates=updates)
     due = [update for update in range(1, updates + 1) if plan.due(update)]
     lengths = [after - before for before, after in zip([0, *due], [*due, updates])]

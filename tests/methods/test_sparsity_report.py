@@ -1,4 +1,4 @@
-"""Sparsity as it is counted in a live model."""
+"""The sparsity report counts zeros in a live model."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def in_model(conf):
 
 @pytest.mark.parametrize("method", HALF)
 def test_report(method):
-    """Alike for masks and for zeros in place; scores are no weights, and the head is dense."""
+    """Masks and pruning in place give the same report. Scores are not weights, and the head is dense."""
     model, attached = in_model(HALF[method])
     upstream = sum(p.numel() for p in toy_expert().parameters())
     zeros = MATRICES // 2
@@ -44,7 +44,7 @@ def test_report(method):
 
 @pytest.mark.parametrize("method", ["routing", "mpi"])
 def test_what_is_counted_is_there(method):
-    """Not what the options promise."""
+    """The report counts tensors and ignores the options."""
     model, attached = in_model(HALF[method])
     with torch.no_grad():
         if method == "mpi":
