@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet_s3router.masks import MaskedTensor, masked_tensors
+from espnet_s3router.methods.schedule import Schedule
 
 
 @dataclass(kw_only=True)
@@ -33,6 +34,8 @@ class Attached:
     """Frozen parameters that a checkpoint needs too, by path: scores of fixed masks, weights that came from ``start``."""
     startable: dict[str, nn.Parameter] = field(default_factory=dict)
     """Parameters that a finetuned model (option ``start``) replaces, by their path in a plain upstream."""
+    schedule: Schedule | None = None
+    """When a method prunes, and to which sparsity. None where the sparsity never changes."""
     method: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     """Every option with its value, defaults included."""
@@ -52,7 +55,7 @@ class Attached:
     @property
     def settled(self) -> int:
         """The update from which the sparsity stays constant."""
-        return 0
+        return self.schedule.last if self.schedule is not None else 0
 
     def kept(self) -> dict[str, Tensor]:
         """Boolean masks by the path of their tensor, True for weights in use. Empty for methods without sparsity."""

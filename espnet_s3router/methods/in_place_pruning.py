@@ -68,10 +68,6 @@ class Pruned(Attached):
         options |= {"trained": trained, "startable": trained, "sites": sites, "ranking": ranking, "schedule": schedule}
         return cls(upstream=upstream, **options)
 
-    @property
-    def settled(self) -> int:
-        return self.schedule.last
-
     @torch.no_grad()
     def begin(self, start: Mapping[str, Tensor] | None = None, saliency: Mapping[str, Tensor] | None = None) -> None:
         if self.rewind:

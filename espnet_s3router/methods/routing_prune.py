@@ -47,13 +47,9 @@ class RoutedPruning(Attached):
     """Learned masks over the weights of a finetuned model. The sparsity may rise."""
 
     options: RoutingPruneConfig
-    ramp: Ramp
+    schedule: Ramp
     targets: dict[Selector, float]
     """The sparsity of each selector at the end of the run."""
-
-    @property
-    def settled(self) -> int:
-        return self.ramp.last
 
     @torch.no_grad()
     def begin(self, start: Mapping[str, Tensor] | None = None, saliency: Mapping[str, Tensor] | None = None) -> None:
@@ -67,15 +63,15 @@ class RoutedPruning(Attached):
 
     def begin_epoch(self, epoch: int) -> None:
         """Returns to the sparsity of the last due update."""
-        self._set_sparsity(next((update for update in range(self.update, 0, -1) if self.ramp.due(update)), 0))
+        self._set_sparsity(next((update for update in range(self.update, 0, -1) if self.schedule.due(update)), 0))
 
     def step(self, update: int, optimizer: torch.optim.Optimizer) -> None:
-        if self.ramp.due(update):
+        if self.schedule.due(update):
             self._set_sparsity(update)
 
     def end_epoch(self) -> None:
         """Sets the final sparsity."""
-        self._set_sparsity(self.ramp.last)
+        self._set_sparsity(self.schedule.last)
 
     def load_training_state(self, state: Mapping[str, Tensor]) -> None:
         """A checkpoint holds the model at the end of an epoch."""
@@ -83,7 +79,7 @@ class RoutedPruning(Attached):
 
     def _set_sparsity(self, update: int) -> None:
         for selector, target in self.targets.items():
-            selector.sparsity = between(self.ramp.initial, target, self.ramp.progress(update))
+            selector.sparsity = between(self.schedule.initial, target, self.schedule.progress(update))
 
     def removed(self) -> int:
         before = {selector: selector.sparsity for selector in self.targets}
@@ -105,6 +101,6 @@ def routing_prune(upstream: nn.Module, config: RoutingPruneConfig) -> RoutedPrun
         saved=routed.saved | frozen,
         startable=startable,
         options=config,
-        ramp=config.ramp(config.sparsity),
+        schedule=config.ramp(config.sparsity),
         targets={masked.selector: masked.selector.sparsity for masked in routed.masks.values()},
     )
