@@ -1,6 +1,7 @@
 """Experiment folders as training and scoring leave them, without either, and rows of results."""
 
 import json
+from dataclasses import replace
 
 from espnet_s3router.results.rows import ResultRow
 
@@ -33,3 +34,26 @@ def add_point(expdir, name, method, errors, *, sparsity=None, seed=1, sets=("dev
         counts = dict.fromkeys(UTTERANCES, [10 - wrong, wrong, 0, 0])
         (folder / "counts.json").write_text(json.dumps({"wer": counts, "cer": counts}))
     (expdir / name / "point.json").write_text(json.dumps(info))
+
+
+def rows_of(method, sparsity, wrong, *, variant="v", seed=0, tokens=10, sets=("dev", "test")):
+    """Both metrics: so many of ``tokens`` substituted; ``wrong``: one number for all sets, or one a set."""
+    made = []
+    for name, errors in zip(sets, wrong if isinstance(wrong, tuple) else [wrong] * len(sets)):
+        about = {"method": method, "sparsity": sparsity, "variant": variant, "seed": seed, "set": name}
+        counts = {"hits": tokens - errors, "substitutions": errors, "deletions": 0, "insertions": 0}
+        for metric in ("cer", "wer"):
+            values = {metric: 100 * errors / tokens} | {f"{metric}_{kind}": value for kind, value in counts.items()}
+            made += [replace(ROW, **about, metric=name_of_it, value=float(value)) for name_of_it, value in values.items()]
+    return made
+
+
+def add_run(expdir, name, method, wrong, **changes):
+    """A folder whose first ``wrong`` utterances have one word error each, with word alignments."""
+    add_point(expdir, name, method, 0, **changes)
+    steps = {key: ("S" if number < wrong else "C") + 9 * "C" for number, key in enumerate(UTTERANCES)}
+    counts = {key: [text.count(letter) for letter in "CSDI"] for key, text in steps.items()}
+    for name_of_set in ("dev", "test"):
+        folder = expdir / name / "inference" / name_of_set
+        (folder / "counts.json").write_text(json.dumps({"wer": counts, "cer": counts}))
+        (folder / "word_alignments.json").write_text(json.dumps(steps))

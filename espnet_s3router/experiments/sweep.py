@@ -8,7 +8,9 @@ from the dense model of its seed; then tables and plots of what is finished.
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,12 @@ from espnet_s3router.experiments.grid import (
 from espnet_s3router.experiments.job import Job
 from espnet_s3router.experiments.specification import Spec, expand, home, merge, method_of
 from espnet_s3router.files import own_command, read_yaml
+from espnet_s3router.results.pages.document import count_speakers
+from espnet_s3router.results.pages.sweep import DENSE, SweepPage, report, runs_of_sweep
 from espnet_s3router.results.rows import Place, ResultRow, read_rows
-from espnet_s3router.results.sweep_page import DENSE, dense_of, points_of, report
-from espnet_s3router.results.sweep_table import Variant, chosen
+from espnet_s3router.results.scored_runs import ScoredRun
+from espnet_s3router.results.select import Variant, best_on_dev, rates_of_rows
+from espnet_s3router.text_files import read_text
 
 OF_PRUNING = {("frontend_conf", "mask_conf"), ("frontend_conf", "distill")}  # what --asr_args does not say of dense models
 
@@ -143,7 +148,7 @@ def run(args: argparse.Namespace, sweep: Sweep, committed: Sequence[ResultRow]) 
     first, *others = sweep.dense
     tuned = sweep.part([first], [spec for spec in sweep.specs if spec.config["seed"] == first])
     broken = experiments.run_unfinished(args, jobs_of(args, tuned, committed))
-    points = points_of(args, sweep.dense.values(), sweep.place)
+    points = scored_runs(args, sweep.dense.values(), sweep.place)
     rows = {row.key: row for row in (*committed, *(row for point in points for row in point.rows()))}
     best = best_of(tuned, [row for row in rows.values() if row.seed == first], args.valid_set)
     rest = [spec for spec in sweep.specs if spec.config["seed"] in others]
@@ -157,7 +162,36 @@ def run(args: argparse.Namespace, sweep: Sweep, committed: Sequence[ResultRow]) 
 def best_of(sweep: Sweep, rows: Iterable[ResultRow], dev: str) -> dict[tuple[str, float | None], Variant]:
     """The points of a sweep that are the best of their method on dev at their sparsity."""
     asked = {(spec.method, spec.variant) for spec in sweep.specs}
-    return chosen([row for row in rows if (row.method, row.variant) in asked], [dev])
+    return best_on_dev(rates_of_rows([row for row in rows if (row.method, row.variant) in asked], [dev], "cer"))
+
+
+def dense_of(args: argparse.Namespace, seed: int) -> Path:
+    """The folder that ``--dense_exp`` names for a seed."""
+    return Path(args.dense_exp.replace("{seed}", str(seed)))
+
+
+def scored_runs(args: argparse.Namespace, dense: Iterable[Path], place: Place) -> list[ScoredRun]:
+    """The scored runs of ``place`` and their dense models. ``dense``: folders of dense models to include."""
+    dense_folder = partial(dense_of, args) if args.dense_exp else None
+    options = {"prefix": prefix_of(args), "inference_tag": args.inference_tag, "dense_folder": dense_folder}
+    return runs_of_sweep(args.expdir, place, dense, **options)
+
+
+def page_of(args: argparse.Namespace, sweep: Sweep, runs: Iterable[ScoredRun], failed: dict[str, str]) -> SweepPage:
+    """The choices behind the page of a sweep."""
+    test = [name for name in args.test_sets if name != args.valid_set] or args.test_sets
+    dense = set(sweep.dense.values())
+    return SweepPage(
+        place=sweep.place,
+        methods=list(dict.fromkeys(spec.method for spec in sweep.specs)),
+        dev=args.valid_set,
+        test=test,
+        unseen=list(read_text(args.unseen)) if args.unseen else None,
+        dense_variants=sorted({run.info["variant"] for run in runs if run.path in dense}),
+        row_files=[os.path.relpath(path, Path(args.results_md).parent) for path in args.committed],
+        failed=failed,
+        speakers=count_speakers(args.dump, test),
+    )
 
 
 def is_committed(spec: Spec, args: argparse.Namespace, rows: Sequence[ResultRow]) -> bool:
@@ -187,7 +221,7 @@ def sweep_parser() -> argparse.ArgumentParser:
     parser.add_argument("--committed", nargs="*", default=[], help="results files whose points count as finished")
     parser.add_argument("--results_md", default="", help="RESULTS.md to write")
     parser.add_argument("--unseen", default="", help="file of test utterances whose text does not occur in training")
-    parser.add_argument("--command", default=own_command("sweep"), help="what RESULTS.md names as the command")
+    parser.add_argument("--command", default=own_command("experiments.sweep"), help="what RESULTS.md names as the command")
     return parser
 
 
@@ -203,7 +237,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     experiments.collect_stats(args, [*sweep.dense_specs, *sweep.specs])
     broken = run(args, sweep, committed)
-    report(args, sweep.dense.values(), sweep.place, [spec.method for spec in sweep.specs], committed, broken)
+    runs = scored_runs(args, sweep.dense.values(), sweep.place)
+    page = page_of(args, sweep, runs, broken)
+    report(page, runs, expdir=Path(args.expdir), results_md=args.results_md, command=args.command)
     return experiments.status_of(broken)
 
 

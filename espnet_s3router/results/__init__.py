@@ -1,1 +1,1 @@
-"""Scoring, statistics, result rows, tables, pages and plots."""
+"""Scores, comparisons and pages of results, from experiment folders and tables of results alone."""

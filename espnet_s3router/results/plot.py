@@ -1,15 +1,15 @@
 """Error rate against sparsity, as a PNG."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from espnet_s3router.files import replacing_file
 from espnet_s3router.results.bootstrap import Interval
 
-# Okabe and Ito's colours, told apart with every common colour blindness, with grey for yellow, which is
-# pale on white, and brown.
+# Okabe and Ito's colours, which readers with colour blindness can tell apart. Grey replaces yellow, which is pale on
+# white; brown is added.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F", "#8C510A")
 MARKERS = "osD^vPX*"
 DASHES = ("--", "-.", ":", (0, (8, 3)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (5, 5)), (0, (2, 2)))
@@ -24,21 +24,22 @@ def plot_error_rate(
     bars: str = "95 % bootstrap interval",
     log: bool = False,
 ) -> None:
-    """Draw ``curves`` (label -> [(sparsity or None, rate as a fraction)]) into a PNG, written whole or not. ``bars``: what
-    the intervals are. ``log``: equal relative differences are equally far apart, and a bad method does not flatten the rest.
+    """Draw ``curves`` (label -> [(sparsity or None, rate as a fraction)]) into a PNG.
 
-    With a sparsity: a line with interval error bars. Without: a horizontal line with a band.
+    A curve with sparsities is a line with error bars; one without is a horizontal line with a band. ``bars`` names the
+    intervals. ``log`` gives a logarithmic axis: equal relative differences have equal heights, and a bad method does not
+    flatten the others.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
     figure = Figure(figsize=(8, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)  # draws to memory, whatever backend the user has set
+    FigureCanvasAgg(figure)  # draws to memory, independent of the user's backend
     axes = figure.add_subplot()
     sparsities = [sparsity for points in curves.values() for sparsity, _ in points if sparsity is not None]
     masked = [label for label, points in curves.items() if any(s is not None for s, _ in points)]
-    # Error bars at one sparsity stand side by side, so that none hides another: 0.8 % of the span apart.
+    # Error bars at one sparsity stand side by side, 0.8 % of the span apart, so that none hides another.
     step = 0.8 * (max(sparsities) - min(sparsities) or 0.1) if masked else 0
     for index, (label, points) in enumerate(curves.items()):
         place = masked.index(label) - (len(masked) - 1) / 2 if label in masked else 0
@@ -46,9 +47,9 @@ def plot_error_rate(
     axes.set_xlabel("Sparsity (% of the masked weights set to zero)")
     axes.set_ylabel(f"{metric.upper()} (%), {bars}")
     axes.set_title(title, loc="left", fontsize="medium", wrap=True)
-    if len(set(sparsities)) <= 7:  # the sparsities themselves, where their labels have room; none without any
+    if len(set(sparsities)) <= 7:  # more labels would overlap
         axes.set_xticks(sorted({100 * sparsity for sparsity in sparsities}))
-    if len(set(sparsities)) == 1:  # otherwise the axis would span the distance between error bars
+    if len(set(sparsities)) == 1:  # one sparsity: the span would be that of the error bars
         axes.set_xlim(100 * sparsities[0] - 5, 100 * sparsities[0] + 5)
     if log:
         axes.set_yscale("log")
@@ -58,14 +59,8 @@ def plot_error_rate(
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _draw(axes, index: int, label: str, points, *, shift: float) -> None:

@@ -1,7 +1,6 @@
-"""``exp/results.tsv``: one tidy row per number, written by many processes, never half.
+"""``results.tsv``: one tidy row per number. Tables, plots, the report and the checks are made from it.
 
-Tables, plots, the report and the checks are made from it. The file is sorted by key, so that the same rows
-are the same file, whoever finished first.
+Several processes may write to it. The rows are sorted by key, so equal rows give equal files.
 """
 
 import math
@@ -15,23 +14,24 @@ from espnet_s3router.files import locked, write_atomic
 
 Key = tuple[str, str, str, str, str, str, int, str]
 Place = tuple[str, str, str]  # recipe, upstream, split
-OF_THE_MODEL = "sparsity_"
-"""How the metrics begin that no set is decoded for: then a key of ``methods.report``."""
+METRICS = ("cer", "wer")  # the primary one first
+MODEL_METRIC = "sparsity_"
+"""Prefix of the metrics that belong to a model and to no dataset. A key of ``methods.report`` follows it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultRow:
-    """One number and what it was measured on. Raises InputError for a value outside its field's range."""
+    """One number and what it was measured on. Raises InputError for a value outside the range of its field."""
 
     recipe: str
     upstream: str
     split: str
-    """what was trained on, as the recipe names it: 10min, 1h …"""
+    """training data, as the recipe names it: 10min, 1h …"""
     set: str
-    """the decoded set; empty, and only then, for a number that the model has by itself (``OF_THE_MODEL``)"""
+    """the decoded dataset; empty if and only if the metric belongs to the model (``MODEL_METRIC``)"""
     method: str
     variant: str
-    """hash of the resolved config without the seed: runs that differ only in their seed share it"""
+    """hash of the resolved configuration without the seed: runs that differ only in their seed share it"""
     sparsity: float | None
     """fraction of each masked weight tensor set to zero, in [0, 1); None for a method without masks"""
     targets: str
@@ -41,14 +41,14 @@ class ResultRow:
     lr: float
     seed: int
     metric: str
-    """wer, cer, ter (percent) and the counts behind them, or one of ``OF_THE_MODEL``"""
+    """wer, cer, ter (percent) and the counts behind them, or a metric of the model"""
     value: float
     params_trained: int
     params_total: int
     macs: int | None
-    """multiply-accumulates of one second of audio; None where not counted"""
+    """multiply-accumulates for one second of audio; None if not counted"""
     bytes_added: int
-    """what is stored beside the base: ⌈n/8⌉ per mask, the head in fp32"""
+    """storage beside the base: ⌈n/8⌉ per mask, the head in fp32"""
     train_seconds: float
     updates: int
     """optimiser steps"""
@@ -57,23 +57,20 @@ class ResultRow:
     def __post_init__(self) -> None:
         for field in fields(self):
             _check(field.name, getattr(self, field.name), field.type)
-        if (self.set == "") != self.metric.startswith(OF_THE_MODEL):
+        if (self.set == "") != self.metric.startswith(MODEL_METRIC):
             raise InputError(
-                f"set is {self.set!r} with metric {self.metric}; expected a decoded set, none for {OF_THE_MODEL}…."
+                f"set is {self.set!r} with metric {self.metric}; expected a decoded set, or none for {MODEL_METRIC}…."
             )
 
     @property
     def place(self) -> Place:
-        """What a table is about; rows of different places are not compared."""
+        """Recipe, upstream and split. Rows of different places are not compared."""
         return self.recipe, self.upstream, self.split
 
     @property
     def key(self) -> Key:
-        """What a results file holds once."""
-        return (
-            *(self.recipe, self.upstream, self.split, self.set),
-            *(self.method, self.variant, self.seed, self.metric),
-        )
+        """A results file holds each key once."""
+        return (*self.place, self.set, self.method, self.variant, self.seed, self.metric)
 
 
 COLUMNS = tuple(field.name for field in fields(ResultRow))
@@ -101,7 +98,7 @@ def _check(name: str, value: Any, kind: Any) -> None:
 
 
 def read_rows(path: str | Path) -> list[ResultRow]:
-    """Rows of a results file; none where there is no file. Raises InputError naming the wrong line."""
+    """Rows of a results file; an empty list if there is no file. Raises InputError with the line that is wrong."""
     path = Path(path)
     if not path.exists():
         return []
@@ -130,18 +127,18 @@ def _parse(line: str) -> ResultRow:
     return ResultRow(**{f.name: readers[f.type](cell) for f, cell in zip(fields(ResultRow), cells, strict=True)})
 
 
-def put_rows(path: str | Path, rows: Iterable[ResultRow], instead_of: Place | None = None) -> list[ResultRow]:
-    """Add rows to a results file, replacing those of the same key, and all of the place ``instead_of``; gives all rows,
-    sorted by key.
+def put_rows(path: str | Path, rows: Iterable[ResultRow], replaced_place: Place | None = None) -> list[ResultRow]:
+    """Add rows to a results file and return all its rows, sorted by key.
 
-    Under a lock beside the file and by rename: other writers wait, readers see the old file or the new one.
+    The new rows replace rows with the same key, and all rows of ``replaced_place``. Other writers wait for a lock beside
+    the file. Readers see the old file or the new one.
     """
-    path, given = Path(path), list(rows)
-    new = {row.key: row for row in given}
-    if len(new) < len(given):
-        raise InputError(f"{len(given) - len(new)} of the rows for {path} have the key of another; give each once.")
+    path, rows = Path(path), list(rows)
+    new = {row.key: row for row in rows}
+    if len(new) < len(rows):
+        raise InputError(f"{len(rows) - len(new)} of the rows for {path} repeat the key of another; give each once.")
     with locked(path):
-        merged = {row.key: row for row in read_rows(path) if row.place != instead_of} | new
+        merged = {row.key: row for row in read_rows(path) if row.place != replaced_place} | new
         ordered = [merged[key] for key in sorted(merged)]
         lines = ["\t".join("" if cell is None else str(cell) for cell in astuple(row)) for row in ordered]
         write_atomic(path, "\n".join(["\t".join(COLUMNS), *lines]) + "\n")

@@ -1,16 +1,20 @@
-"""Pages of results that are committed follow from the rows that are committed beside them, and rows from what was asked."""
+"""Committed pages of results follow from the rows that are committed beside them, and rows from the requested sparsity."""
 
 from math import floor
 
 import pytest
 
-from espnet_s3router.results.page import METRICS
-from espnet_s3router.results.rows import OF_THE_MODEL, read_rows
-from espnet_s3router.results.sweep_page import DENSE
-from espnet_s3router.results.sweep_table import cells, chosen, mean, rates, table
+from espnet_s3router.results import tables
+from espnet_s3router.results.pages.document import body, counts_file
+from espnet_s3router.results.pages.remake import remake
+from espnet_s3router.results.pages.sweep import DENSE
+from espnet_s3router.results.rows import METRICS, MODEL_METRIC, read_rows
+from espnet_s3router.results.select import best_on_dev, mean, rates_of_rows
 from tests.recipes.conftest import ROOT
 
 PRUNE1 = ROOT / "egs2/s3router/asterisk/prune1"
+PAGES = sorted(ROOT.glob("egs2/s3router/*/*/RESULTS*.md"))
+MADE_BEFORE = "Made before counts were kept: the bootstrap intervals of this page cannot be made again."
 SHAPES = {"hf_whisper_custom/whisper_tiny_en": (384, 1536, 4), "s3router_hubert_mini": (256, 1024, 6)}
 """Upstream -> width, inner width and number of its layers."""
 
@@ -28,10 +32,11 @@ def test_pruning_on_asterisk(page, rows):
     page = (PRUNE1 / f"{page}.md").read_text("utf-8").splitlines()
     rows = read_rows(PRUNE1 / f"results/{rows}.tsv")
     rows = [row for row in rows if row.method == DENSE or row.sparsity is not None]
-    best = chosen(rows, ["dev_en"])
+    best = best_on_dev(rates_of_rows(rows, ["dev_en"], "cer"))
     sparsities = sorted({sparsity for _, sparsity in best if sparsity is not None})
     for metric in METRICS:
-        for line in table(cells(rows, best.values(), ["test_en"], metric), sparsities):
+        rates = rates_of_rows(rows, ["test_en"], metric)
+        for line in tables.error_rates({variant: rates[variant] for variant in best.values()}, sparsities):
             assert f"|{'|'.join(line)}|" in page
 
 
@@ -58,12 +63,21 @@ def test_tables_of_systems(page, rows):
         about = [row for row in about if row.upstream.endswith(line.get("upstream", ""))]
         found = {}
         for column, (sets, metric) in columns.items():
-            for variant, by_seed in rates(about, sets, metric).items():
+            for variant, by_seed in rates_of_rows(about, sets, metric).items():
                 names = sorted(by_seed)  # a page lists the seeds, or says how many there are
                 agrees = line[column].split()[0] == f"{mean(list(by_seed.values())):.1f}"
                 agrees &= line["seeds"] in (",".join(map(str, names)), str(len(names)))
                 found.setdefault(variant, []).append(agrees)
         assert len(columns) * [True] in found.values(), f"{page}: no rows say {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.parent.name}-{page.stem}")
+def test_a_page_is_made_again_from_its_counts_or_says_why_not(page):
+    text = page.read_text("utf-8")
+    if counts_file(page).exists():
+        assert body(remake(page)) == body(text)
+    else:
+        assert MADE_BEFORE in text.partition("\n\n## ")[0]
 
 
 @pytest.mark.parametrize("path", sorted(PRUNE1.glob("results/**/*.tsv")), ids=lambda path: str(path.relative_to(PRUNE1)))
@@ -72,9 +86,9 @@ def test_every_model_is_exactly_as_sparse_as_it_was_asked_to_be(path):
     rows = read_rows(path)
     counted = {}
     for row in rows:
-        if row.metric.startswith(OF_THE_MODEL):
+        if row.metric.startswith(MODEL_METRIC):
             model = (row.upstream, row.method, row.sparsity, row.variant, row.seed)
-            counted.setdefault(model, {})[row.metric.removeprefix(OF_THE_MODEL)] = row.value
+            counted.setdefault(model, {})[row.metric.removeprefix(MODEL_METRIC)] = row.value
     assert counted.keys() == {(row.upstream, row.method, row.sparsity, row.variant, row.seed) for row in rows}
     for (upstream, method, sparsity, *_), found in counted.items():
         width, inner, layers = SHAPES[upstream]

@@ -9,7 +9,7 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import grid as experiments
 from espnet_s3router.experiments import run as point
 from espnet_s3router.experiments.progress import read_progress
-from espnet_s3router.results.systems import collect
+from espnet_s3router.results.scored_runs import collect_runs
 
 NAME = "asr_routing_s0.1_seed0"
 ARGS = "max_epoch=4 num_iters_per_epoch=20"
@@ -55,7 +55,7 @@ def content(folder):
 
 
 def results(expdir):
-    (found,) = collect(expdir)
+    (found,) = collect_runs(expdir)
     unsteady = ("train_seconds", "commit")
     return {key: value for key, value in found.info.items() if key not in unsteady}, found.counts
 

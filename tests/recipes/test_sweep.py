@@ -196,7 +196,7 @@ def test_given_dense_models_of_seeds_that_were_not_asked_for(prepared, options, 
         add_point(tmp_path / "exp", f"asr_omp_s0.5_seed{seed}", "omp", 3, sparsity=0.5, seed=seed, decoded="decode_ctc")
     words = options(tmp_path / "exp", dense_exp=tmp_path / "asr1/asr_finetune_seed{seed}", seeds="4")
     args = sweep.sweep_parser().parse_args([*words, "--recipe", "toy/asr1", "--inference_tag", "decode_ctc"])
-    points = sweep.points_of(args, [tmp_path / "asr1/asr_finetune_seed4"], ("toy/asr1", "mini", "10min"))
+    points = sweep.scored_runs(args, [tmp_path / "asr1/asr_finetune_seed4"], ("toy/asr1", "mini", "10min"))
     found = {(point.info["method"], point.info["seed"]) for point in points}
     assert found == {("finetune", 3), ("finetune", 4), ("omp", 3), ("omp", 4)}
 

@@ -7,7 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from espnet_s3router.results.plot import plot_error_rate
-from espnet_s3router.results.sweep_table import curves
+from espnet_s3router.results.select import Variant
+from espnet_s3router.results.tables import curves
 
 # Error rates of seeds in percent: three, whose mean is not in the middle of them, two or one.
 FOUND = {
@@ -31,7 +32,8 @@ def draw(tmp_path, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", savefig)
 
     def call(found, **options):
-        plot_error_rate(curves(found), tmp_path / "plot.png", title="a title", metric="cer", **options)
+        rates = {Variant(name, s, "v"): seeds for name, of_sparsity in found.items() for s, seeds in of_sparsity.items()}
+        plot_error_rate(curves(rates), tmp_path / "plot.png", title="a title", metric="cer", **options)
         (axes,) = figures.pop().axes
         return axes
 

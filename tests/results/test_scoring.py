@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.results import scoring
+from espnet_s3router.results.alignment import align, segment, tokenise
 
 REF = "u1 the cat sat\nu2 a\nu3 one two three four\n"
 HYP = "u3 one too three four five\nu1 the cat\nu2\n"  # another order, one empty
@@ -38,9 +39,14 @@ def test_counts_by_hand(texts):
     assert not (texts / "score_ter").exists()
 
 
+def test_word_alignments_are_stored_beside_the_counts(texts):
+    score(texts)
+    assert json.loads((texts / "word_alignments.json").read_text()) == {"u1": "CCD", "u2": "D", "u3": "CSCCI"}
+
+
 def test_space_is_one_character_however_wide():
-    assert scoring.tokenise(" a \t b\u3000c ", "cer") == ["a", "<space>", "b", "<space>", "c"]
-    assert scoring.tokenise("a <noise> B", "wer", ["<noise>"], "lowercase") == ["a", "b"]
+    assert tokenise(" a \t b\u3000c ", "cer") == ["a", "<space>", "b", "<space>", "c"]
+    assert tokenise("a <noise> B", "wer", ["<noise>"], "lowercase") == ["a", "b"]
 
 
 def test_result_text_holds_the_total_and_each_alignment(texts):
@@ -115,7 +121,7 @@ def test_ter_of_given_tokens(texts):
     ],
 )
 def test_segment(tokens, cut):
-    assert scoring.segment("ab ca", tokens) == cut
+    assert segment("ab ca", tokens) == cut
 
 
 def test_subset(texts):
@@ -151,7 +157,7 @@ tokens = st.lists(st.sampled_from("abc"), max_size=7)
 @given(st.lists(st.tuples(tokens, tokens), min_size=1, max_size=4))
 def test_counts_add_up(pairs):
     refs, hyps = ({str(i): pair[side] for i, pair in enumerate(pairs)} for side in (0, 1))
-    for key, aligned in scoring.align(refs, hyps).items():
+    for key, aligned in align(refs, hyps).items():
         hits, sub, dele, ins = aligned.counts
         assert hits + sub + dele == len(refs[key])
         assert hits + sub + ins == len(hyps[key])

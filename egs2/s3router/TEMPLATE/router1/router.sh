@@ -224,7 +224,7 @@ fi
 if runs 13 && ! "${skip_eval}"; then
     held_out=
     for name in ${test_sets}; do [ "${name}" = "${valid_set}" ] || held_out+=" ${name}"; done
-    "${python}" -m espnet_s3router.results.page --expdir "${expdir}" --inference_tag "${inference_tag}" \
+    "${python}" -m espnet_s3router.experiments.report --expdir "${expdir}" --inference_tag "${inference_tag}" --dump "${raw}" \
         --dev "${valid_set}" --test ${held_out:-${valid_set}} --results_tsv "${expdir}/results.tsv" \
         --plot "${expdir}/cer_against_sparsity.png" "${report[@]}" ${best_rates:+--best_rates "${best_rates}"} \
         --grid "${options[@]}" ${methods:+--methods ${methods}}

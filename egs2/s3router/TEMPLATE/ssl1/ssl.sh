@@ -142,8 +142,8 @@ if runs 6; then
     # log-mel features: a Transformer of the same shape on them, all of it trained, its convolutions too
     evaluate log_mel finetune "frontend_conf.mask_conf.train_cnn=true frontend_conf.cache_frozen=0" \
         --upstream hf_whisper_custom --upstream_path "${models}/log_mel" --skip_data_prep true
-    "${python}" -m espnet_s3router.results.upstream_page --expdir "${downstream}" --dev "${eval_dev}" --test "${eval_test}" \
-        --upstream hf_hubert_custom/hubert_mini --command "${run_command:-ssl.sh ${run_args}}" \
+    "${python}" -m espnet_s3router.results.pages.upstreams --expdir "${downstream}" --dev "${eval_dev}" --test "${eval_test}" \
+        --upstream hf_hubert_custom/hubert_mini --dump "${eval_recipe}/dump/raw" --command "${run_command:-ssl.sh ${run_args}}" \
         ${results_md:+--results_md "${results_md}" --pretraining "${expdir}"}
 fi
 }

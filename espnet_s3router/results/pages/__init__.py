@@ -1,0 +1,1 @@
+"""RESULTS.md and the printed tables: of a grid, of a sweep, and of several upstreams."""

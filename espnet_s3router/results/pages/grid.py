@@ -1,0 +1,199 @@
+"""The page of a grid: error rates of every system, comparisons of the chosen ones, and a plot against sparsity."""
+
+import statistics
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from espnet_s3router.files import write_atomic
+from espnet_s3router.results.bootstrap import Interval
+from espnet_s3router.results.comparisons import compare, corrected
+from espnet_s3router.results.pages.document import (
+    Section,
+    as_markdown,
+    environment_of,
+    percent,
+    print_sections,
+    size_note,
+    write_page,
+)
+from espnet_s3router.results.plot import plot_error_rate
+from espnet_s3router.results.rows import METRICS, Place, put_rows
+from espnet_s3router.results.scored_runs import BASELINES, ScoredRun, System, choose, systems_by_place
+from espnet_s3router.results.scoring import TABLE_HEAD, espnet_row, totals
+from espnet_s3router.results.select import by_method_and_sparsity
+from espnet_s3router.results.tables import NOTHING, Table
+from espnet_s3router.text_format import duration, scaled
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridPage:
+    """The choices behind a page of a grid. With the runs they determine the page."""
+
+    dev: Sequence[str]
+    """datasets on which variants are chosen, pooled"""
+    test: Sequence[str]
+    """datasets on which methods are compared, pooled"""
+    unseen: Sequence[str] | None = None
+    """test utterances whose texts do not occur in training"""
+    speakers: int | None = None
+    """number of speakers in ``test``; None if not known"""
+
+    def text(self, runs: Sequence[ScoredRun], environment: Mapping[str, str], folder: Path) -> str:
+        """RESULTS.md. ``folder``: where the page lies."""
+        return as_markdown([results.section for results in grid_results(runs, self)], environment)
+
+
+@dataclass(frozen=True)
+class GridResults:
+    """Results of one recipe, upstream and split. ``labels``: every system with its name on the page."""
+
+    place: Place
+    labels: Mapping[System, str]
+    chosen: Sequence[System]
+    section: Section
+
+
+def grid_results(runs: Iterable[ScoredRun], page: GridPage) -> list[GridResults]:
+    """Results of each place, in order."""
+    return [_results(place, group, page) for place, group in systems_by_place(runs).items()]
+
+
+def _results(place: Place, group: Sequence[System], page: GridPage) -> GridResults:
+    dev, test = page.dev, page.test
+    chosen, labels = choose(group, dev), {system: _label(system, group) for system in group}
+    columns = {f"{m.upper()} {n} %": (e, m, None) for m in METRICS for n, e in (("dev", dev), ("test", test))}
+    pooled, runs = "+".join(test), [run for system in group for run in system.runs]
+    about = f"dev is {'+'.join(dev)}, test {pooled}; brackets: 95 % bootstrap interval{size_note(runs, test, page.speakers)}"
+    caption = f"* the variant of its method with the lowest CER on dev; {about}"
+    tables = {caption: _table(labels, chosen, columns, costs=True)}
+    lines = _comparisons(chosen, labels, test, None, pooled)
+    if page.unseen is not None:
+        keys = {key for run in runs for name in test for c in run.counts.get(name, {}).values() for key in c}
+        share = f"{len(keys & set(page.unseen))} of {len(keys)}"
+        columns = {f"{m.upper()} %": (test, m, page.unseen) for m in METRICS}
+        caption = f"{pooled} unseen: the {share} utterances whose text does not occur in training"
+        tables[caption] = _table({s: labels[s] for s in chosen}, chosen, columns, costs=False)
+        lines += _comparisons(chosen, labels, test, page.unseen, f"{pooled} unseen")
+    appendix = [line for system in chosen for run in system.runs for line in _espnet_tables(run)]
+    return GridResults(place, labels, chosen, Section(place, tables, lines, appendix))
+
+
+def _label(system: System, group: Iterable[System]) -> str:
+    """The method, followed by the targets, init and learning rate that differ between its variants at this sparsity."""
+    info = system.info
+    same = [s.info for s in group if all(s.info[k] == info[k] for k in ("method", "sparsity"))]
+    varied = [key for key in ("targets", "init", "lr") if len({other[key] for other in same}) > 1]
+    words = [f"lr {info[key]:g}" if key == "lr" else info[key] or "none" for key in varied]
+    if sum(all(other[key] == info[key] for key in varied) for other in same) > 1:
+        words.append(info["variant"])
+    return " ".join([info["method"], *words])
+
+
+def _table(labels: Mapping[System, str], chosen: Sequence[System], columns: Mapping[str, tuple], *, costs: bool) -> Table:
+    """``columns``: heading -> (datasets, metric, subset)."""
+    names = ["params trained", "bytes added", "train time", "seeds", "commit"] if costs else []
+    rows = [["", "method", "sparsity", *columns, *names]]
+    for system, label in labels.items():
+        intervals = (percent(system.interval(*column)) for column in columns.values())
+        cells = ["*" if system in chosen else "", label, _sparsity(system) or NOTHING, *intervals]
+        rows.append([*cells, *(_costs(system) if costs else ())])
+    return rows
+
+
+def _costs(system: System) -> list[str]:
+    seconds = statistics.mean(run.info["train_seconds"] for run in system.runs)
+    commits = sorted({run.info["commit"] for run in system.runs})
+    sizes = [scaled(system.info["params_trained"]), f"{scaled(system.info['bytes_added'])}B"]
+    return [*sizes, duration(seconds), ",".join(map(str, system.seeds)), ",".join(commits)]
+
+
+def _sparsity(system: System) -> str:
+    return "" if system.info["sparsity"] is None else f"{system.info['sparsity']:g}"
+
+
+def _comparisons(
+    chosen: Sequence[System], labels: Mapping[System, str], test: Sequence[str], subset: Collection[str] | None, name: str
+) -> list[str]:
+    """A line for each pair and metric. ``name``: of the test data."""
+    found = {}
+    for metric in METRICS:
+        for system, baseline in _pairs(chosen):
+            if comparison := compare(system, baseline, test, metric, subset):
+                ours, theirs = (f"{labels[s]} {_sparsity(s)}".strip() for s in (system, baseline))
+                found[ours, theirs, metric] = comparison
+    return [f"{comparison.line(*names)} ({name})" for names, comparison in corrected(found).items()]
+
+
+def _pairs(chosen: Sequence[System]) -> list[tuple[System, System]]:
+    """finetune against head_only, every other method against both, and routing against every other one."""
+    by_method = {system.info["method"]: system for system in chosen}
+    others = [method for method in by_method if method not in BASELINES]
+    names = [("finetune", "head_only")]
+    names += [(method, baseline) for baseline in BASELINES for method in others]
+    names += [("routing", method) for method in others if method != "routing"]
+    return [(by_method[a], by_method[b]) for a, b in names if a in by_method and b in by_method]
+
+
+def _espnet_tables(run: ScoredRun) -> list[str]:
+    """The error rates of a run in the form of ESPnet's RESULTS.md."""
+    lines = ["", f"## {run.path.name}"]
+    for metric in ("wer", "cer", "ter"):
+        scored = {name: metrics[metric].values() for name, metrics in sorted(run.counts.items()) if metric in metrics}
+        rows = [espnet_row(f"{run.inference_tags[name]}/{name}", totals(counts)) for name, counts in scored.items()]
+        lines += ["", f"### {metric.upper()}", "", TABLE_HEAD, *rows] if rows else []
+    return lines
+
+
+def best_rates(results: Sequence[GridResults]) -> dict[str, dict[str, dict[str, float]]]:
+    """Rows of a methods file with the learning rate of each chosen system. There must be one place."""
+    (only,) = results
+    return {system.info["method"]: {"optim_conf": {"lr": system.info["lr"]}} for system in only.chosen}
+
+
+def plot(results: Iterable[GridResults], path: str | Path, page: GridPage, metric: str = "cer") -> list[Path]:
+    """Write a PNG for each place, the first at ``path``: at each sparsity the variant chosen on the validation set."""
+    path, written = Path(path), list[Path]()
+    for place, labels in ((one.place, one.labels) for one in results):
+        sparsities = list(dict.fromkeys(system.info["sparsity"] for system in labels))
+        best = choose(list(labels), page.dev, by_method_and_sparsity)
+        curves: dict[str, list[tuple[float | None, Interval]]] = {}
+        for system in sorted(best, key=lambda system: sparsities.index(system.info["sparsity"])):
+            if interval := system.interval(page.test, metric):
+                curves.setdefault(system.info["method"], []).append((system.info["sparsity"], interval))
+        recipe, upstream, split = place
+        name = path.with_stem("_".join([path.stem, *place]).replace("/", "_")) if written else path
+        title = f"{metric.upper()} on {'+'.join(page.test)}: upstream {upstream}, trained on {split} ({recipe})"
+        if curves:
+            plot_error_rate(curves, name, title=title, metric=metric)
+            written.append(name)
+    return written
+
+
+def report(
+    page: GridPage,
+    runs: Sequence[ScoredRun],
+    *,
+    results_tsv: str | Path,
+    results_md: str | Path | None = None,
+    command: str = "",
+    rates_file: str | Path | None = None,
+    plot_file: str | Path | None = None,
+) -> None:
+    """Print the page and write results.tsv. Write RESULTS.md, the best learning rates and the plot if files are given."""
+    results = grid_results(runs, page)
+    sections = [one.section for one in results]
+    put_rows(results_tsv, [row for run in runs for row in run.rows(page.unseen or ())])
+    print_sections(sections)
+    print(f"\nnumbers: {results_tsv}")
+    if results_md:
+        environment = environment_of(command)
+        write_page(results_md, as_markdown(sections, environment), page, runs, environment)
+        print(f"results: {results_md}")
+    if rates_file:
+        write_atomic(rates_file, yaml.safe_dump(best_rates(results)))
+        print(f"best rates: {rates_file}")
+    for path in plot(results, plot_file, page) if plot_file else ():
+        print(f"plot: {path}")

@@ -1,0 +1,102 @@
+"""Tables by sparsity, from rows of results: error rates, learning rates, and zeros counted in the trained models.
+
+A table is a list of rows of cells, the header first. Rows of several machines may be merged beforehand.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from espnet_s3router.results.bootstrap import Interval
+from espnet_s3router.results.rows import MODEL_METRIC, ResultRow
+from espnet_s3router.results.select import Rates, SeedRates, Variant, dev_means, mean, rates_of_rows
+
+Table = list[list[str]]
+DENSE_COLUMN = "dense"
+NOTHING = "–"
+LEARNING_RATES = (
+    "learning rates tried and their CER in % on dev, over the seeds that all of them have; bold: chosen; optimiser updates, "
+    "seeds and commits of the chosen runs"
+)
+ZEROS = "zeros counted in the trained models; MB: pruned tensors as a bitmap and what is left of them, others whole, fp32"
+ZEROS_HEAD = ["sparsity", "method", "% of the pruned tensors", "% of the upstream", "% of the model", "MB"]
+
+
+def by_sparsity(
+    cells: Mapping[tuple[str, float | None], str], sparsities: Iterable[float], *, dense: bool = True, corner: str = "method"
+) -> Table:
+    """A row for each name, in order of appearance, and a column for each sparsity. ``cells``: (name, sparsity) -> text."""
+    columns = [None, *sparsities] if dense else list(sparsities)
+    head = [DENSE_COLUMN if sparsity is None else f"{sparsity:g}" for sparsity in columns]
+    names = dict.fromkeys(name for name, _ in cells)
+    return [[corner, *head], *([name, *(cells.get((name, s), NOTHING) for s in columns)] for name in names)]
+
+
+def error_rates(rates: Rates, sparsities: Iterable[float]) -> Table:
+    """A method per row and a sparsity per column: the mean of the seeds with the lowest and the highest."""
+    seeds = {seed for of_seed in rates.values() for seed in of_seed}
+    return by_sparsity({v[:2]: _rate_cell(of_seed, len(seeds)) for v, of_seed in rates.items()}, sparsities)
+
+
+def _rate_cell(seeds: SeedRates, all_seeds: int) -> str:
+    """For example 33.5 [32.9, 34.2], followed by the seeds if some are missing."""
+    values = list(seeds.values())
+    text = f"{mean(values):.1f}"
+    if len(values) > 1:
+        text += f" [{min(values):.1f}, {max(values):.1f}]"
+    if len(values) == all_seeds:
+        return text
+    return f"{text} (seed{'s' * (len(values) > 1)} {', '.join(map(str, sorted(seeds)))})"
+
+
+def spread(seeds: SeedRates) -> Interval:
+    """Mean, lowest and highest over seeds, as fractions."""
+    values = [value / 100 for value in seeds.values()]
+    low, high = min(values), max(values)
+    return Interval(min(max(mean(values), low), high), low, high)  # a rounded mean may lie outside equal values
+
+
+def curves(rates: Rates) -> dict[str, list[tuple[float | None, Interval]]]:
+    """Curves of a plot: label -> points of (sparsity, mean with the lowest and the highest seed)."""
+    by_method: dict[str, list[tuple[float | None, Interval]]] = {}
+    for variant, seeds in rates.items():
+        by_method.setdefault(variant.method, []).append((variant.sparsity, spread(seeds)))
+    dense = {method for method, points in by_method.items() if None in dict(points)}
+    return {f"{method} (dense)" if method in dense else method: points for method, points in by_method.items()}
+
+
+def learning_rates(rows: Sequence[ResultRow], best: Sequence[Variant], dev: Sequence[str]) -> Table:
+    """The learning rates that were compared on the validation set, a method per row in the order of ``best``."""
+    sparsities = sorted({variant.sparsity for variant in best if variant.sparsity is not None})
+    lrs, cells = {Variant.of(row): row.lr for row in rows}, {}
+    means = dev_means(rates_of_rows(rows, dev, "cer"))
+    methods = list(dict.fromkeys(variant.method for variant in best))
+    for method, sparsity in ((method, sparsity) for method in methods for sparsity in (None, *sparsities)):
+        tried = sorted((lrs[variant], variant, rate) for variant, rate in means.get((method, sparsity), {}).items())
+        texts = (f"**{lr:g}: {rate:.1f}**" if variant in best else f"{lr:g}: {rate:.1f}" for lr, variant, rate in tried)
+        cells[method, sparsity] = ", ".join(texts) or NOTHING
+    table = by_sparsity(cells, sparsities)
+    for line, method in zip(table, [None, *methods], strict=True):
+        chosen = [row for row in rows if row.method == method and Variant.of(row) in best]
+        values = (sorted({getattr(row, name) for row in chosen}) for name in ("updates", "seed", "commit"))
+        line += ["updates", "seeds", "commits"] if method is None else [", ".join(map(str, column)) for column in values]
+    return table
+
+
+def zeros(rows: Iterable[ResultRow], best: Sequence[Variant]) -> Table:
+    """Zeros counted in the models, by sparsity. Methods (and seeds) with equal counts share a row.
+
+    Only the header if nothing was counted.
+    """
+    counted: dict[tuple[Variant, int], dict[str, float]] = {}  # (variant, seed) -> a key of ``methods.report`` -> value
+    for row in rows:
+        if row.metric.startswith(MODEL_METRIC):
+            counted.setdefault((Variant.of(row), row.seed), {})[row.metric.removeprefix(MODEL_METRIC)] = row.value
+    methods: dict[tuple[float, tuple[str, ...]], list[str]] = {}
+    for variant in best:
+        for cells in dict.fromkeys(_zeros_cells(found) for (other, _), found in counted.items() if other == variant):
+            methods.setdefault((variant.sparsity or 0.0, cells), []).append(variant.method)
+    return [ZEROS_HEAD, *([f"{s:g}", ", ".join(names), *cells] for (s, cells), names in sorted(methods.items()))]
+
+
+def _zeros_cells(found: Mapping[str, float]) -> tuple[str, ...]:
+    shares = (f"{100 * found[key]:.2f}" for key in ("masked", "upstream", "model"))
+    return (*shares, f"{found['effective_bytes'] / 1e6:.2f}")

@@ -1,0 +1,112 @@
+"""The command that makes the page of a grid."""
+
+import shutil
+
+import pytest
+import yaml
+from toy_points import add_point
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.experiments import report
+from espnet_s3router.results.rows import read_rows
+from espnet_s3router.results.scored_runs import collect_runs, systems
+
+
+@pytest.fixture
+def expdir(tmp_path):
+    exp = tmp_path / "exp"
+    add_point(exp, "finetune", "finetune", 2)
+    add_point(exp, "head_only", "head_only", 4)
+    add_point(exp, "routing_04", "routing", (3, 1), sparsity=0.04)  # best on test, not on dev
+    add_point(exp, "routing_08", "routing", (2, 2), sparsity=0.08)
+    return exp
+
+
+def test_best_rates_make_a_methods_file(tmp_path, capsys):
+    """Best on dev, whatever they are on test; of the place that is asked for."""
+    for rate, errors in {1e-4: (3, 1), 1e-3: (2, 9)}.items():
+        add_point(tmp_path / "exp", f"omp_{rate}", "omp", errors, lr=rate, variant=f"v{rate}", sparsity=0.5)
+    words = ["--expdir", tmp_path / "exp", "--dev", "dev", "--test", "test", "--best_rates", tmp_path / "rates.yaml"]
+    report.main([str(word) for word in words])
+    assert yaml.safe_load((tmp_path / "rates.yaml").read_text()) == {"omp": {"optim_conf": {"lr": 0.001}}}
+
+
+def test_main(expdir, tmp_path, capsys):
+    unseen, plot, results = tmp_path / "unseen", tmp_path / "cer.png", tmp_path / "RESULTS.md"
+    unseen.write_text("u00 some text\nu01\n")
+    (tmp_path / "dump/test").mkdir(parents=True)
+    (tmp_path / "dump/test/utt2spk").write_text("u00 ann\nu01 ann\nu02 bob\n")
+    options = {"--expdir": expdir, "--dev": "dev", "--test": "test", "--unseen": unseen, "--dump": tmp_path / "dump"}
+    options |= {"--plot": plot, "--results_md": results, "--command": "./run.sh --full"}
+    arguments = [str(word) for pair in options.items() for word in pair]
+    report.main(arguments)
+    out = capsys.readouterr().out
+    assert "finetune vs head_only: -50.0 %" in out
+    assert str(plot) in out and "test: 20 utterances of 2 speakers" in out
+    assert "commit" not in out
+    assert "- command: `./run.sh --full`" in results.read_text()
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    rows, before = read_rows(expdir / "results.tsv"), results.read_bytes()
+    assert {(r.set, r.metric) for r in rows} >= {("test", "cer"), ("test_unseen", "wer"), ("dev", "cer_hits")}
+    report.main(arguments)
+    assert read_rows(expdir / "results.tsv") == rows
+    assert results.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda exp: add_point(exp, "bad", "lora", 1, sparsity=1.5), "sparsity"),
+        (lambda exp: (exp / "finetune" / "point.json").write_text("{}"), "lacks recipe"),
+        (lambda exp: (exp / "finetune" / "point.json").write_text("{"), "not JSON"),
+        (lambda exp: (exp / "finetune" / "inference" / "test" / "counts.json").write_text("{"), "not JSON"),
+        (
+            lambda exp: [(exp / n / "point.json").unlink() for n in ("finetune", "head_only", "routing_04")],
+            None,
+        ),
+    ],
+)
+def test_spoilt_folders(expdir, capsys, spoil, told):
+    spoil(expdir)
+    arguments = ["--expdir", str(expdir), "--dev", "dev", "--test", "test"]
+    assert report.main(arguments) == (0 if told is None else 1)
+    if told is None:
+        return
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and told in error
+    assert not (expdir / "results.tsv").exists()
+
+
+def test_the_same_run_under_two_tags_is_there_once(expdir, capsys):
+    """The first by name that is scored; ``systems`` by itself does not choose."""
+    add_point(expdir, "again", "finetune", 1)
+    (expdir / "a_is_not_decoded").mkdir()
+    shutil.copy(expdir / "again/point.json", expdir / "a_is_not_decoded")
+    with pytest.raises(InputError, match="same variant and seed"):
+        systems(collect_runs(expdir))
+    assert report.main(["--expdir", str(expdir), "--dev", "dev", "--test", "test"]) in (0, None)
+    told = capsys.readouterr().out
+    for name in ("a_is_not_decoded", "finetune"):
+        assert f"{expdir / name}: the same run as {expdir / 'again'}, left out" in told
+    rows = {row.method: row.value for row in read_rows(expdir / "results.tsv") if (row.set, row.metric) == ("test", "cer")}
+    assert rows["finetune"] == 10
+
+
+def test_only_the_place_of_a_run_is_told(expdir, tmp_path, capsys):
+    """Rows of other upstreams stay in results.tsv."""
+    add_point(expdir, "other", "finetune", 1, upstream="whisper")
+    (config := tmp_path / "train.yaml").write_text(
+        "{frontend: masked_upstream, frontend_conf: {frontend_conf: {upstream: mini}, mask_conf: {}}}", encoding="utf-8"
+    )
+    page = tmp_path / "RESULTS.md"
+    words = ["--expdir", str(expdir), "--dev", "dev", "--test", "test", "--results_md", str(page)]
+    grid = ["--grid", *("--recipe", "toy/asr1", "--asr_config", str(config), "--train_set", "10min", "--valid_set", "dev")]
+    grid += ["--test_sets", "dev", "test", "--stats_dir", "s", "--token_list", "l", "--upstream"]
+    for upstream, other in (("mini", "whisper"), ("whisper", "mini")):
+        assert not report.main([*words, *grid, upstream])
+        text = page.read_text("utf-8")
+        assert f"## toy/asr1 · {upstream} · 10min" in text and f"· {other} ·" not in text
+    assert {row.upstream for row in read_rows(expdir / "results.tsv")} == {"mini", "whisper"}
+    capsys.readouterr()
+    assert report.main([*words, *grid, "large"]) == 1
+    assert "no run of toy/asr1 · large · 10min; train first" in capsys.readouterr().err

@@ -1,0 +1,93 @@
+"""Pages made again from their counts files, byte for byte, when the experiment folders are gone."""
+
+import gzip
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from toy_points import UTTERANCES, add_run, rows_of
+
+from espnet_s3router.results.pages import grid, sweep, upstreams
+from espnet_s3router.results.pages.remake import main
+from espnet_s3router.results.rows import put_rows
+from espnet_s3router.results.scored_runs import collect_runs
+
+PLACE = ("toy/asr1", "mini", "10min")
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A recipe's folder with experiments: two methods, one of them with two seeds."""
+    add_run(tmp_path / "exp", "finetune", "finetune", 9)
+    add_run(tmp_path / "exp", "finetune_2", "finetune", 7, seed=2)
+    add_run(tmp_path / "exp", "routing", "routing", 2, sparsity=0.1)
+    add_run(tmp_path / "exp", "omp", "omp", 4, sparsity=0.1)
+    return tmp_path
+
+
+def remade(recipe, capsys):
+    """Compare the page after ``remake`` with the page before. Returns the page."""
+    page = recipe / "RESULTS.md"
+    before = page.read_bytes()
+    shutil.rmtree(recipe / "exp")
+    page.unlink()
+    assert main([str(recipe)]) == 0
+    assert page.read_bytes() == before
+    return before.decode("utf-8")
+
+
+def test_grid(recipe, capsys):
+    page = grid.GridPage(dev=["dev"], test=["test"], unseen=UTTERANCES[3:], speakers=4)
+    files = {"results_tsv": recipe / "exp/results.tsv", "results_md": recipe / "RESULTS.md"}
+    grid.report(page, collect_runs(recipe / "exp"), **files, command="./run.sh")
+    text = remade(recipe, capsys)
+    assert "test: 20 utterances of 4 speakers" in text and "(matched pairs, Holm), seed 1 (test)" in text
+
+
+def test_sweep_with_rows_of_other_machines(recipe, capsys):
+    rows = [replace(row, recipe="toy/asr1") for row in rows_of("rp", 0.1, 3)]
+    put_rows(recipe / "results/committed.tsv", rows)
+    runs = sweep.runs_of_sweep(recipe / "exp", PLACE, [], prefix="asr")
+    choices = {"dev": "dev", "test": ["test"], "row_files": ["results/committed.tsv"], "speakers": 1}
+    page = sweep.SweepPage(place=PLACE, methods=["omp"], failed={"asr_parp": "killed"}, **choices)
+    sweep.report(page, runs, expdir=recipe / "exp", results_md=recipe / "RESULTS.md", command="./run.sh")
+    text = remade(recipe, capsys)
+    assert "interval; p: matched pairs; test: 20 utterances of 1 speaker" in text or "p: matched pairs, Holm" in text
+    assert "|rp|" in text and "|omp vs dense|" in text and ", p " in text
+
+
+def test_upstreams(recipe, capsys):
+    add_run(recipe / "exp", "other", "finetune", 12, upstream="large")
+    words = ["--expdir", recipe / "exp", "--dev", "dev", "--test", "test", "--upstream", "large"]
+    assert upstreams.main([str(word) for word in (*words, "--results_md", recipe / "RESULTS.md")]) == 0
+    assert "finetune on large vs mini" in remade(recipe, capsys)
+
+
+def test_counts_file_has_no_date_of_its_own(recipe):
+    """Equal results give equal bytes, whenever they were compressed."""
+    page = grid.GridPage(dev=["dev"], test=["test"])
+    for name in ("A", "B"):
+        files = {"results_tsv": recipe / "exp/results.tsv", "results_md": recipe / f"{name}.md"}
+        grid.report(page, collect_runs(recipe / "exp"), **files)
+    first, second = (json.loads(gzip.decompress((recipe / f"results/counts/{n}.json.gz").read_bytes())) for n in "AB")
+    assert first["runs"] == second["runs"]
+    assert (recipe / "results/counts/A.json.gz").read_bytes()[4:8] == bytes(4)  # the time in the header of gzip
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "its pages were made before counts were kept"),
+        (b"not gzip", "RESULTS.json.gz: cannot be read as the counts of a page"),
+        (gzip.compress(b"{}"), "cannot be read as the counts of a page"),
+        (gzip.compress(b'{"kind": "Other", "page": {}, "environment": {}, "runs": []}'), "cannot be read as the counts"),
+    ],
+)
+def test_missing_and_damaged_counts(tmp_path, capsys, content, expected):
+    if content is not None:
+        (tmp_path / "results/counts").mkdir(parents=True)
+        (tmp_path / "results/counts/RESULTS.json.gz").write_bytes(content)
+    assert main([str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and expected in error
