@@ -57,3 +57,12 @@ def add_run(expdir, name, method, wrong, **changes):
         folder = expdir / name / "inference" / name_of_set
         (folder / "counts.json").write_text(json.dumps({"wer": counts, "cer": counts}))
         (folder / "word_alignments.json").write_text(json.dumps(steps))
+
+
+def add_grid(expdir):
+    """Four folders of one seed; the second sparsity of routing is the best on dev, the first on test."""
+    add_point(expdir, "finetune", "finetune", 2)
+    add_point(expdir, "head_only", "head_only", 4)
+    add_point(expdir, "routing_04", "routing", (3, 1), sparsity=0.04)
+    add_point(expdir, "routing_08", "routing", (2, 2), sparsity=0.08)
+    return expdir

@@ -184,7 +184,7 @@ def page_of(args: argparse.Namespace, sweep: Sweep, runs: Iterable[ScoredRun], f
     return SweepPage(
         place=sweep.place,
         methods=list(dict.fromkeys(spec.method for spec in sweep.specs)),
-        dev=args.valid_set,
+        dev=[args.valid_set],
         test=test,
         unseen=list(read_text(args.unseen)) if args.unseen else None,
         dense_variants=sorted({run.info["variant"] for run in runs if run.path in dense}),

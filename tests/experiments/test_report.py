@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import yaml
-from toy_points import add_point
+from toy_points import add_grid, add_point
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import report
@@ -14,12 +14,7 @@ from espnet_s3router.results.scored_runs import collect_runs, systems
 
 @pytest.fixture
 def expdir(tmp_path):
-    exp = tmp_path / "exp"
-    add_point(exp, "finetune", "finetune", 2)
-    add_point(exp, "head_only", "head_only", 4)
-    add_point(exp, "routing_04", "routing", (3, 1), sparsity=0.04)  # best on test, not on dev
-    add_point(exp, "routing_08", "routing", (2, 2), sparsity=0.08)
-    return exp
+    return add_grid(tmp_path / "exp")
 
 
 def test_best_rates_make_a_methods_file(tmp_path, capsys):

@@ -1,7 +1,7 @@
 """The page of a grid: tables, comparisons and plot, from experiment folders."""
 
 import pytest
-from toy_points import UTTERANCES, add_point
+from toy_points import UTTERANCES, add_grid, add_point
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.results.pages import grid
@@ -14,12 +14,7 @@ ABOUT = {"date": "today", "command": "./run.sh"}
 
 @pytest.fixture
 def expdir(tmp_path):
-    exp = tmp_path / "exp"
-    add_point(exp, "finetune", "finetune", 2)
-    add_point(exp, "head_only", "head_only", 4)
-    add_point(exp, "routing_04", "routing", (3, 1), sparsity=0.04)  # best on test, not on dev
-    add_point(exp, "routing_08", "routing", (2, 2), sparsity=0.08)
-    return exp
+    return add_grid(tmp_path / "exp")
 
 
 def page(**changes):

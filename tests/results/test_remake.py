@@ -49,7 +49,7 @@ def test_sweep_with_rows_of_other_machines(recipe, capsys):
     rows = [replace(row, recipe="toy/asr1") for row in rows_of("rp", 0.1, 3)]
     put_rows(recipe / "results/committed.tsv", rows)
     runs = sweep.runs_of_sweep(recipe / "exp", PLACE, [], prefix="asr")
-    choices = {"dev": "dev", "test": ["test"], "row_files": ["results/committed.tsv"], "speakers": 1}
+    choices = {"dev": ["dev"], "test": ["test"], "row_files": ["results/committed.tsv"], "speakers": 1}
     page = sweep.SweepPage(place=PLACE, methods=["omp"], failed={"asr_parp": "killed"}, **choices)
     sweep.report(page, runs, expdir=recipe / "exp", results_md=recipe / "RESULTS.md", command="./run.sh")
     text = remade(recipe, capsys)

@@ -28,7 +28,7 @@ def report(expdir, dense=(), methods=(), *, rows=(), prefix="asr", unseen=None, 
     page = sweep.SweepPage(
         place=PLACE,
         methods=methods,
-        dev="dev",
+        dev=["dev"],
         test=list(test),
         unseen=unseen,
         dense_variants=[run.info["variant"] for run in runs if run.path in dense],

@@ -12,13 +12,43 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from espnet_s3router.files import git_commit, write_atomic
 from espnet_s3router.results.bootstrap import Interval
+from espnet_s3router.results.rows import ResultRow
 from espnet_s3router.results.scored_runs import ScoredRun
 from espnet_s3router.results.tables import NOTHING, Table
 from espnet_s3router.text_files import read_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """The choices behind a page. With the runs they determine the page. The fields can be written as JSON."""
+
+    dev: Sequence[str]
+    """datasets on which variants are chosen, pooled"""
+    test: Sequence[str]
+    """datasets on which methods are compared, pooled"""
+    unseen: Sequence[str] | None = None
+    """test utterances whose texts do not occur in training"""
+    speakers: int | None = None
+    """number of speakers in ``test``; None if not known"""
+
+    def text(self, runs: Sequence[ScoredRun], environment: Mapping[str, str], folder: Path) -> str:
+        """The page as Markdown. ``folder``: where the page lies; its row files are relative to it."""
+        raise NotImplementedError
+
+    def measured(self, runs: Iterable[ScoredRun]) -> list[ResultRow]:
+        """Rows of the runs, with those of the unseen utterances."""
+        return [row for run in runs for row in run.rows(self.unseen or ())]
+
+    def size_note(self, runs: Iterable[ScoredRun]) -> str:
+        """For example ``; test_en: 98 utterances of 1 speaker``. Empty if the number of speakers is not known."""
+        if self.speakers is None:
+            return ""
+        keys = {(name, key) for run in runs for name in self.test for c in run.counts.get(name, {}).values() for key in c}
+        speakers = f"{self.speakers} speaker{'s' * (self.speakers != 1)}"
+        return f"; {'+'.join(self.test)}: {len(keys)} utterances of {speakers}"
 
 
 @dataclass(frozen=True)
@@ -97,14 +127,6 @@ def count_speakers(dump: str | Path, datasets: Sequence[str]) -> int | None:
     return len({speaker for file in files for speaker in read_text(file).values()})
 
 
-def size_note(runs: Iterable[ScoredRun], datasets: Sequence[str], speakers: int | None) -> str:
-    """For example ``; test_en: 98 utterances of 1 speaker``. Empty if the number of speakers is not known."""
-    if speakers is None:
-        return ""
-    keys = {(name, key) for run in runs for name in datasets for c in run.counts.get(name, {}).values() for key in c}
-    return f"; {'+'.join(datasets)}: {len(keys)} utterances of {speakers} speaker{'s' * (speakers != 1)}"
-
-
 def body(text: str) -> str:
     """A page without its head, which says when, where and how the page was made."""
     return text.partition("\n\n## ")[2]
@@ -115,11 +137,8 @@ def counts_file(page: Path) -> Path:
     return page.parent / "results/counts" / f"{page.stem}.json.gz"
 
 
-def write_page(path: str | Path, text: str, page: Any, runs: Iterable[ScoredRun], environment: Mapping[str, str]) -> bool:
-    """Write a page and its counts file. Nothing is written if both are there and the page has the same body already.
-
-    ``page``: the frozen dataclass with the choices behind the page, whose fields can be written as JSON.
-    """
+def write_page(path: str | Path, text: str, page: Page, runs: Iterable[ScoredRun], environment: Mapping[str, str]) -> bool:
+    """Write a page and its counts file. Nothing is written if both are there and the page has the same body already."""
     path = Path(path)
     counts = counts_file(path)
     if path.exists() and counts.exists() and body(path.read_text(encoding="utf-8")) == body(text):
@@ -130,3 +149,21 @@ def write_page(path: str | Path, text: str, page: Any, runs: Iterable[ScoredRun]
     write_atomic(counts, gzip.compress(stored.encode("utf-8"), mtime=0))
     write_atomic(path, text)
     return True
+
+
+def publish(
+    sections: Sequence[Section],
+    page: Page,
+    runs: Sequence[ScoredRun],
+    *,
+    results_tsv: str | Path,
+    results_md: str | Path | None,
+    command: str,
+) -> None:
+    """Print the sections and the name of the file of rows. Write RESULTS.md if a file is given."""
+    print_sections(sections)
+    print(f"\nnumbers: {results_tsv}")
+    if results_md:
+        environment = environment_of(command)
+        write_page(results_md, as_markdown(sections, environment), page, runs, environment)
+        print(f"results: {results_md}")

@@ -10,15 +10,7 @@ import yaml
 from espnet_s3router.files import write_atomic
 from espnet_s3router.results.bootstrap import Interval
 from espnet_s3router.results.comparisons import compare, corrected
-from espnet_s3router.results.pages.document import (
-    Section,
-    as_markdown,
-    environment_of,
-    percent,
-    print_sections,
-    size_note,
-    write_page,
-)
+from espnet_s3router.results.pages.document import Page, Section, as_markdown, percent, publish
 from espnet_s3router.results.plot import plot_error_rate
 from espnet_s3router.results.rows import METRICS, Place, put_rows
 from espnet_s3router.results.scored_runs import BASELINES, ScoredRun, System, choose, systems_by_place
@@ -28,21 +20,11 @@ from espnet_s3router.results.tables import NOTHING, Table
 from espnet_s3router.text_format import duration, scaled
 
 
-@dataclass(frozen=True, kw_only=True)
-class GridPage:
-    """The choices behind a page of a grid. With the runs they determine the page."""
-
-    dev: Sequence[str]
-    """datasets on which variants are chosen, pooled"""
-    test: Sequence[str]
-    """datasets on which methods are compared, pooled"""
-    unseen: Sequence[str] | None = None
-    """test utterances whose texts do not occur in training"""
-    speakers: int | None = None
-    """number of speakers in ``test``; None if not known"""
+class GridPage(Page):
+    """The page of a grid."""
 
     def text(self, runs: Sequence[ScoredRun], environment: Mapping[str, str], folder: Path) -> str:
-        """RESULTS.md. ``folder``: where the page lies."""
+        """See ``Page``."""
         return as_markdown([results.section for results in grid_results(runs, self)], environment)
 
 
@@ -66,7 +48,7 @@ def _results(place: Place, group: Sequence[System], page: GridPage) -> GridResul
     chosen, labels = choose(group, dev), {system: _label(system, group) for system in group}
     columns = {f"{m.upper()} {n} %": (e, m, None) for m in METRICS for n, e in (("dev", dev), ("test", test))}
     pooled, runs = "+".join(test), [run for system in group for run in system.runs]
-    about = f"dev is {'+'.join(dev)}, test {pooled}; brackets: 95 % bootstrap interval{size_note(runs, test, page.speakers)}"
+    about = f"dev is {'+'.join(dev)}, test {pooled}; brackets: 95 % bootstrap interval{page.size_note(runs)}"
     caption = f"* the variant of its method with the lowest CER on dev; {about}"
     tables = {caption: _table(labels, chosen, columns, costs=True)}
     lines = _comparisons(chosen, labels, test, None, pooled)
@@ -184,14 +166,9 @@ def report(
 ) -> None:
     """Print the page and write results.tsv. Write RESULTS.md, the best learning rates and the plot if files are given."""
     results = grid_results(runs, page)
-    sections = [one.section for one in results]
-    put_rows(results_tsv, [row for run in runs for row in run.rows(page.unseen or ())])
-    print_sections(sections)
-    print(f"\nnumbers: {results_tsv}")
-    if results_md:
-        environment = environment_of(command)
-        write_page(results_md, as_markdown(sections, environment), page, runs, environment)
-        print(f"results: {results_md}")
+    put_rows(results_tsv, page.measured(runs))
+    files = {"results_tsv": results_tsv, "results_md": results_md, "command": command}
+    publish([one.section for one in results], page, runs, **files)
     if rates_file:
         write_atomic(rates_file, yaml.safe_dump(best_rates(results)))
         print(f"best rates: {rates_file}")

@@ -7,14 +7,7 @@ from pathlib import Path
 
 from espnet_s3router.results import tables
 from espnet_s3router.results.comparisons import Comparison, compare, corrected
-from espnet_s3router.results.pages.document import (
-    Section,
-    as_markdown,
-    environment_of,
-    print_sections,
-    size_note,
-    write_page,
-)
+from espnet_s3router.results.pages.document import Page, Section, as_markdown, publish
 from espnet_s3router.results.plot import plot_error_rate
 from espnet_s3router.results.rows import METRICS, Place, ResultRow, put_rows, read_rows
 from espnet_s3router.results.scored_runs import ScoredRun, collect_runs, read_run, systems, without_repeats
@@ -26,30 +19,22 @@ SAME = "same sparsity"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepPage:
-    """The choices behind a page of a sweep. With the runs and the row files they determine the page."""
+class SweepPage(Page):
+    """The page of a sweep. Test sets are shown pooled and apart."""
 
     place: Sequence[str]
     """recipe, upstream and split: the page is about every run there with a sparsity, and about dense models"""
     methods: Sequence[str]
     """methods of the first rows; others follow by name"""
-    dev: str
-    """dataset on which variants are chosen"""
-    test: Sequence[str]
-    """datasets on which methods are compared, pooled and apart"""
-    unseen: Sequence[str] | None = None
-    """test utterances whose texts do not occur in training"""
     dense_variants: Sequence[str] = ()
     """dense models that the runs started from, with all their seeds; if empty, all dense models are shown"""
     row_files: Sequence[str] = ()
     """results files of runs on other machines, relative to the folder of the page"""
     failed: Mapping[str, str] = field(default_factory=dict)
     """run -> why it failed"""
-    speakers: int | None = None
-    """number of speakers in ``test``; None if not known"""
 
     def text(self, runs: Sequence[ScoredRun], environment: Mapping[str, str], folder: Path) -> str:
-        """RESULTS.md. ``folder``: where the page lies."""
+        """See ``Page``."""
         return as_markdown(sections(self, runs, self.rows(runs, folder)), environment)
 
     def rows(self, runs: Iterable[ScoredRun], folder: Path) -> list[ResultRow]:
@@ -61,13 +46,9 @@ class SweepPage:
     def _shows_dense(self, row: ResultRow) -> bool:
         return row.method == DENSE and (not self.dense_variants or row.variant in self.dense_variants)
 
-    def measured(self, runs: Iterable[ScoredRun]) -> list[ResultRow]:
-        """Rows of the runs, with those of the unseen utterances."""
-        return [row for run in runs for row in run.rows(self.unseen or ())]
-
     def best(self, rows: Sequence[ResultRow]) -> list[Variant]:
         """The variant that is best on the validation set of each method and sparsity, in the order of the tables."""
-        best = best_on_dev(rates_of_rows(rows, [self.dev], "cer")).values()
+        best = best_on_dev(rates_of_rows(rows, self.dev, "cer")).values()
         order = list(dict.fromkeys((DENSE, *self.methods, *sorted(variant.method for variant in best))))
         return sorted(best, key=lambda variant: (order.index(variant.method), variant.sparsity or 0))
 
@@ -107,7 +88,7 @@ def sections(page: SweepPage, runs: Sequence[ScoredRun], rows: Sequence[ResultRo
         made = _error_rates(page, rows, best) | _comparisons(page, runs, best)
         if len(zeros := tables.zeros(rows, best)) > 1:
             made[tables.ZEROS] = zeros
-        made[tables.LEARNING_RATES] = tables.learning_rates(rows, best, [page.dev])
+        made[tables.LEARNING_RATES] = tables.learning_rates(rows, best, page.dev)
         found.append(Section(page.place, made))
     if page.failed:
         failed = [["point", "why"], *([name, why.replace("|", "/")] for name, why in page.failed.items())]
@@ -162,7 +143,7 @@ def _comparisons(page: SweepPage, runs: Sequence[ScoredRun], best: Sequence[Vari
             cells = {cell: one.text() + one.p_text() + one.seeds() for cell, one in found.items()}
             caption = f"relative difference of {metric.upper()} on {'+'.join(page.test)} in %, 95 % bootstrap interval"
             caption += next((f"; p: {one.test}" for one in found.values() if one.p_text()), "")
-            caption += size_note(runs, page.test, page.speakers)
+            caption += page.size_note(runs)
             made[caption] = tables.by_sparsity(cells, sparsities, dense=False, corner="")
     return made
 
@@ -200,10 +181,5 @@ def report(page: SweepPage, runs: Sequence[ScoredRun], *, expdir: Path, results_
     rows = page.rows(runs, Path(results_md).parent)
     for path in plots(page, rows, expdir):
         print(f"plot: {path}")
-    made = sections(page, runs, rows)
-    print_sections(made)
-    print(f"\nnumbers: {expdir / 'results.tsv'}")
-    if results_md:
-        environment = environment_of(command)
-        write_page(results_md, as_markdown(made, environment), page, runs, environment)
-        print(f"results: {results_md}")
+    files = {"results_tsv": expdir / "results.tsv", "results_md": results_md, "command": command}
+    publish(sections(page, runs, rows), page, runs, **files)

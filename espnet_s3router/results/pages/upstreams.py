@@ -12,7 +12,7 @@ from pathlib import Path
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.files import git_commit, own_command
 from espnet_s3router.results.comparisons import compare, corrected
-from espnet_s3router.results.pages.document import count_speakers, markdown_table, percent, size_note, write_page
+from espnet_s3router.results.pages.document import Page, count_speakers, markdown_table, percent, write_page
 from espnet_s3router.results.rows import METRICS, put_rows
 from espnet_s3router.results.scored_runs import ScoredRun, System, choose, collect_runs, systems_by_place, without_repeats
 
@@ -21,20 +21,16 @@ Chosen = dict[str, dict[str, System]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class UpstreamsPage:
-    """The choices behind a page of upstreams. With the runs they determine the page."""
+class UpstreamsPage(Page):
+    """The page of several upstreams."""
 
-    dev: Sequence[str]
-    test: Sequence[str]
     upstream: str
     """the upstream that is compared with all others"""
     purity: Mapping[str, Mapping[str, float]] | None = None
     """clusters of the pretraining -> their agreement with phones (``purity.json``)"""
-    speakers: int | None = None
-    """number of speakers in ``test``; None if not known"""
 
     def text(self, runs: Sequence[ScoredRun], environment: Mapping[str, str], folder: Path) -> str:
-        """RESULTS.md. ``folder``: where the page lies."""
+        """See ``Page``."""
         head = f"# Results\n\n`{environment['command']}`, commit {environment['Git hash']}\n\n"
         head += f"## Downstream, {'+'.join(self.test)}\n\n"
         return head + self.downstream(runs) + self.clusters()
@@ -46,7 +42,7 @@ class UpstreamsPage:
             for system in choose(group, self.dev):
                 chosen.setdefault(system.info["method"], {})[system.info["upstream"]] = system
         lines = [f"- {line}" for line in _differences(chosen, self.upstream, self.test)]
-        note = size_note(runs, self.test, self.speakers).removeprefix("; ")
+        note = self.size_note(runs).removeprefix("; ")
         return "\n".join([*_table(chosen, self.dev, self.test), "", *([note, ""] if note else []), "\n".join(lines)]) + "\n"
 
     def clusters(self) -> str:
@@ -107,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         speakers=count_speakers(args.dump, args.test),
     )
     print(page.downstream(runs))
-    put_rows(args.expdir / "results.tsv", [row for run in runs for row in run.rows()])
+    put_rows(args.expdir / "results.tsv", page.measured(runs))
     if args.results_md:
         environment = {"command": args.command, "Git hash": git_commit()}
         write_page(args.results_md, page.text(runs, environment, args.results_md.parent), page, runs, environment)
