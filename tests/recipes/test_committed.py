@@ -14,7 +14,7 @@ from tests.recipes.conftest import ROOT
 
 PRUNE1 = ROOT / "egs2/s3router/asterisk/prune1"
 PAGES = sorted(ROOT.glob("egs2/s3router/*/*/RESULTS*.md"))
-MADE_BEFORE = "Made before counts were kept: the bootstrap intervals of this page cannot be made again."
+MADE_BEFORE = "Made before per-utterance counts were kept: intervals cannot be remade from the rows beside it."
 SHAPES = {"hf_whisper_custom/whisper_tiny_en": (384, 1536, 4), "s3router_hubert_mini": (256, 1024, 6)}
 """Upstream -> width, inner width and number of its layers."""
 
