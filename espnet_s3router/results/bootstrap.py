@@ -1,9 +1,9 @@
-"""How sure an error rate is: percentile bootstrap over utterances and seeds.
+"""Percentile bootstrap intervals of error rates and of their relative differences.
 
-Utterances are resampled with all seeds' decodings of them (the same words are hard for every seed); with
-several seeds the seeds are resampled too, independently of the utterances (Efron and Tibshirani 1993, ch. 13;
-paired over systems as in Bisani and Ney, ICASSP 2004). Few seeds understate the seeds' own variance by
-(S - 1)/S: three seeds give an interval, not a proof. Bounds are order statistics, never interpolated.
+Utterances are resampled together with all seeds' decodings of them, because the same words are hard for every seed. With
+several seeds, the seeds are resampled too, independently of the utterances (Efron and Tibshirani 1993, ch. 13; paired over
+systems as in Bisani and Ney, ICASSP 2004). Few seeds understate the variance between seeds by (S - 1)/S: three seeds give
+an interval, not a proof. Bounds are order statistics without interpolation.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ import numpy as np
 
 from espnet_s3router.errors import InputError
 
-NO_WORSE_MARGIN = 0.05  # relative; the project's contract for comparisons
+NO_WORSE_MARGIN = 0.05  # relative difference
 REPLICATES = 10_000
-_CHUNK = 4_000_000  # resampled utterances held at once, 32 MB of int64
+_CHUNK = 4_000_000  # resampled utterances in memory at a time: 32 MB of int64
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A statistic with its lower and upper bound, all in the unit of the statistic (rates: fractions)."""
+    """A statistic with its lower and upper bound, in the unit of the statistic (rates: fractions)."""
 
     value: float
     low: float
@@ -47,7 +47,7 @@ class Difference(Interval):
 
     @property
     def verdict(self) -> str:
-        """better, at most 5 % worse, worse or inconclusive: the first of them that holds."""
+        """The first that holds of: better, at most 5 % worse, worse, inconclusive."""
         little = f"at most {100 * NO_WORSE_MARGIN:.0f} % worse"
         names = {"better": self.better, little: self.no_worse, "worse": self.worse}
         return next((name for name, holds in names.items() if holds), "inconclusive")
@@ -63,8 +63,8 @@ def error_rate_interval(
 ) -> Interval:
     """Interval of the pooled error rate Σ errors / Σ reference tokens.
 
-    ``errors`` (seeds, utterances) or (utterances,): S + D + I; ``lengths`` (utterances,): reference tokens.
-    Raises InputError for shapes that do not fit and for references without a token.
+    ``errors`` (seeds, utterances) or (utterances,): substitutions, deletions and insertions. ``lengths`` (utterances,):
+    reference tokens. Raises InputError for shapes that do not fit and for references without a token.
     """
     errors, lengths = _checked(errors, lengths)
     wrong, tokens = _resampled_sums(errors, lengths, replicates, seed)
@@ -83,11 +83,11 @@ def relative_difference(
     level: float = 0.95,
     seed: int = 0,
 ) -> Difference:
-    """Paired bootstrap of (rate - baseline rate) / baseline rate: both systems see the same resamples.
+    """Paired bootstrap of (rate - baseline rate) / baseline rate. Both systems see the same resamples.
 
     ``errors`` (seeds, utterances), ``baseline`` (baseline seeds, utterances), ``lengths`` (utterances,).
-    ``paired_seeds``: row i of both was trained with the same seed, so seeds are drawn together too; otherwise
-    the systems' seeds are drawn independently. Raises InputError where the baseline makes no error.
+    ``paired_seeds``: row i of both was trained with the same seed, and seeds are drawn together. Otherwise they are drawn
+    independently. Raises InputError if the baseline makes no error.
     """
     errors, lengths = _checked(errors, lengths)
     baseline, _ = _checked(baseline, lengths)
@@ -98,7 +98,7 @@ def relative_difference(
     wrong, tokens = _resampled_sums(np.concatenate([errors, baseline]), lengths, replicates, seed)
     rates = _rates(wrong[:, : len(errors)], tokens, seed, stream=1)
     theirs = _rates(wrong[:, len(errors) :], tokens, seed, stream=1 if paired_seeds else 2)
-    # A resample in which the baseline makes no error: equal if neither does, infinitely worse otherwise.
+    # If the baseline makes no error in a resample: equal if the system makes none either, else infinitely worse.
     undefined = np.where(rates > 0, np.inf, 1.0)
     ratios = np.divide(rates, theirs, out=undefined, where=theirs > 0)
     value = errors.mean(axis=0).sum() / baseline.mean(axis=0).sum() - 1
@@ -106,7 +106,7 @@ def relative_difference(
 
 
 def _checked(errors: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Float arrays (seeds, utterances) and (utterances,), or InputError."""
+    """Float arrays (seeds, utterances) and (utterances,). Raises InputError for bad shapes and values."""
     errors, lengths = np.atleast_2d(np.asarray(errors, float)), np.asarray(lengths, float)
     if errors.ndim != 2 or lengths.shape != errors.shape[1:] or not errors.size:
         raise InputError(f"errors {errors.shape} and lengths {lengths.shape}: expected (seeds, n) and (n,).")
@@ -123,23 +123,23 @@ def _resampled_sums(errors: np.ndarray, lengths: np.ndarray, replicates: int, se
     for start in range(0, replicates, rows):
         chunk = min(rows, replicates - start)
         drawn = rng.integers(0, utterances, (chunk, utterances)) + utterances * np.arange(chunk)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=chunk * utterances)  # how often each was drawn
+        times = np.bincount(drawn.ravel(), minlength=chunk * utterances)  # of each utterance in the draw
         sums.append(times.reshape(chunk, utterances).astype(float) @ data)
     joined = np.concatenate(sums)
     return joined[:, :-1], joined[:, -1]
 
 
 def _rates(wrong: np.ndarray, tokens: np.ndarray, seed: int, *, stream: int) -> np.ndarray:
-    """Error rates (replicates,) with the seeds resampled; one ``stream`` draws the same seeds again."""
+    """Error rates (replicates,) with the seeds resampled. An equal ``stream`` draws equal seeds."""
     replicates, seeds = wrong.shape
     rng = np.random.default_rng([seed, stream])
     drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), replicates)  # (replicates, seeds)
-    # A draw of utterances without one reference token counts as one token, so that the rate is finite.
+    # A draw without a reference token counts as one token, so that the rate is finite.
     return (wrong * drawn).sum(axis=1) / (seeds * np.maximum(tokens, 1))
 
 
 def _bounds(values: np.ndarray, level: float) -> tuple[float, float]:
-    """The central ``level`` of the values: as many left out below as above."""
+    """Bounds of the central ``level`` of the values, with equally many values outside on both sides."""
     outside = int((1 - level) / 2 * len(values))
     ordered = np.sort(values)
     return float(ordered[outside]), float(ordered[-1 - outside])

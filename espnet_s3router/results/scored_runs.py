@@ -94,6 +94,9 @@ def read_run(file: Path, inference_tag: str | None = None) -> ScoredRun:
         counts[name], tags[name] = _read_json(scored), tag
         if (words := scored.with_name(WORD_ALIGNMENTS)).exists():
             alignments[name] = _read_json(words)
+            errors = {key: len(steps.replace("C", "")) for key, steps in alignments[name].items()}
+            if errors != {key: sum(count[1:]) for key, count in counts[name]["wer"].items()}:
+                raise InputError(f"{words}: does not fit {COUNTS} beside it; remove both and score again (stage 13).")
     return ScoredRun(file.parent, info, counts, tags, counted, alignments)
 
 

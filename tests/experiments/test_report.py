@@ -18,7 +18,7 @@ def expdir(tmp_path):
 
 
 def test_best_rates_make_a_methods_file(tmp_path, capsys):
-    """Best on dev, whatever they are on test; of the place that is asked for."""
+    """Best on dev, whatever they are on test; of the requested place."""
     for rate, errors in {1e-4: (3, 1), 1e-3: (2, 9)}.items():
         add_point(tmp_path / "exp", f"omp_{rate}", "omp", errors, lr=rate, variant=f"v{rate}", sparsity=0.5)
     words = ["--expdir", tmp_path / "exp", "--dev", "dev", "--test", "test", "--best_rates", tmp_path / "rates.yaml"]
@@ -49,7 +49,7 @@ def test_main(expdir, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "expected"),
     [
         (lambda exp: add_point(exp, "bad", "lora", 1, sparsity=1.5), "sparsity"),
         (lambda exp: (exp / "finetune" / "point.json").write_text("{}"), "lacks recipe"),
@@ -61,14 +61,14 @@ def test_main(expdir, tmp_path, capsys):
         ),
     ],
 )
-def test_spoilt_folders(expdir, capsys, spoil, told):
+def test_spoilt_folders(expdir, capsys, spoil, expected):
     spoil(expdir)
     arguments = ["--expdir", str(expdir), "--dev", "dev", "--test", "test"]
-    assert report.main(arguments) == (0 if told is None else 1)
-    if told is None:
+    assert report.main(arguments) == (0 if expected is None else 1)
+    if expected is None:
         return
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and told in error
+    assert error.startswith("error: ") and expected in error
     assert not (expdir / "results.tsv").exists()
 
 
@@ -80,14 +80,14 @@ def test_the_same_run_under_two_tags_is_there_once(expdir, capsys):
     with pytest.raises(InputError, match="same variant and seed"):
         systems(collect_runs(expdir))
     assert report.main(["--expdir", str(expdir), "--dev", "dev", "--test", "test"]) in (0, None)
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for name in ("a_is_not_decoded", "finetune"):
-        assert f"{expdir / name}: the same run as {expdir / 'again'}, left out" in told
+        assert f"{expdir / name}: the same run as {expdir / 'again'}, left out" in printed
     rows = {row.method: row.value for row in read_rows(expdir / "results.tsv") if (row.set, row.metric) == ("test", "cer")}
     assert rows["finetune"] == 10
 
 
-def test_only_the_place_of_a_run_is_told(expdir, tmp_path, capsys):
+def test_only_the_place_of_a_grid_is_shown(expdir, tmp_path, capsys):
     """Rows of other upstreams stay in results.tsv."""
     add_point(expdir, "other", "finetune", 1, upstream="whisper")
     (config := tmp_path / "train.yaml").write_text(

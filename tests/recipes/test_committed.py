@@ -81,7 +81,7 @@ def test_a_page_is_made_again_from_its_counts_or_says_why_not(page):
 
 
 @pytest.mark.parametrize("path", sorted(PRUNE1.glob("results/**/*.tsv")), ids=lambda path: str(path.relative_to(PRUNE1)))
-def test_every_model_is_exactly_as_sparse_as_it_was_asked_to_be(path):
+def test_every_model_is_exactly_as_sparse_as_requested(path):
     """Over all matrices together, or over each where masks are learned."""
     rows = read_rows(path)
     counted = {}

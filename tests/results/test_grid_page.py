@@ -90,7 +90,7 @@ def test_upstreams_are_kept_apart(expdir):
     assert [section.title[1] for section in made(expdir)] == ["mini", "whisper"]
 
 
-def test_learning_rates_are_told_apart(expdir):
+def test_labels_name_learning_rates_that_differ(expdir):
     add_point(expdir, "finetune_lr", "finetune", 3, lr=1e-4, variant="other")
     (results,) = grid_results(collect_runs(expdir), page())
     assert sorted(results.labels.values()) == [

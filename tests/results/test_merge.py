@@ -21,8 +21,8 @@ def test_new_rows_are_added_and_newer_ones_replace(tmp_path, capsys):
     put_rows(tmp_path / "there.tsv", [replace(ROW, seed=2), replace(ROW, method="finetune", sparsity=None)])
     files = [str(tmp_path / name) for name in ("here.tsv", "there.tsv", "prune.tsv")]
     assert main([*files, "--methods", "omp"]) == 0
-    told = capsys.readouterr().out
-    assert "2 rows put there, 3 in all" in told and "CER of omp seed 0 on test: 50.0, now 49.0" in told
+    printed = capsys.readouterr().out
+    assert "2 rows put there, 3 in all" in printed and "CER of omp seed 0 on test: 50.0, now 49.0" in printed
     assert {row.seed: row.value for row in read_rows(files[-1])} == {0: 49.0, 1: 51.0, 2: 50.0}
     assert main(files) == 0
     assert {row.method for row in read_rows(files[-1])} == {"omp", "finetune"}
@@ -37,6 +37,6 @@ def test_nothing_to_merge(tmp_path, monkeypatch, capsys, words, expected):
     put_rows("here.tsv", [ROW])
     source, *rest = words
     assert main([source, "prune.tsv", *rest]) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("error: ") and expected in told
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ") and expected in printed
     assert not (tmp_path / "prune.tsv").exists()

@@ -74,7 +74,7 @@ def test_duplicates_in_one_call(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"sparsity": 1.0}, r"sparsity.*\[0, 1\)"),
         ({"sparsity": -0.1}, "sparsity"),
@@ -89,13 +89,13 @@ def test_duplicates_in_one_call(tmp_path):
         ({"targets": None}, "targets"),
     ],
 )
-def test_values_out_of_range(changes, told):
-    with pytest.raises(InputError, match=told):
+def test_values_out_of_range(changes, expected):
+    with pytest.raises(InputError, match=expected):
         row(**changes)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "expected"),
     [
         (lambda lines: lines[1:], "columns"),
         (lambda lines: [*lines, lines[1]], "line 3.*second row"),
@@ -104,12 +104,12 @@ def test_values_out_of_range(changes, told):
         (lambda lines: [lines[0], ""], "line 2.*1 columns"),
     ],
 )
-def test_spoilt_files_are_refused_and_left_alone(tmp_path, spoil, told):
+def test_spoilt_files_are_refused_and_left_alone(tmp_path, spoil, expected):
     path = tmp_path / "results.tsv"
     put_rows(path, [row()])
     path.write_text("\n".join(spoil(path.read_text().splitlines())) + "\n")
     before = path.read_bytes()
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=expected):
         put_rows(path, [row(seed=9)])
     assert path.read_bytes() == before
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from toy_points import ROW, add_grid, add_point
+from toy_points import ROW, add_grid, add_point, add_run
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.results.comparisons import compare
@@ -76,3 +76,12 @@ def test_what_a_point_counted_is_kept_in_the_rows(tmp_path):
 def test_only_numbers_of_the_model_have_no_set(changes):
     with pytest.raises(InputError, match="expected a decoded set"):
         replace(ROW, **changes)
+
+
+def test_alignments_of_another_scoring_are_refused(tmp_path):
+    """As when scoring was interrupted between the two files."""
+    add_run(tmp_path, "omp", "omp", 1)
+    file = tmp_path / "omp/inference/test/word_alignments.json"
+    file.write_text(file.read_text("utf-8").replace("SCC", "SSC"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"does not fit counts.json beside it; remove both"):
+        collect_runs(tmp_path)

@@ -65,7 +65,7 @@ def test_espnet_row():
 
 
 @pytest.mark.parametrize(
-    ("hyp", "told"),
+    ("hyp", "expected"),
     [
         ("u1 a\nu2 a\n", "lacks 1 utterance.*u3"),
         (HYP + "u4 a\n", "beyond the references.*u4"),
@@ -73,9 +73,9 @@ def test_espnet_row():
         ("\n" + HYP, "line 1.*blank"),
     ],
 )
-def test_keys_that_do_not_match_write_nothing(texts, hyp, told):
+def test_keys_that_do_not_match_write_nothing(texts, hyp, expected):
     (texts / "text").write_text(hyp)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=expected):
         score(texts)
     assert sorted(path.name for path in texts.iterdir()) == ["ref", "text"]
 
