@@ -74,10 +74,12 @@ class Batches:
         """Return unchanged recordings of the validation set, as VALIDATION_BATCHES batches of similar length."""
         crop = int(self.config.crop_seconds * FS)
         batches = []
-        for number, group in enumerate(np.array_split(self._held_out, min(VALIDATION_BATCHES, len(self._held_out)))):
+        indices = np.arange(len(self._held_out))
+        for number, group in enumerate(np.array_split(indices, min(VALIDATION_BATCHES, len(indices)))):
             rng = np.random.default_rng((self.seed, number))
-            count = max(1, int(self.config.seconds * FS / min(crop, group[0].length)))
-            pieces = [(self.store.waveform(u)[:crop], self.labels.of(u)[: frame_count(crop)]) for u in group[:count]]
+            count = max(1, int(self.config.seconds * FS / min(crop, self._held_out[group[0]].length)))
+            chosen = [self._held_out[index] for index in group[:count]]
+            pieces = [(self.store.waveform(u)[:crop], self.labels.of(u)[: frame_count(crop)]) for u in chosen]
             batches.append(collate(pieces, rng))
         return batches
 

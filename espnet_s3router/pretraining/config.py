@@ -38,7 +38,8 @@ class Config:
     @classmethod
     def read(cls, path: Path) -> "Config":
         """Read a file. Raises InputError for an unknown key or a value outside its range."""
-        options = {"model": {}, "mask": {}, "batch": {}, "optim": {}, "mel_start": False, "seed": 0} | read_yaml(path)
+        defaults: dict[str, Any] = {"model": {}, "mask": {}, "batch": {}, "optim": {}, "mel_start": False, "seed": 0}
+        options = defaults | read_yaml(path)
         kinds = {"mask": MaskConfig, "batch": BatchConfig, "optim": OptimConfig}
         try:
             parts: dict[str, Any] = {name: kind(**options.pop(name)) for name, kind in kinds.items()}

@@ -83,7 +83,7 @@ def load_weights(hubert: nn.Module, folder: Path) -> None:
 def run(args: argparse.Namespace) -> None:
     """Export the model of a configuration with random weights, or with ``log_mel`` its Transformer on log-mels."""
     torch.manual_seed(args.seed)
-    options = {"model": {}, "mel_start": False} | read_yaml(args.config)
+    options: dict[str, Any] = {"model": {}, "mel_start": False} | read_yaml(args.config)
     if args.log_mel:
         export_log_mel(options["model"], args.folder)
     else:

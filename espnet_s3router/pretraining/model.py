@@ -53,7 +53,7 @@ class MaskedPrediction(nn.Module):
         self.mask = mask
         self.hubert = HubertModel(hubert_config(shape))
         if mel_start:
-            first = self.hubert.feature_extractor.conv_layers[0].conv
+            first: Any = self.hubert.feature_extractor.conv_layers[0].conv
             with torch.no_grad():
                 first.weight.copy_(mel_filters(*first.weight.shape[::2])[:, None])
         self.head = nn.Linear(self.hubert.config.hidden_size, clusters)
@@ -81,7 +81,8 @@ def mel_filters(channels: int, taps: int) -> Tensor:
     arXiv 2101.08596).
     """
     bands = -(-channels // 4)
-    mel = torch.linspace(*(2595 * math.log10(1 + hertz / 700) for hertz in (60.0, 7600.0)), bands)
+    low, high = (2595 * math.log10(1 + hertz / 700) for hertz in (60.0, 7600.0))
+    mel = torch.linspace(low, high, bands)
     hertz = 700 * (10 ** (mel / 2595) - 1)  # (bands,)
     time = (torch.arange(taps) - (taps - 1) / 2) / 16000  # (taps,)
     phase = torch.arange(4) * math.pi / 2

@@ -127,8 +127,11 @@ def read_store(folder: Path) -> Store:
         audio = np.memmap(folder / "audio.raw", dtype=np.int16, mode="r")
     except OSError as error:
         raise InputError(f"{folder} holds no pretraining audio ({error.strerror}): run the stage that formats it") from error
-    rows = [line.split("\t") for line in lines]
-    store = Store(audio, tuple(Utterance(*row[:3], *map(int, row[3:])) for row in rows), digest)
+    utterances = []
+    for line in lines:
+        name, corpus, source, *numbers = line.split("\t")
+        utterances.append(Utterance(name, corpus, source, *map(int, numbers)))
+    store = Store(audio, tuple(utterances), digest)
     if store.utterances[-1].start + store.utterances[-1].length != len(audio):
         raise InputError(f"{folder}: index.tsv and audio.raw do not belong together. Remove the folder and format again")
     return store

@@ -78,7 +78,8 @@ class Training:
 
     def _forward(self, batch: tuple[np.ndarray, np.ndarray], seed: tuple[int, ...]) -> dict[str, Tensor]:
         waveforms, labels = (torch.from_numpy(array).to(self.device) for array in batch)
-        masked = span_mask(*labels.shape, self.config.mask, np.random.default_rng(seed)).to(self.device)
+        rows, frames = labels.shape
+        masked = span_mask(rows, frames, self.config.mask, np.random.default_rng(seed)).to(self.device)
         use_bfloat16 = self.args.autocast and self.model.training
         with torch.autocast(self.device.type, torch.bfloat16) if use_bfloat16 else nullcontext():
             return self.model(waveforms, labels, masked)
