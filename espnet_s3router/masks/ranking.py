@@ -117,11 +117,10 @@ class GlobalRanking:
 
     def select(self, scores: Tensor) -> Tensor:
         if (key := self.key(scores)) != self._key:
-            named = {str(index): member.detach() for index, member in enumerate(self._members)}
+            named = {str(member.data_ptr()): member.detach() for member in self._members}
             self._masks = fast_global_masks(named, self.sparsity, self.rounding)
             self._key = key
-        index = next(i for i, member in enumerate(self._members) if member.data_ptr() == scores.data_ptr())
-        return self._masks[str(index)]
+        return self._masks[str(scores.data_ptr())]
 
 
 class Ranking:

@@ -10,18 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-INITS = (
-    "ori",
-    "ori_sampled",
-    "magnitude",
-    "kaiming_uniform",
-    "kaiming_normal",
-    "xavier_uniform",
-    "xavier_normal",
-    "constant",
-)
 COMPARABLE_INITS = ("ori", "ori_sampled", "magnitude")
 """Inits whose scores can be compared between tensors, as a global ranking does."""
+INITS = (*COMPARABLE_INITS, "kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal", "constant")
 
 
 def init_scores(
@@ -37,7 +28,7 @@ def init_scores(
     ``ori`` and ``ori_sampled`` are the order-preserving random initialisation of S3-Router (arXiv 2211.01522). The order of
     |s| is that of |W|, so the first mask is exactly the magnitude mask. The values are evenly spread from 0 to ``spread``
     (1 / sqrt(fan_in) by default), with random signs: in closed form for ``ori``, drawn and sorted for ``ori_sampled``.
-    ``kaiming_uniform`` has the same values in random order. ``magnitude`` is W. ``constant`` has one magnitude and random
+    ``kaiming_uniform`` has the same spread in random order. ``magnitude`` is W. ``constant`` has one magnitude and random
     signs. ValueError for an unknown init or a scale that is not above 0.
     """
     if init not in INITS:
