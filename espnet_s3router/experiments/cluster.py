@@ -3,7 +3,6 @@
 A worker runs one job at a time, in a child process.
 """
 
-import argparse
 import logging
 import os
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.worker import GPUS, close_servers
 from espnet_s3router.files import read_yaml
 
@@ -40,34 +40,14 @@ class Workers:
     """True if the workers outlive this process."""
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose the workers."""
-    parser.add_argument("--parallel", type=int, default=2, help="runs at a time: workers here, or jobs of SLURM")
-    parser.add_argument("--threads", type=int, default=0, help="threads of a run; 0: all cores, shared equally")
-    parser.add_argument("--cluster", default="local", help="local, slurm, or the address of a Dask scheduler")
-    parser.add_argument("--cluster_config", default="", help="YAML: options of dask_jobqueue.SLURMCluster")
-    parser.add_argument("--cluster_timeout", type=float, default=3600, help="seconds until the first worker must be there")
-
-
-def check_options(args: argparse.Namespace) -> None:
-    """Raises InputError for options that contradict each other."""
-    if args.parallel < 1:
-        raise InputError(f"--parallel is {args.parallel}, expected at least 1 run at a time")
-    if args.threads < 0:
-        raise InputError(f"--threads is {args.threads}, expected a number of threads, or 0 to share the cores")
-    if args.cluster not in ("local", "slurm") and "://" not in args.cluster:
-        raise InputError(f"--cluster is {args.cluster!r}, expected local, slurm or an address such as tcp://host:8786")
-    if (args.cluster == "slurm") != bool(args.cluster_config):
-        raise InputError(
-            f"--cluster is {args.cluster} and --cluster_config is {args.cluster_config or 'empty'}: expected a YAML file "
-            "with slurm (example: egs2/s3router/TEMPLATE/router1/slurm.yaml), and none otherwise"
-        )
-    if args.cluster == "slurm":
-        slurm_options(args.cluster_config)
+def check_options(options: Options) -> None:
+    """Raises InputError for a configuration of SLURM that cannot be used, before anything runs."""
+    if options.cluster == "slurm":
+        slurm_options(options.cluster_config)
 
 
 @contextmanager
-def connect(args: argparse.Namespace, jobs: int, of: int = 0) -> Iterator[Workers]:
+def connect(args: Options, jobs: int, of: int = 0) -> Iterator[Workers]:
     """Workers for ``jobs`` jobs, until the block ends. The end of the block ends the jobs that still run.
 
     ``of``: number of jobs of the grid, finished ones included. It decides the threads of a job: sums of floats depend on the
@@ -172,7 +152,7 @@ def existing(address: str) -> "Client":
         raise InputError(f"--cluster {address}: no Dask scheduler answers there: {error}") from error
 
 
-def wait_for_one(client: "Client", args: argparse.Namespace) -> None:
+def wait_for_one(client: "Client", args: Options) -> None:
     """Wait for the first worker. Raises InputError if none starts in time."""
     print(f"waiting for the first worker of {args.cluster}, at most {args.cluster_timeout:g} s", flush=True)
     try:

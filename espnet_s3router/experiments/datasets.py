@@ -1,34 +1,38 @@
-"""The data of training and decoding: where a set lies, and digests of it, by which markers tell that it changed."""
+"""Digests of datasets: markers hold them, so that a dataset that has changed since is noticed."""
 
-import argparse
 from pathlib import Path
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.experiments import layout
+from espnet_s3router.experiments.options import Options
 from espnet_s3router.files import digest
-
-LENGTHS, TEXT = "utt2num_samples", "text"
-WHOLE = "whole"  # below the dump: the validation set as it is decoded, without the filter of training
-
-
-def folder_of_set(args: argparse.Namespace, name: str) -> Path:
-    """What is decoded and scored as the test set ``name``."""
-    return Path(args.dump) / (WHOLE if name == args.valid_set else "") / name
 
 
 def digest_of_data(*paths: Path) -> str:
-    """SHA-256 of the files of a data set, one after the other; InputError for a missing file."""
+    """SHA-256 of the files of a dataset, one after the other. Raises InputError for a missing file."""
     try:
         return digest(*paths)
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror}). Run stages 3 and 4") from error
 
 
-def names_of_data(args: argparse.Namespace) -> str:
-    """The sets and the token list that statistics are of, in one line."""
-    return f"{args.train_set} {args.valid_set} {args.token_list}\n"
+def digest_of_recordings(options: Options, name: str) -> str:
+    """Digest of the recordings' names and lengths of a test set."""
+    return digest_of_data(Path(options.test_data(name), layout.LENGTHS))
 
 
-def digests_of_data(args: argparse.Namespace) -> str:
-    """Training and validation set, each with the digest of its text and lengths, a line each."""
-    folders = {name: Path(args.dump) / name for name in (args.train_set, args.valid_set)}
-    return "".join(f"{name} {digest_of_data(folder / TEXT, folder / LENGTHS)}\n" for name, folder in folders.items())
+def digest_of_transcripts(options: Options, name: str) -> str:
+    """Digest of the reference text of a test set."""
+    return digest_of_data(Path(options.test_data(name), layout.TEXT))
+
+
+def names_of_data(options: Options) -> str:
+    """Training set, validation set and token list of the statistics, in one line."""
+    return f"{options.training_set} {options.valid_set} {options.token_list}\n"
+
+
+def digests_of_data(options: Options) -> str:
+    """Training and validation set, one line each: the name, and the digest of text and lengths."""
+    folders = {name: Path(options.raw, name) for name in (options.training_set, options.valid_set)}
+    digests = {name: digest_of_data(folder / layout.TEXT, folder / layout.LENGTHS) for name, folder in folders.items()}
+    return "".join(f"{name} {value}\n" for name, value in digests.items())

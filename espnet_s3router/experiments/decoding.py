@@ -1,6 +1,5 @@
-"""Stage 12 of a point: its best epoch on dev decodes every test set."""
+"""Stages 12 and 13 of a run: its best model on the validation set decodes every test set, and the text is scored."""
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -8,69 +7,94 @@ import sys
 from pathlib import Path
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.experiments.datasets import LENGTHS, digest_of_data, folder_of_set
+from espnet_s3router.experiments import layout
+from espnet_s3router.experiments.datasets import digest_of_recordings, digest_of_transcripts
+from espnet_s3router.experiments.options import Options
 from espnet_s3router.files import read_yaml, write_atomic
+from espnet_s3router.results.scoring import score_dir
+from espnet_s3router.text_files import read_lines
 
-DONE = ".decoded"  # holds what it was decoded with
-SCORED = ".scored"  # holds what the scores of it were made with
 
-
-def asked(args: argparse.Namespace, name: str) -> str:
-    """What decides the result for a set beside the model's folder."""
-    conf = read_yaml(args.inference_config) if args.inference_config else {}
-    about = {"config": conf, "args": args.inference_args, "model": args.inference_asr_model}
-    about["data"] = digest_of_data(folder_of_set(args, name) / LENGTHS)
+def decoding_marker(options: Options, name: str) -> str:
+    """Everything beside the experiment folder that the decoded text of a dataset depends on, in one line."""
+    conf = read_yaml(options.inference_config) if options.inference_config else {}
+    about = {"config": conf, "args": list(options.inference_args), "model": options.inference_asr_model}
+    about["data"] = digest_of_recordings(options, name)
     return json.dumps(about, sort_keys=True) + "\n"
 
 
-def is_decoded(target: Path, args: argparse.Namespace) -> bool:
-    """Whether ``target`` (the folder of a set) holds what these options ask for."""
-    done = target / DONE
-    return done.exists() and done.read_text(encoding="utf-8") == asked(args, target.name)
+def scoring_marker(options: Options, name: str) -> str:
+    """What the scores of a dataset depend on beside its decoded text: the reference text and the symbols left out."""
+    about = {"text": digest_of_transcripts(options, name), "nlsyms": unscored_symbols(options)}
+    return json.dumps(about, sort_keys=True) + "\n"
 
 
-def decode(folder: Path, args: argparse.Namespace) -> None:
-    """Decode the test sets that are not decoded in this way yet; what was found in another way under the same tag goes."""
-    model = folder / args.inference_asr_model
-    if not (folder / ".trained").exists() or not model.exists():
-        raise InputError(f"{folder}: is not trained to the end ({model.name} or .trained is missing); run stage 11 first")
-    for name in args.test_sets:
-        target = folder / args.inference_tag / name
-        if is_decoded(target, args):
+def unscored_symbols(options: Options) -> list[str]:
+    """The symbols of ``--nlsyms_txt``."""
+    return read_lines(options.nlsyms_txt) if options.nlsyms_txt else []
+
+
+def is_decoded(folder: Path, options: Options) -> bool:
+    """True if the folder of a dataset holds text that was decoded with these options and this data."""
+    marker = folder / layout.DECODED
+    return marker.exists() and marker.read_text(encoding="utf-8") == decoding_marker(options, folder.name)
+
+
+def is_scored(folder: Path, options: Options) -> bool:
+    """True if the folder of a dataset holds the scores of text that was decoded with these options and this data."""
+    marker = folder / layout.SCORED
+    if not (marker.exists() and (folder / layout.COUNTS).exists() and is_decoded(folder, options)):
+        return False
+    return marker.read_text(encoding="utf-8") == scoring_marker(options, folder.name)
+
+
+def decode(experiment: Path, options: Options) -> None:
+    """Stage 12: decode the test sets. Text that was decoded in another way under the same tag is replaced."""
+    model = experiment / options.inference_asr_model
+    if not (layout.is_trained(experiment) and model.exists()):
+        raise InputError(
+            f"{experiment}: is not trained to the end ({model.name} or {layout.TRAINED} is missing); run stage 11 first"
+        )
+    for name in options.test_sets:
+        folder = experiment / options.decoding_tag / name
+        if is_decoded(folder, options):
             continue
-        if (target / DONE).exists():
-            print(f"{target}: decoded with other options or data; decoding again (--inference_tag keeps both)")
-            for file in (DONE, SCORED, "counts.json"):
-                (target / file).unlink(missing_ok=True)
-        logs = target / "logdir"
-        shutil.rmtree(logs, ignore_errors=True)
-        audio = folder_of_set(args, name) / "wav.scp"
-        keys = [line.split(maxsplit=1)[0] for line in audio.read_text("utf-8").splitlines()]
-        jobs = max(1, min(args.inference_nj, len(keys)))
-        parts = []
-        for job in range(jobs):
-            part = logs / f"output.{job + 1}"
-            part.mkdir(parents=True)
-            write_atomic(part / "keys", "".join(f"{key} {key}\n" for key in keys[job::jobs]))
-            parts.append((part, decode_options(part, model, name, folder, args)))
-        run_decoders([options for _, options in parts])
-        for file in ("text", "token", "score"):
-            lines = [ln for part, _ in parts for ln in (part / "1best_recog" / file).read_text("utf-8").splitlines()]
-            write_atomic(target / file, "".join(f"{line}\n" for line in sorted(lines)))
-        write_atomic(target / DONE, asked(args, name))
+        if (folder / layout.DECODED).exists():
+            print(f"{folder}: decoded with other options or data; decoding again (--inference_tag keeps both)")
+            for file in (layout.DECODED, layout.SCORED, layout.COUNTS):
+                (folder / file).unlink(missing_ok=True)
+        _decode_dataset(folder, options, experiment, model)
+        write_atomic(folder / layout.DECODED, decoding_marker(options, name))
 
 
-def decode_options(part: Path, model: Path, name: str, folder: Path, args: argparse.Namespace) -> list[str]:
-    """The command line of ``asr_inference`` for one share of a set."""
-    options = ["--config", args.inference_config] if args.inference_config else []
-    options += ["--asr_train_config", str(folder / "config.yaml"), "--asr_model_file", str(model)]
-    options += ["--data_path_and_name_and_type", f"{folder_of_set(args, name)}/wav.scp,speech,sound"]
-    options += ["--key_file", str(part / "keys"), "--output_dir", str(part), "--ngpu", str(int(args.gpu_inference))]
-    return [*options, "--num_workers", "0", *args.inference_args]
+def _decode_dataset(folder: Path, options: Options, experiment: Path, model: Path) -> None:
+    """Decode one dataset in ``inference_nj`` parts and join their output."""
+    logs = folder / "logdir"
+    shutil.rmtree(logs, ignore_errors=True)
+    audio = Path(options.test_data(folder.name), layout.AUDIO)
+    keys = [line.split(maxsplit=1)[0] for line in audio.read_text("utf-8").splitlines()]
+    jobs = max(1, min(options.inference_nj, len(keys)))
+    parts = [logs / f"output.{job + 1}" for job in range(jobs)]
+    for job, part in enumerate(parts):
+        part.mkdir(parents=True)
+        write_atomic(part / "keys", "".join(f"{key} {key}\n" for key in keys[job::jobs]))
+    _run_decoders([decode_options(part, model, folder.name, experiment, options) for part in parts])
+    for file in ("text", "token", "score"):
+        lines = [line for part in parts for line in (part / "1best_recog" / file).read_text("utf-8").splitlines()]
+        write_atomic(folder / file, "".join(f"{line}\n" for line in sorted(lines)))
 
 
-def run_decoders(commands: list[list[str]]) -> None:
-    """One share in this process, several in processes of their own."""
+def decode_options(part: Path, model: Path, name: str, experiment: Path, options: Options) -> list[str]:
+    """The command line of ``asr_inference`` for one part of a dataset."""
+    words = ["--config", options.inference_config] if options.inference_config else []
+    words += ["--asr_train_config", str(experiment / layout.ESPNET_CONFIG), "--asr_model_file", str(model)]
+    words += ["--data_path_and_name_and_type", f"{options.test_data(name)}/{layout.AUDIO},speech,sound"]
+    words += ["--key_file", str(part / "keys"), "--output_dir", str(part), "--ngpu", str(int(options.gpu_decoding))]
+    return [*words, "--num_workers", "0", *options.inference_args]
+
+
+def _run_decoders(commands: list[list[str]]) -> None:
+    """Run one part in this process, or several parts in one process each."""
     if len(commands) == 1:
         from espnet_s3router.bin.asr_inference import main
 
@@ -81,3 +105,16 @@ def run_decoders(commands: list[list[str]]) -> None:
     codes = [child.wait() for child in children]
     if any(codes):
         raise InputError(f"{sum(map(bool, codes))} of {len(codes)} decoding jobs failed; their messages stand above")
+
+
+def score(experiment: Path, options: Options) -> None:
+    """Stage 13: WER and CER of every decoded dataset, and TER if tokens are pieces."""
+    for name in options.test_sets:
+        folder = experiment / options.decoding_tag / name
+        if not is_decoded(folder, options):
+            raise InputError(f"{folder}: is not decoded with these options; run stage 12 first")
+        tokens = options.token_list if options.token_type == "bpe" else None
+        marker = scoring_marker(options, name)
+        reference = Path(options.test_data(name), layout.TEXT)
+        score_dir(reference, folder / "text", folder, token_list=tokens, nlsyms=unscored_symbols(options))
+        write_atomic(folder / layout.SCORED, marker)

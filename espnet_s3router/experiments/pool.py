@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from espnet_s3router.experiments.cluster import Workers
 from espnet_s3router.experiments.job import Job, Outcome, explain, tail
-from espnet_s3router.experiments.progress import read_progress
+from espnet_s3router.experiments.layout import read_progress
 from espnet_s3router.experiments.worker import end_jobs, run_job
 from espnet_s3router.text_format import clock
 

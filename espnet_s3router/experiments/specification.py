@@ -1,7 +1,7 @@
-"""Experiments as data: a base configuration, the lines of each method, and the values that are swept.
+"""The configuration of one run, and the runs of a grid: a base configuration, the row of each method, and swept values.
 
-A point is one training run: a method with a sparsity (where it has one), a learning rate and a seed. Its configuration is
-resolved to one YAML file in its folder, which ESPnet trains from.
+A run is one training run: a method with a sparsity (if it has one), a learning rate and a seed. Its configuration is resolved
+to one YAML file in its experiment folder, from which ESPnet trains.
 """
 
 import hashlib
@@ -17,23 +17,24 @@ from typing import Any
 import yaml
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.experiments.layout import TRAIN_CONFIG, is_started, is_trained
 from espnet_s3router.files import read_yaml, write_atomic
 
 Assignment = tuple[Sequence[str], Any]  # path of keys, value
-FROM_OTHERS = (("mask_conf", "start"), ("mask_conf", "initial_mask"), ("distill", "teacher"))
-"""Options in ``frontend_conf`` that name a model of another point."""
+MODELS_OF_OTHERS = (("mask_conf", "start"), ("mask_conf", "initial_mask"), ("distill", "teacher"))
+"""Options in ``frontend_conf`` that name a model of another run."""
 
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """One point: its folder name and its resolved training configuration."""
+    """One run: the name of its experiment folder and its resolved training configuration."""
 
     name: str
     config: Mapping[str, Any]
     alias: str = ""
-    """The folder name of the same point where its rate stands in a file instead of being swept, or the other way round."""
+    """The folder name that the same run has if its learning rate is in a file instead of swept, or the other way round."""
     label: str = ""
-    """The row of the methods file that it is."""
+    """Its row in the methods file."""
 
     @property
     def mask_conf(self) -> dict[str, Any]:
@@ -42,57 +43,73 @@ class Spec:
 
     @property
     def method(self) -> str:
-        """What tables and results call the method: two forms of one are two rows of the methods file."""
+        """Name of the method in tables and results; two rows of the methods file are two names."""
         adapter = self.config.get("adapter") if self.config.get("use_adapter") else None
         return self.label or (f"espnet_{adapter}" if adapter else self.mask_conf["method"])
 
     @property
     def upstream(self) -> str:
-        """What it is built on: s3prl's name, and of one that takes a path what lies there (``entry/folder``)."""
+        """Name of the upstream in s3prl; with the last folder of its path, if it has one (``entry/folder``)."""
         source = self.config["frontend_conf"]["frontend_conf"]
         path = source.get("path_or_url")
         return f"{source['upstream']}/{Path(path).name}" if path else source["upstream"]
 
-    def begins_from(self, folder: Path) -> bool:
-        """Whether a model in ``folder`` is needed before this point is trained."""
-        return any(path.parent == folder for path in origins_of(self.config))
+    def starts_from(self, experiment: Path) -> bool:
+        """True if this run needs a model of ``experiment`` before it can train."""
+        return any(path.parent == experiment for path in origins_of(self.config))
 
     @property
     def variant(self) -> str:
-        """Hash of the configuration without its seeds: points that differ in nothing else share it. A model of another
-        point that it starts from counts as that point's variant."""
+        """Hash of the configuration without its seeds: runs that differ in nothing else share it. A model of another run is
+        hashed as the variant of that run."""
         plain = deepcopy(dict(self.config))
         plain.pop("seed", None)
         if "seed" in plain["frontend_conf"]["mask_conf"]:
             plain["frontend_conf"]["mask_conf"]["seed"] = 0
-        for place, key in FROM_OTHERS:
+        for place, key in MODELS_OF_OTHERS:
             options = plain["frontend_conf"].get(place) or {}
             if options.get(key):
-                options[key] = _origin(Path(options[key]))
+                options[key] = _variant_of_model(Path(options[key]))
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:10]
+
+    @property
+    def yaml(self) -> str:
+        """The content of ``train.yaml``."""
+        return yaml.safe_dump(dict(self.config), sort_keys=False)
 
 
 def origins_of(config: Mapping[str, Any]) -> list[Path]:
-    """The models of other points that a configuration begins from."""
+    """The models of other runs that a configuration names."""
     conf = config["frontend_conf"]
-    paths = [(conf.get(place) or {}).get(key) for place, key in FROM_OTHERS]
+    paths = [(conf.get(place) or {}).get(key) for place, key in MODELS_OF_OTHERS]
     return [Path(path) for path in paths if path]
 
 
-def _origin(model: Path) -> str:
-    """The variant of the point whose model this is, else the path."""
-    config = model.parent / "train.yaml"
+def _variant_of_model(model: Path) -> str:
+    """The variant of the run that trained a model, else the path."""
+    config = model.parent / TRAIN_CONFIG
     return Spec(model.parent.name, read_yaml(config)).variant if config.exists() else str(model)
 
 
+# --- configurations
+
+
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``over`` on top of ``base``, mapping by mapping. A ``mask_conf`` that names a method is replaced whole: its keys
-    depend on the method."""
+    """``over`` on top of ``base``, mapping by mapping. A ``mask_conf`` that names a method replaces the other one as a whole:
+    its keys depend on the method."""
     merged = deepcopy(dict(base))
     for key, value in over.items():
         nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         nested = nested and not (key == "mask_conf" and "method" in value)
         merged[key] = merge(merged[key], value) if nested else deepcopy(value)
+    return merged
+
+
+def merged_files(paths: Iterable[str | Path]) -> dict[str, Any]:
+    """The content of YAML files, later ones on top of earlier ones."""
+    merged: dict[str, Any] = {}
+    for path in paths:
+        merged = merge(merged, read_yaml(path))
     return merged
 
 
@@ -122,10 +139,29 @@ def set_path(config: dict[str, Any], path: Sequence[str], value: Any) -> None:
     config[path[-1]] = value
 
 
+def method_of(config: Mapping[str, Any]) -> Any:
+    """The row of the table of methods for a configuration. Raises InputError for an unknown method."""
+    from espnet_s3router.methods import METHODS, resolve
+
+    mask_conf = config["frontend_conf"]["mask_conf"]
+    return METHODS[mask_conf["method"] if mask_conf.get("method") in METHODS else resolve(mask_conf)[0]]
+
+
+def updates_of(config: Mapping[str, Any]) -> int | None:
+    """Optimiser steps of a run; None if the configuration leaves their number to the data. Batches that are left over at the
+    end of an epoch make no step."""
+    if not config.get("max_epoch") or not config.get("num_iters_per_epoch"):
+        return None
+    return config["max_epoch"] * (config["num_iters_per_epoch"] // config.get("accum_grad", 1))
+
+
+# --- the runs of a grid
+
+
 def expand(
     base: Mapping[str, Any],
     methods: Mapping[str, Mapping[str, Any]],
-    chosen: Iterable[str],
+    labels: Iterable[str],
     *,
     sparsities: Sequence[float] = (),
     lrs: Sequence[float] = (),
@@ -134,17 +170,18 @@ def expand(
     assignments: Sequence[Assignment] = (),
     starts: Mapping[int, str] = MappingProxyType({}),
 ) -> list[Spec]:
-    """The points of a grid, methods outermost. Sparsities apply to methods that mask, but to N:M patterns, which have one of
-    their own; empty means the file's own value.
-    ``assignments`` (see ``parse_assignment``) win over what the methods say. ``starts``: seed -> model for the methods that
-    can ``start`` from one and do not say from which, and the teacher of those that do not start from one.
+    """The runs of a grid, methods outermost. ``labels``: rows of ``methods``. An empty list of values means the configured one.
 
-    InputError for a method that ``methods`` does not hold, or a value that a method refuses.
+    Sparsities apply to methods with masks, except N:M patterns, which have their own. ``assignments`` win over the rows.
+    ``starts``: the dense model of each seed. It is the ``start`` of methods that have this option and do not set it, and the
+    teacher of those that do not start from a model.
+
+    Raises InputError for an unknown row, a value that a method refuses, or a run that occurs twice.
     """
     from espnet_s3router.masks.ranking import n_of_m
 
     specs = []
-    for label in chosen:
+    for label in labels:
         if label not in methods:
             raise InputError(f"method {label!r} is not in the methods file, which has {', '.join(methods)}")
         config = merge(base, methods[label])
@@ -154,7 +191,7 @@ def expand(
         for sparsity in sparsities if swept and sparsities else (None,):
             for lr in lrs or (None,):
                 for seed in seeds:
-                    specs.append(_point(config, label, sparsity, lr, seed, prefix, starts.get(seed)))
+                    specs.append(_specify(config, label, sparsity, lr, seed, prefix, starts.get(seed)))
     names = [spec.name for spec in specs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -162,22 +199,7 @@ def expand(
     return specs
 
 
-def method_of(config: Mapping[str, Any]) -> Any:
-    """The row of the table of methods that a configuration uses; InputError for a method that there is not."""
-    from espnet_s3router.methods import METHODS, resolve
-
-    mask_conf = config["frontend_conf"]["mask_conf"]
-    return METHODS[mask_conf["method"] if mask_conf.get("method") in METHODS else resolve(mask_conf)[0]]
-
-
-def updates_of(config: Mapping[str, Any]) -> int | None:
-    """Optimiser updates of a run; None where the configuration leaves it to the data."""
-    if not config.get("max_epoch") or not config.get("num_iters_per_epoch"):
-        return None
-    return config["max_epoch"] * (config["num_iters_per_epoch"] // config.get("accum_grad", 1))  # an epoch's rest is left
-
-
-def _point(
+def _specify(
     config: Mapping[str, Any],
     label: str,
     sparsity: float | None,
@@ -201,14 +223,13 @@ def _point(
     rate = config.get("optim_conf", {}).get("lr")
     plain, swept = f"{name}_seed{seed}", f"{name}_lr{rate:g}_seed{seed}" if isinstance(rate, int | float) else ""
     config["seed"] = seed
-    # The seed of a run is also that of its score initialisation.
-    if "seed" in options:
+    if "seed" in options:  # scores are initialised with the seed of the run
         mask_conf["seed"] = seed
     if "start" in options and start is not None:
         mask_conf.setdefault("start", start)
     if config["frontend_conf"].get("distill") and not mask_conf.get("start") and start is not None:
         config["frontend_conf"]["distill"].setdefault("teacher", start)
-    if "updates" in options and updates_of(config):  # that ramps and rounds are laid out over
+    if "updates" in options and updates_of(config):  # ramps and rounds are laid out over them
         mask_conf.setdefault("updates", updates_of(config))
     method = resolve(mask_conf)[1]
     if config.get("scheduler") == "tristagelr_rounds" and "rounds" in options:
@@ -216,34 +237,28 @@ def _point(
     return Spec(plain, config, swept, label) if lr is None else Spec(swept, config, plain, label)
 
 
+# --- experiment folders
+
+
 def home(spec: Spec, expdir: str | Path) -> Path:
-    """The folder of a point: that of its other name where the same was trained there."""
-    other = Path(expdir) / (spec.alias or spec.name)
-    if (other / ".trained").exists() and (other / "train.yaml").read_text(encoding="utf-8") == _yaml(spec):
+    """The experiment folder of a run; the folder of its alias if the same run was trained there."""
+    other = Path(expdir, spec.alias or spec.name)
+    if is_trained(other) and (other / TRAIN_CONFIG).read_text(encoding="utf-8") == spec.yaml:
         return other
-    return Path(expdir) / spec.name
-
-
-def is_begun(folder: Path) -> bool:
-    """Whether an epoch was trained there; else the run failed at once, and nothing is lost with it."""
-    return any((folder / name).exists() for name in ("checkpoint.pth", "checkpoint.previous.pth", ".trained"))
+    return Path(expdir, spec.name)
 
 
 def store(spec: Spec, expdir: str | Path) -> Path:
-    """Write the configuration of a point into its folder and return that; InputError if another one lies there."""
+    """Write the configuration of a run into its experiment folder and return the folder. Raises InputError if the folder
+    holds a run of another configuration."""
     folder = home(spec, expdir)
-    path = folder / "train.yaml"
-    text = _yaml(spec)
-    if path.exists() and path.read_text(encoding="utf-8") == text:
+    path = folder / TRAIN_CONFIG
+    if path.exists() and path.read_text(encoding="utf-8") == spec.yaml:
         return folder
-    if path.exists() and is_begun(folder):
+    if path.exists() and is_started(folder):
         raise InputError(
-            f"{folder} holds another configuration of {spec.name} (train.yaml). Remove the folder to train anew, or keep "
+            f"{folder} holds another configuration of {spec.name} ({TRAIN_CONFIG}). Remove the folder to train anew, or keep "
             "both with --asr_tag"
         )
-    write_atomic(path, text)
+    write_atomic(path, spec.yaml)
     return folder
-
-
-def _yaml(spec: Spec) -> str:
-    return yaml.safe_dump(dict(spec.config), sort_keys=False)

@@ -1,32 +1,32 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# What the recipes on the Asterisk recordings choose alike, from lang (en es fr it ru) and model; sourced by their run.sh.
+# Choices that the recipes on the Asterisk recordings share; sourced by their run.sh after the options lang and model are set.
 case ${lang} in en | es | fr | it | ru) ;; *) die "--lang is '${lang}', expected en, es, fr, it or ru" ;; esac
 [ "${ASTERISK}" = downloads ] || [ -d "${ASTERISK}" ] || die "ASTERISK is '${ASTERISK}', and there is no such folder in ${PWD}"
 methods=conf/methods.yaml
-other=$(asked upstream "") # another upstream than those of conf/upstream
+other=$(requested upstream "") # an upstream without a file in conf/upstream
 if [ -n "${other}" ]; then
     file=
-    model=$(basename "$(asked upstream_path "${other}")")
+    model=$(basename "$(requested upstream_path "${other}")")
 else
     file=conf/upstream/${model}.yaml
     need_file "${file}"
 fi
-[ ! -f "conf/methods/${model}.yaml" ] || methods+=" conf/methods/${model}.yaml" # rates of this upstream
+[ ! -f "conf/methods/${model}.yaml" ] || methods+=" conf/methods/${model}.yaml" # learning rates of this upstream
 data="local.asterisk --lang ${lang} --minutes 10 --data_dir data"
 if [ "${ASTERISK}" != downloads ]; then data+=" --sounds_dir $(printf %q "${ASTERISK}")"; else data+=" --download_dir downloads/asterisk"; fi
 tag=${model}
 results=RESULTS_${model}
 upstream=
 case ${other}:${model} in
-    :hubert_mini) tag= ;; # points of the shipped upstream have none
+    :hubert_mini) tag= ;; # experiments on the shipped upstream have no tag
     :whisper_tiny_en) results=RESULTS upstream="local.whisper_tiny_en --download_dir downloads" ;;
 esac
 if [ "${lang}" != en ]; then
     tag+=${tag:+_}${lang}
     results+=_${lang}
 fi
-# data of one's own: points, tokens and page apart from those of the recordings
-trained=$(asked train_set "train_10min_${lang}")
+# the user's own data: experiments, tokens and page are kept apart from those of the recordings
+trained=$(requested train_set "train_10min_${lang}")
 label=${lang}
 if [ "${trained}" != "train_10min_${lang}" ]; then
     label=${trained}
@@ -36,7 +36,7 @@ fi
 corpus=(--lang "${label}" --local_data "${data}" --local_upstream "${upstream}" --asr_tag "${tag}"
     --train_set "train_10min_${lang}" --valid_set "dev_${lang}" --test_sets "dev_${lang} test_${lang}"
     --max_wav_duration 35)
-# the corpus knows which texts of its own test set do not occur in its own training set
-case " ${trained} : $(asked test_sets "test_${lang}") " in
+# stage 1 lists the texts of its own test set that do not occur in its own training set
+case " ${trained} : $(requested test_sets "test_${lang}") " in
     " train_10min_${lang} :"*" test_${lang} "*) corpus+=(--unseen "data/test_${lang}/utt_unseen") ;;
 esac

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
-# Where the corpora are. "downloads" means: the recipe gets it by itself. Edit, or set the variable in the environment.
+# Folders of the corpora. "downloads": stage 1 fetches the corpus. Edit this file, or set the variable in the environment.
 ASTERISK=${ASTERISK:-downloads}
-# Folders that hold dev-clean, test-clean … and 1h, 9h respectively: https://www.openslr.org/12 and the limited supervision
-# set of Libri-Light (librispeech_finetuning.tgz)
+# LIBRISPEECH holds dev-clean, test-clean ... (https://www.openslr.org/12); LIBRILIGHT_LIMITED holds 1h and 9h, the limited
+# supervision set of Libri-Light (librispeech_finetuning.tgz).
 LIBRISPEECH=${LIBRISPEECH:-}
 LIBRILIGHT_LIMITED=${LIBRILIGHT_LIMITED:-}

@@ -1,24 +1,19 @@
 #!/usr/bin/env bash
 # Pruning methods against sparsity on ten minutes of recorded English prompts, all from the same dense models (stage 16).
-#   ./run.sh            eight methods, five sparsities: two rates with the first of three seeds, the others at the better one on dev;
-#                       3 dense models and 164 points, with those that train as long and prune nothing; writes RESULTS.md
+#   ./run.sh            eight methods, five sparsities, three seeds: 3 dense models and 164 runs, a control without pruning among
+#                       them; two rates with the first seed, the better one on dev with the others; writes RESULTS.md
 #   ./run.sh --quick    three methods, two sparsities, one seed, 60 updates: a quarter of an hour; writes into exp/quick
-# --model whisper_tiny_en|hubert_mini: a file of conf/upstream. --lang en|es|fr|it|ru: prompts of another language.
-# --skip_committed true: points whose rows are in results/*.tsv count as finished
-set -euo pipefail
-cd "$(dirname "$0")"
-. ../../TEMPLATE/router1/options.sh
-. ../../TEMPLATE/router1/path.sh
-. ../../TEMPLATE/router1/cmd.sh
-. ../../TEMPLATE/router1/db.sh
-export train_cmd
+#   ./run.sh --skip_committed true    runs whose rows are in results/*.tsv count as finished
 
-lang=en
-model=whisper_tiny_en
-quick=false
-own_options "quick model lang" "$@"
+# shellcheck disable=SC2154  # option sets the variables
+cd "$(dirname "$0")" || exit
+. ../../TEMPLATE/router1/common.sh
+option lang en "en, es, fr, it or ru: language of the prompts"
+option quick false "a small grid, see above"
+option model whisper_tiny_en "file of conf/upstream: whisper_tiny_en or hubert_mini"
+own_options "$@"
 . ../choices.sh
-mkdir -p ../asr1/downloads # what downloads points to
+mkdir -p ../asr1/downloads # the target of the link downloads
 
 choices=(--asr_config "conf/train_asr.yaml ${file} conf/prune.yaml" --methods_config "${methods}" --results_md "${results}.md"
     --prune_methods "routing_prune parp parp_remask parp_p omp imp mpi rp" --sparsities "0.1 0.3 0.5 0.7 0.8"

@@ -1,22 +1,18 @@
 #!/usr/bin/env bash
-# Pruning methods against sparsity on LibriSpeech with 10 minutes, 1, 10 or 100 hours of labels, all from one dense model a
+# Pruning methods against sparsity on LibriSpeech with 10 minutes, 1, 10 or 100 hours of labels, all from one dense model per
 # seed (stage 16).
 #   ./run.sh --split 10min --subset 0 --model wav2vec2_base --ngpu 1 --parallel 1
-# --split 10min|1h|10h|100h; --subset 0..5: which of the six 10-minute sets; --model: a file of conf/upstream.
-# Four GPUs here: --parallel 4, a point on each. A cluster: --cluster slurm --cluster_config FILE (TEMPLATE/router1/slurm.yaml).
-set -euo pipefail
-cd "$(dirname "$0")"
-. ../../TEMPLATE/router1/options.sh
-. ../../TEMPLATE/router1/path.sh
-. ../../TEMPLATE/router1/cmd.sh
-. ../../TEMPLATE/router1/db.sh
-export train_cmd
+# Four GPUs on this machine: --parallel 4, one run on each. A cluster: --cluster slurm --cluster_config FILE, see
+# TEMPLATE/router1/slurm.yaml.
 
-split=10min
-subset=0
-model=wav2vec2_base
-own_options "split subset model" "$@"
-. ../../librilight/choices.sh
+# shellcheck disable=SC2154  # option sets the variables
+cd "$(dirname "$0")" || exit
+. ../../TEMPLATE/router1/common.sh
+option split 10min "labelled data: 10min, 1h, 10h or 100h"
+option subset 0 "0 to 5: one of the six 10-minute sets"
+option model wav2vec2_base "file of conf/upstream"
+own_options "$@"
+. ../choices.sh
 
 # stage 16 trains its dense models itself
 ../../TEMPLATE/router1/router.sh --recipe librispeech/prune1 "${corpus[@]}" \

@@ -2,10 +2,9 @@
 # Pretrain the small HuBERT that this project ships, from 8.4 hours of free recordings in 13 languages.
 #   ./run.sh                     about two and a half hours on one core, then the comparison downstream
 #   ./run.sh --max_hours 0.05 --expdir exp/short    every stage in minutes, to see that it works
-set -euo pipefail
-cd "$(dirname "$0")"
-. ../../TEMPLATE/router1/options.sh
-. ../../TEMPLATE/router1/path.sh
+
+cd "$(dirname "$0")" || exit
+. ../../TEMPLATE/router1/common.sh
 record_command "$@"
 
 corpora="festvox_ru tuxpaint fillets_cs fillets_nl train_en train_es train_fr train_it train_ru"

@@ -1,0 +1,366 @@
+"""The options of the recipes with ESPnet's stages (TEMPLATE/router1/router.sh), their checks, and what follows from them."""
+
+import dataclasses
+import glob
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.experiments import layout
+from espnet_s3router.script_options import ScriptOptions, Words, from_environment
+
+NOT_BUILT = {14: "pack", 15: "upload", 17: "route and deploy", 18: "analyse"}
+LAST_STAGE = 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(ScriptOptions):
+    """What one call of a recipe asks for."""
+
+    # Stages: 1 data and upstream, 2 speed, 3 audio, 4 filter, 5 tokens, 10 statistics, 11 train, 12 decode, 13 score, 16 prune
+    stage: int = 1
+    """first stage"""
+    stop_stage: int = 13
+    """last stage"""
+    skip_data_prep: bool = False
+    """skip stages 1 to 5"""
+    skip_train: bool = False
+    """skip stages 10 and 11"""
+    skip_eval: bool = False
+    """skip stages 12 and 13"""
+    # Machines
+    ngpu: int = 0
+    """GPUs of one training run"""
+    num_nodes: int = 1
+    """nodes of one training run"""
+    nj: int = 2
+    """threads of data preparation"""
+    inference_nj: int = 1
+    """decoding processes of one run"""
+    gpu_inference: str = ""
+    """true or false; empty: true if training has a GPU"""
+    parallel: int = 2
+    """runs at a time: workers on this machine, jobs of SLURM"""
+    threads: int = 0
+    """threads of one run; 0: the cores of the machine or job, shared out"""
+    cluster: str = "local"
+    """local, slurm, or the address of a Dask scheduler (tcp://host:8786)"""
+    cluster_config: str = ""
+    """YAML file with options of dask_jobqueue.SLURMCluster; an example is slurm.yaml beside router.sh"""
+    cluster_timeout: float = 3600
+    """seconds to wait for the first worker of a cluster"""
+    python: str = "python3"
+    """Python interpreter"""
+    train_cmd: str = from_environment("train_cmd", "run.pl")
+    """command of espnet2.bin.launch, set in cmd.sh"""
+    # Folders
+    dumpdir: str = "dump"
+    """folder of the formatted data"""
+    expdir: str = "exp"
+    """folder of the experiments"""
+    # Data
+    recipe: str = ""
+    """name in the results; empty: the last two folders of the recipe, such as asterisk/asr1"""
+    local_data: Words = ()
+    """Python module of local/ that prepares the corpus, with its options"""
+    local_data_opts: Words = ()
+    """further options of that module"""
+    local_upstream: Words = ()
+    """Python module of local/ that fetches the upstream, with its options"""
+    speed_perturb_factors: Words = ()
+    """speeds of the training data, such as "0.9 1.0 1.1"; empty: unchanged"""
+    audio_format: str = "flac"
+    """flac or wav"""
+    fs: str = "16000"
+    """sampling rate in Hz: 16000 or 16k"""
+    min_wav_duration: float = 0.1
+    """seconds; shorter utterances are left out of training and validation"""
+    max_wav_duration: float = 20
+    """seconds; longer utterances are left out of training and validation"""
+    on_bad: str = "error"
+    """a faulty recording stops the recipe (error) or is left out (drop)"""
+    train_set: str = ""
+    """training dataset"""
+    valid_set: str = ""
+    """validation dataset, one of the test sets"""
+    test_sets: Words = ()
+    """datasets to decode and score"""
+    lang: str = "noinfo"
+    """name of the token list's folder"""
+    unseen: str = ""
+    """file of test utterances whose text does not occur in training; they are also scored apart"""
+    # Tokens
+    token_type: str = "char"
+    """char or bpe"""
+    nbpe: int = 30
+    """number of pieces for bpe"""
+    bpemode: str = "unigram"
+    """unigram or bpe"""
+    nlsyms_txt: str = ""
+    """file of non-linguistic symbols: one token each, not scored"""
+    # Training
+    asr_config: Words = ("conf/train_asr.yaml",)
+    """training configurations; later ones change earlier ones"""
+    asr_args: Words = ()
+    """"KEY=VALUE ..." that change them, with dotted keys"""
+    asr_tag: str = ""
+    """part of the name of every experiment folder"""
+    asr_stats_dir: str = ""
+    """folder of the statistics; empty: below expdir"""
+    pretrained_model: str = ""
+    """start weights, as --init_param of ESPnet: FILE or FILE:from:to:without"""
+    methods_config: Words = ()
+    """YAML files with one row per method; later ones change earlier ones"""
+    methods: Words = ()
+    """rows of methods_config to train; empty: asr_config itself is the experiment"""
+    sparsities: tuple[float, ...] = ()
+    """sparsities of methods with masks; empty: the value in the configuration"""
+    lrs: tuple[float, ...] = ()
+    """learning rates; empty: the value in the configuration"""
+    seeds: tuple[int, ...] = (0,)
+    """seeds"""
+    upstream: str = ""
+    """upstream instead of the one in the configuration"""
+    upstream_path: str = ""
+    """its path_or_url, with --upstream"""
+    # Pruning (stage 16)
+    prune_methods: Words = ()
+    """rows of methods_config, each run with all sparsities, lrs and seeds"""
+    dense_method: str = "finetune"
+    """row of methods_config that trains the dense models that pruning starts from, one per seed"""
+    control_method: str = ""
+    """row of methods_config to run at sparsity 0 as well: the effect of further training without pruning"""
+    tune_on_first_seed: bool = False
+    """true: all lrs with the first seed; the other seeds with the best rate on valid_set at each sparsity"""
+    dense_exp: str = ""
+    """folder of trained dense models to use instead, such as ../asr1/exp/asr_finetune_seed{seed}"""
+    skip_committed: bool = False
+    """true: runs whose rows are in committed_results count as finished"""
+    committed_results: Words = ("results/*.tsv",)
+    """results files"""
+    # Decoding
+    inference_tag: str = ""
+    """name of the folder of decoded text; empty: the name of inference_config"""
+    inference_config: str = "conf/decode_ctc.yaml"
+    """decoding configuration"""
+    inference_args: Words = ("--ctc_best_path", "true")
+    """further options of decoding; empty: ESPnet's beam search, slow on long utterances"""
+    inference_asr_model: str = "valid.cer_ctc.ave.pth"
+    """model file to decode with"""
+    results_md: str = ""
+    """RESULTS.md to write"""
+    best_rates: str = ""
+    """methods_config to write: the learning rate of each method that is best on valid_set"""
+    check_corpus: bool = False
+    """true: say whether the corpus is there or can be fetched, and stop"""
+    command: str = from_environment("run_command", "router.sh")
+    """the command of this call, for RESULTS.md"""
+
+    CORPUS_NOTICE: ClassVar[str] = "the corpus is there, or stage 1 fetches it"
+
+    # --- what follows from the options
+
+    @property
+    def recipe_name(self) -> str:
+        """Name of the recipe in the results."""
+        return self.recipe or "/".join(Path.cwd().parts[-2:])
+
+    @property
+    def gpu_decoding(self) -> bool:
+        """True if runs decode on a GPU."""
+        return self.ngpu != 0 if self.gpu_inference == "" else self.gpu_inference == "true"
+
+    @property
+    def training_set(self) -> str:
+        """Name of the training dataset after speed perturbation."""
+        return f"{self.train_set}_sp" if self.speed_perturb_factors else self.train_set
+
+    @property
+    def held_out_sets(self) -> list[str]:
+        """The test sets without the validation set; the validation set if there is no other."""
+        return [name for name in self.test_sets if name != self.valid_set] or [self.valid_set]
+
+    @property
+    def raw(self) -> str:
+        """Folder of the formatted datasets."""
+        return f"{self.dumpdir}/raw"
+
+    def test_data(self, name: str) -> str:
+        """Folder of a dataset as it is decoded: the validation set without the filter of training."""
+        return f"{self.raw}/{layout.UNFILTERED}/{name}" if name == self.valid_set else f"{self.raw}/{name}"
+
+    @property
+    def token_folder(self) -> str:
+        """Folder of the token list."""
+        kind = self.token_type if self.token_type == "char" else f"{self.token_type}_{self.bpemode}{self.nbpe}"
+        return f"data/{self.lang}_token_list/{kind}"
+
+    @property
+    def token_list(self) -> str:
+        """File of the token list."""
+        return f"{self.token_folder}/tokens.txt"
+
+    @property
+    def bpe_model(self) -> str:
+        """File of the sentencepiece model; empty for characters."""
+        return "" if self.token_type == "char" else f"{self.token_folder}/bpe.model"
+
+    @property
+    def stats_dir(self) -> str:
+        """Folder of the statistics of stage 10."""
+        default = f"{self.expdir}/asr_stats_raw_{self.training_set}_{Path(self.token_folder).name}"
+        return self.asr_stats_dir or default
+
+    @property
+    def decoding_tag(self) -> str:
+        """Name of the folder of decoded text, below each experiment folder."""
+        return self.inference_tag or Path(self.inference_config).name.removesuffix(".yaml")
+
+    @property
+    def experiment_prefix(self) -> str:
+        """How the names of experiment folders begin."""
+        return f"asr_{self.asr_tag}" if self.asr_tag else "asr"
+
+    @property
+    def committed_files(self) -> list[str]:
+        """Results files whose runs count as finished; a pattern without a match stays as it is."""
+        patterns = self.committed_results if self.skip_committed else ()
+        return [path for pattern in patterns for path in sorted(glob.glob(pattern)) or [pattern]]
+
+    def dense_folder(self, seed: int) -> Path:
+        """Folder of the given dense model of a seed."""
+        return Path(self.dense_exp.replace("{seed}", str(seed)))
+
+    @property
+    def prepares_data(self) -> bool:
+        """True if any of stages 1 to 5 runs."""
+        return not self.skip_data_prep and self.stage <= 5
+
+    @property
+    def grid_stages(self) -> range:
+        """Those of stages 10 to 13 that run."""
+        first, last = 12 if self.skip_train else 10, 11 if self.skip_eval else 13
+        return range(max(first, self.stage), min(last, self.stop_stage) + 1)
+
+    def for_grid(self) -> "Options":
+        """The options with stages 10 to 13 only, as far as they run."""
+        return dataclasses.replace(self, stage=self.grid_stages.start, stop_stage=self.grid_stages.stop - 1)
+
+    def for_sweep(self) -> "Options":
+        """The options of the runs of stage 16, which train, decode and score."""
+        return dataclasses.replace(self, stage=11, stop_stage=13)
+
+    def for_bash(self) -> Mapping[str, Any]:
+        """What router.sh needs; ``options_file`` is a new temporary file that holds all options."""
+        handle, path = tempfile.mkstemp(prefix="s3router_options_", suffix=".yaml")
+        os.close(handle)
+        self.write(path)
+        plain = ("stage", "stop_stage", "skip_data_prep", "skip_eval", "train_set", "valid_set", "test_sets", "expdir", "nj")
+        plain += ("fs", "audio_format", "on_bad", "min_wav_duration", "max_wav_duration", "speed_perturb_factors")
+        plain += ("training_set", "raw", "token_type", "token_folder", "token_list", "nbpe", "bpemode", "prune_methods")
+        return {name: getattr(self, name) for name in plain} | {
+            "options_file": path,
+            "prepare_data": (*self.local_data, *self.local_data_opts) if self.local_data else (),
+            "prepare_upstream": self.local_upstream,
+            "test_folders": [self.test_data(name) for name in self.test_sets],
+            "symbols": ("--nlsyms_txt", self.nlsyms_txt) if self.nlsyms_txt else (),
+            "grid_stages": list(self.grid_stages),
+        }
+
+    # --- checks
+
+    def check(self) -> None:
+        """Raises InputError for the first option that is wrong, before anything runs."""
+        self._check_datasets()
+        self._check_stages()
+        self._check_machines()
+        if self.token_type not in ("char", "bpe"):
+            raise InputError(f"--token_type is {self.token_type!r}, expected char or bpe")
+        if self.upstream_path and not self.upstream:
+            raise InputError(f"--upstream_path is {self.upstream_path}, expected --upstream with it: the name in s3prl")
+        if not self.prepares_data:
+            self.check_unseen()
+
+    def check_unseen(self) -> None:
+        """Raises InputError if the file of unseen utterances is missing, which the tables need after all training."""
+        if self.stop_stage < 10 or not self.unseen or Path(self.unseen).is_file():
+            return
+        if not Path(self.unseen).parent.is_dir():
+            raise InputError(f"there is no {Path(self.unseen).parent}: run stages 1 to 5 first")
+        raise InputError(
+            f"--unseen is {self.unseen!r}, and there is no such file: give --unseen '' where your test sets have none"
+        )
+
+    def _check_datasets(self) -> None:
+        if not (self.train_set and self.valid_set and self.test_sets):
+            raise InputError("--train_set, --valid_set and --test_sets are needed")
+        if self.valid_set not in self.test_sets:
+            raise InputError(
+                f"--test_sets is {' '.join(self.test_sets)!r}, expected --valid_set ({self.valid_set}) among them: "
+                "variants are chosen on it"
+            )
+        if self.fs not in ("16000", "16k"):
+            raise InputError(f"--fs is {self.fs!r}, expected 16000: s3prl's upstreams take audio of 16 kHz")
+        start = self.pretrained_model.partition(":")[0]
+        for name, file in (("pretrained_model", start), ("nlsyms_txt", self.nlsyms_txt)):
+            if file and not Path(file).is_file():
+                raise InputError(f"--{name} is {getattr(self, name)!r}, and there is no such file")
+        for file in self.committed_files:
+            if not Path(file).is_file():
+                raise InputError(f"--committed_results is {' '.join(self.committed_results)!r}, and there is no such file")
+
+    def _check_stages(self) -> None:
+        for name in ("stage", "stop_stage"):
+            number = getattr(self, name)
+            if number < 0:
+                raise InputError(f"--{name} is '{number}', expected a number")
+            if number in NOT_BUILT:
+                listed = ", ".join(f"{stage} ({what})" for stage, what in NOT_BUILT.items())
+                raise InputError(f"stages {listed} are not built yet: use --stop_stage 13, or 16 to prune")
+        if self.stop_stage > LAST_STAGE:
+            raise InputError(f"--stop_stage is {self.stop_stage}, expected at most {LAST_STAGE}")
+        if self.stage > self.stop_stage:
+            hint = ": to prune, --stop_stage 16 too" if self.stage == LAST_STAGE else ""
+            raise InputError(f"--stage is {self.stage}, after --stop_stage, which is {self.stop_stage}{hint}")
+        if 6 <= self.stage <= 9:
+            raise InputError(
+                f"stage {self.stage} (language models) is not part of these recipes: CTC is decoded without one. Use --stage 10"
+            )
+        if self.stop_stage == LAST_STAGE:
+            self._check_pruning()
+
+    def _check_pruning(self) -> None:
+        if not self.prune_methods or not self.sparsities:
+            example = "--prune_methods 'parp omp' --sparsities '0.1 0.5 0.8'"
+            raise InputError(f"stage 16 needs --prune_methods and --sparsities, for example {example}")
+        if self.pretrained_model:
+            raise InputError(
+                f"stage 16: --pretrained_model is {self.pretrained_model}, and pruning starts from dense models: give "
+                "--dense_exp, or train them from it with stage 11 first"
+            )
+        if self.dense_exp and "{seed}" not in self.dense_exp and len(self.seeds) > 1:
+            raise InputError(f"--dense_exp is {self.dense_exp}, expected {{seed}} in it: there are {len(self.seeds)} seeds")
+
+    def _check_machines(self) -> None:
+        if self.gpu_inference not in ("", "true", "false"):
+            raise InputError(f"--gpu_inference is {self.gpu_inference!r}, expected true or false")
+        if self.gpu_decoding and self.ngpu == 0:
+            raise InputError("--gpu_inference is true and --ngpu 0: a run has no GPU to decode on")
+        if self.parallel < 1:
+            raise InputError(f"--parallel is {self.parallel}, expected at least 1 run at a time")
+        if self.threads < 0:
+            raise InputError(f"--threads is {self.threads}, expected a number of threads, or 0 to share the cores")
+        if self.cluster not in ("local", "slurm") and "://" not in self.cluster:
+            raise InputError(f"--cluster is {self.cluster!r}, expected local, slurm or an address such as tcp://host:8786")
+        if (self.cluster == "slurm") != bool(self.cluster_config):
+            raise InputError(
+                f"--cluster is {self.cluster} and --cluster_config is {self.cluster_config or 'empty'}: expected a YAML file "
+                "with slurm (example: egs2/s3router/TEMPLATE/router1/slurm.yaml), and none otherwise"
+            )
+
+
+if __name__ == "__main__":
+    raise SystemExit(Options.main())
