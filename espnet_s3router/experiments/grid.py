@@ -102,8 +102,8 @@ def check_model(specs: Iterable[Spec], options: Options) -> None:
         kept = [f"{phase}.{key}" for phase, key, *_ in criteria]
         if named[1] not in kept:
             raise InputError(
-                f"--inference_asr_model is {options.inference_asr_model}, and best_model_criterion of {spec.name} keeps models "
-                f"by {', '.join(kept)}. Choose one of these, such as {kept[0]}.ave.pth, or add the other one to it"
+                f"--inference_asr_model is {options.inference_asr_model}, and best_model_criterion of {spec.name} keeps "
+                f"models by {', '.join(kept)}. Choose one of these, such as {kept[0]}.ave.pth, or add the other one to it"
             )
 
 
@@ -140,15 +140,15 @@ def collected(options: Options) -> bool:
     names, *digests = marker.read_text(encoding="utf-8").splitlines(keepends=True)
     if names != names_of_data(options):
         raise InputError(
-            f"{options.stats_dir} holds statistics of {names.strip()}, now it is {names_of_data(options).strip()}: give another "
-            "folder with --asr_stats_dir or --expdir"
+            f"{options.stats_dir} holds statistics of {names.strip()}, now it is {names_of_data(options).strip()}: give "
+            "another folder with --asr_stats_dir or --expdir"
         )
     now = digests_of_data(options).splitlines(keepends=True)
     if changed := [line.split()[0] for line in now if line not in digests]:
         raise InputError(
             f"{options.raw}: the data of {' and '.join(changed)} changed since the statistics in {options.stats_dir} were "
-            f"collected, and training on it would differ from the runs in {options.expdir}. Remove both to begin anew, or give "
-            "another --expdir"
+            f"collected, and training on it would differ from the runs in {options.expdir}. Remove both to begin anew, or "
+            "give another --expdir"
         )
     return True
 
@@ -200,8 +200,8 @@ def jobs_of(options: Options, specs: Sequence[Spec]) -> list[Job]:
 
 
 def run_unfinished(options: Options, jobs: Sequence[Job]) -> dict[str, str]:
-    """Run the jobs that are not finished. Returns the names of those that failed, with the reason. Raises InputError if there
-    are no workers."""
+    """Run the jobs that are not finished. Returns the names of those that failed, with the reason. Raises InputError if
+    there are no workers."""
     jobs = [dataclasses.replace(job, leads=leads(job, jobs)) for job in jobs]
     left = [job for job in jobs if not finished(job.log.parent, options)]
     print(f"{len(jobs) - len(left)} of {len(jobs)} runs finished before", flush=True)

@@ -20,7 +20,7 @@ LAST_STAGE = 16
 class Options(ScriptOptions):
     """What one call of a recipe asks for."""
 
-    # Stages: 1 data and upstream, 2 speed, 3 audio, 4 filter, 5 tokens, 10 statistics, 11 train, 12 decode, 13 score, 16 prune
+    # Stages: 1 data, upstream, 2 speed, 3 audio, 4 filter, 5 tokens, 10 statistics, 11 train, 12 decode, 13 score, 16 prune
     stage: int = 1
     """first stage"""
     stop_stage: int = 13
@@ -327,7 +327,8 @@ class Options(ScriptOptions):
             raise InputError(f"--stage is {self.stage}, after --stop_stage, which is {self.stop_stage}{hint}")
         if 6 <= self.stage <= 9:
             raise InputError(
-                f"stage {self.stage} (language models) is not part of these recipes: CTC is decoded without one. Use --stage 10"
+                f"stage {self.stage} (language models) is not part of these recipes: CTC is decoded without one. "
+                "Use --stage 10"
             )
         if self.stop_stage == LAST_STAGE:
             self._check_pruning()
@@ -357,8 +358,8 @@ class Options(ScriptOptions):
             raise InputError(f"--cluster is {self.cluster!r}, expected local, slurm or an address such as tcp://host:8786")
         if (self.cluster == "slurm") != bool(self.cluster_config):
             raise InputError(
-                f"--cluster is {self.cluster} and --cluster_config is {self.cluster_config or 'empty'}: expected a YAML file "
-                "with slurm (example: egs2/s3router/TEMPLATE/router1/slurm.yaml), and none otherwise"
+                f"--cluster is {self.cluster} and --cluster_config is {self.cluster_config or 'empty'}: expected a YAML "
+                "file with slurm (example: egs2/s3router/TEMPLATE/router1/slurm.yaml), and none otherwise"
             )
 
 

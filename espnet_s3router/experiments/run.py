@@ -26,7 +26,7 @@ LEAST_UPDATES = 0.95
 
 
 def train(experiment: Path, options: Options, label: str = "") -> None:
-    """Stage 11: train with ``train.yaml`` of the experiment folder; an interrupted run is resumed. ``label``: see ``Spec``."""
+    """Stage 11: train with ``train.yaml`` of the experiment folder; resume an interrupted run. ``label``: see ``Spec``."""
     note_start(experiment)  # first: an attempt that trained nothing is not bound to the models it noted
     refuse_changed_origin(experiment)
     if layout.is_trained(experiment):
@@ -69,8 +69,8 @@ def refuse_diverged(experiment: Path) -> None:
     else:
         return
     raise InputError(
-        f"{experiment}: {lost}: the loss or its gradients were not finite (NaN or infinite). Remove the folder and train with "
-        "a lower learning rate"
+        f"{experiment}: {lost}: the loss or its gradients were not finite (NaN or infinite). Remove the folder and train "
+        "with a lower learning rate"
     )
 
 

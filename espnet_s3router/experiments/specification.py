@@ -1,7 +1,7 @@
 """The configuration of one run, and the runs of a grid: a base configuration, the row of each method, and swept values.
 
-A run is one training run: a method with a sparsity (if it has one), a learning rate and a seed. Its configuration is resolved
-to one YAML file in its experiment folder, from which ESPnet trains.
+A run trains one method with a sparsity (if it has one), a learning rate and a seed. ``train.yaml`` in its experiment folder
+holds its resolved configuration, which ESPnet trains from.
 """
 
 import hashlib
@@ -95,8 +95,8 @@ def _variant_of_model(model: Path) -> str:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``over`` on top of ``base``, mapping by mapping. A ``mask_conf`` that names a method replaces the other one as a whole:
-    its keys depend on the method."""
+    """``over`` on top of ``base``, mapping by mapping. A ``mask_conf`` that names a method replaces the other one as a
+    whole: its keys depend on the method."""
     merged = deepcopy(dict(base))
     for key, value in over.items():
         nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
@@ -170,7 +170,7 @@ def expand(
     assignments: Sequence[Assignment] = (),
     starts: Mapping[int, str] = MappingProxyType({}),
 ) -> list[Spec]:
-    """The runs of a grid, methods outermost. ``labels``: rows of ``methods``. An empty list of values means the configured one.
+    """The runs of a grid, methods outermost. ``labels``: rows of ``methods``. Without values the configured one holds.
 
     Sparsities apply to methods with masks, except N:M patterns, which have their own. ``assignments`` win over the rows.
     ``starts``: the dense model of each seed. It is the ``start`` of methods that have this option and do not set it, and the
@@ -257,8 +257,8 @@ def store(spec: Spec, expdir: str | Path) -> Path:
         return folder
     if path.exists() and is_started(folder):
         raise InputError(
-            f"{folder} holds another configuration of {spec.name} ({TRAIN_CONFIG}). Remove the folder to train anew, or keep "
-            "both with --asr_tag"
+            f"{folder} holds another configuration of {spec.name} ({TRAIN_CONFIG}). Remove the folder to train anew, or "
+            "keep both with --asr_tag"
         )
     write_atomic(path, spec.yaml)
     return folder

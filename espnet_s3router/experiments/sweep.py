@@ -142,7 +142,7 @@ def run(options: Options, sweep: Sweep, committed: Sequence[ResultRow]) -> dict[
     rows = {row.key: row for row in (*committed, *measured)}
     best = best_of(tuned, [row for row in rows.values() if row.seed == first], options.valid_set)
     rest = [spec for spec in sweep.specs if spec.config["seed"] in others]
-    reason = f"not started, because no rate of its method at its sparsity was finished with seed {first}, by which it is chosen"
+    reason = f"not started, because seed {first}, which chooses the rate, finished none for its method at its sparsity"
     failed |= {spec.name: reason for spec in rest if (spec.method, spec.mask_conf["sparsity"]) not in best}
     variants = {(variant.method, variant.variant) for variant in best.values()}
     left = [spec for spec in rest if (spec.method, spec.variant) in variants]
