@@ -11,7 +11,7 @@ from espnet_s3router.experiments import grid, layout
 from espnet_s3router.results.pages.document import count_speakers
 from espnet_s3router.results.pages.grid import GridPage, report
 from espnet_s3router.results.scored_runs import collect_runs, without_repeats
-from espnet_s3router.results.scoring import read_text
+from espnet_s3router.text_files import read_text
 
 
 @exit_status

@@ -23,8 +23,8 @@ from espnet_s3router.results.pages.document import count_speakers
 from espnet_s3router.results.pages.sweep import DENSE, SweepPage, report, runs_of_sweep
 from espnet_s3router.results.rows import METRICS, Place, ResultRow, read_rows
 from espnet_s3router.results.scored_runs import ScoredRun
-from espnet_s3router.results.scoring import read_text
 from espnet_s3router.results.select import Variant, best_on_dev, rates_of_rows
+from espnet_s3router.text_files import read_text
 
 PRUNING_ONLY = {("frontend_conf", "mask_conf"), ("frontend_conf", "distill")}
 """Keys of ``--asr_args`` that do not apply to dense models."""
@@ -138,7 +138,7 @@ def run(options: Options, sweep: Sweep, committed: Sequence[ResultRow]) -> dict[
     first, *others = sweep.dense
     tuned = sweep.part([first], [spec for spec in sweep.specs if spec.config["seed"] == first])
     failed = grid.run_unfinished(options, jobs_of(options, tuned, committed))
-    measured = [row for scored in scored_runs(options, sweep) for row in scored.rows()]
+    measured = [row for scored in scored_runs(options, sweep.dense.values(), sweep.place) for row in scored.rows()]
     rows = {row.key: row for row in (*committed, *measured)}
     best = best_of(tuned, [row for row in rows.values() if row.seed == first], options.valid_set)
     rest = [spec for spec in sweep.specs if spec.config["seed"] in others]
@@ -155,11 +155,11 @@ def best_of(sweep: Sweep, rows: Iterable[ResultRow], dev: str) -> dict[tuple[str
     return best_on_dev(rates_of_rows([row for row in rows if (row.method, row.variant) in variants], [dev], METRICS[0]))
 
 
-def scored_runs(options: Options, sweep: Sweep) -> list[ScoredRun]:
-    """The scored runs of this recipe, upstream and training set, and their dense models."""
+def scored_runs(options: Options, dense: Iterable[Path], place: Place) -> list[ScoredRun]:
+    """The scored runs of a place and their dense models. ``dense``: folders of dense models to include."""
     dense_folder = options.dense_folder if options.dense_exp else None
     naming = {"prefix": options.experiment_prefix, "inference_tag": options.decoding_tag, "dense_folder": dense_folder}
-    return runs_of_sweep(options.expdir, sweep.place, sweep.dense.values(), **naming)
+    return runs_of_sweep(options.expdir, place, dense, **naming)
 
 
 def page_of(options: Options, sweep: Sweep, runs: Iterable[ScoredRun], failed: dict[str, str]) -> SweepPage:
@@ -168,7 +168,7 @@ def page_of(options: Options, sweep: Sweep, runs: Iterable[ScoredRun], failed: d
     return SweepPage(
         place=sweep.place,
         methods=list(dict.fromkeys(spec.method for spec in sweep.specs)),
-        dev=options.valid_set,
+        dev=[options.valid_set],
         test=options.held_out_sets,
         unseen=list(read_text(options.unseen)) if options.unseen else None,
         dense_variants=sorted({run.info["variant"] for run in runs if run.path in dense}),
@@ -197,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     grid.collect_stats(options, [*sweep.dense_specs, *sweep.specs])
     failed = run(options, sweep, committed)
-    runs = scored_runs(options, sweep)
+    runs = scored_runs(options, sweep.dense.values(), sweep.place)
     page = page_of(options, sweep, runs, failed)
     report(page, runs, expdir=Path(options.expdir), results_md=options.results_md, command=options.command)
     return grid.status_of(failed)

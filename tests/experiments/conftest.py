@@ -1,4 +1,4 @@
-"""Shared by the tests of experiments: the command line of a grid, and jobs that run a piece of code."""
+"""Shared by the tests of experiments: options of a recipe, and jobs that run a piece of code."""
 
 import os
 from pathlib import Path
@@ -9,16 +9,16 @@ from espnet_s3router.experiments.job import Job
 
 ROOT = Path(__file__).resolve().parents[2]
 
-NEEDED = ["--recipe", "r", "--stats_dir", "s", "--train_set", "t", "--valid_set", "v", "--test_sets", "v"]
-NEEDED += ["--token_list", "l", "--asr_config", "c"]
+NEEDED = ("--recipe", "r", "--train_set", "t", "--valid_set", "v", "--test_sets", "v", "--asr_config", "c")
+NEEDED += ("--inference_config", "", "--inference_args", "", "--inference_tag", "decode", "--stage", "11")
 
 
 @pytest.fixture
 def options():
-    """options(*words) -> the parsed options of a grid of points."""
-    from espnet_s3router.experiments.grid import grid_parser
+    """options(*words) -> the options that a recipe makes of a command line."""
+    from espnet_s3router.experiments.options import Options
 
-    return lambda *words: grid_parser().parse_args([*NEEDED, *words])
+    return lambda *words: Options.parse([*NEEDED, *words])
 
 
 @pytest.fixture

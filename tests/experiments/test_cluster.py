@@ -1,4 +1,4 @@
-"""Where points run: contradictions, SLURM's job script, and clusters that do not answer, told in bounded time."""
+"""Where runs are executed: contradictions, SLURM's job script, and clusters that do not answer, reported in bounded time."""
 
 import os
 import socket
@@ -61,7 +61,8 @@ def commands(tmp_path, monkeypatch):
 )
 def test_contradictions(options, words, expected):
     with pytest.raises(InputError, match=expected):
-        cluster.check_options(options(*words))
+        (given := options(*words)).check()
+        cluster.check_options(given)
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,8 @@ def test_threads_are_shared_out(words, of, expected, make, options, tmp_path, mo
 
 
 @pytest.mark.parametrize("finished", [0, 1])
-def test_the_point_that_all_others_come_after_has_all_threads(finished, make, options, tmp_path):
-    """Also where an interruption left fewer points than there are workers."""
+def test_the_run_that_all_others_come_after_has_all_threads(finished, make, options, tmp_path):
+    """Also where an interruption left fewer runs than there are workers."""
     grid = [make("dense", SAY_THREADS), *(make(name, SAY_THREADS, after="dense") for name in "ab")]
     grid = [replace(job, leads=leads(job, grid)) for job in grid]
     left = grid[: 3 - finished]
@@ -115,7 +115,7 @@ time.sleep(600)
 
 
 def test_nothing_goes_on_at_workers_that_outlive_an_interrupted_grid(make, options, tmp_path, monkeypatch):
-    """The same command could not take the point up again while somebody works on it."""
+    """The same command could not resume the run while a process works on it."""
     from distributed import LocalCluster
 
     log, sleep = tmp_path / "waits/run.log", pool.time.sleep
@@ -140,7 +140,7 @@ def test_nothing_goes_on_at_workers_that_outlive_an_interrupted_grid(make, optio
 
 
 def test_gpus_are_shared_out(make, options, tmp_path, monkeypatch):
-    """Each running point has its own; with SLURM its jobs have theirs."""
+    """Each running job has its own; jobs of SLURM have theirs."""
     say = "import os, time; time.sleep(0.5); print(os.environ['CUDA_VISIBLE_DEVICES'])"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
     with connect(options("--parallel", "2", "--ngpu", "2"), 5) as workers:

@@ -1,4 +1,4 @@
-"""A grid of points as data: names, seeds, what methods get without being told, and variants."""
+"""A grid of runs as data: names, seeds, the options that methods get by default, and variants."""
 
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def test_the_teacher_is_the_dense_model_too():
     base = merge(BASE, {"frontend_conf": {"distill": {"weight": 1.0}}})
     omp, mpi = expand(base, METHODS, ["omp", "mpi"], starts=STARTS)
     assert [spec.config["frontend_conf"]["distill"].get("teacher") for spec in (omp, mpi)] == [None, "dense0.pth"]
-    assert all(spec.begins_from(Path()) and not spec.begins_from(Path("elsewhere")) for spec in (omp, mpi))
+    assert all(spec.starts_from(Path()) and not spec.starts_from(Path("elsewhere")) for spec in (omp, mpi))
 
 
 def test_what_pruning_methods_are_given():
@@ -76,7 +76,7 @@ def test_what_pruning_methods_are_given():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"chosen": ["parp"]}, "method 'parp' is not in the methods file, which has finetune"),
+        ({"labels": ["parp"]}, "method 'parp' is not in the methods file, which has finetune"),
         ({"sparsities": [0.5, 0.5]}, "asr_omp_s0.5_seed0 twice"),
         ({"sparsities": [0.5, 1.0]}, r"sparsity is 1.0, expected a fraction removed in \[0, 1\)"),
         ({"sparsities": [-0.5]}, "sparsity is -0.5"),
@@ -85,9 +85,9 @@ def test_what_pruning_methods_are_given():
     ],
 )
 def test_grids_that_make_no_sense(changes, expected):
-    asked = {"chosen": ["omp"], "sparsities": [0.5], "seeds": [0], "starts": STARTS} | changes
+    arguments = {"labels": ["omp"], "sparsities": [0.5], "seeds": [0], "starts": STARTS} | changes
     with pytest.raises(InputError, match=expected):
-        expand(BASE, METHODS, **asked)
+        expand(BASE, METHODS, **arguments)
 
 
 def test_an_unknown_method_is_told_by_the_table():
@@ -110,7 +110,7 @@ def test_a_mask_conf_is_replaced_by_another_method_and_changed_without():
     assert changed["imp"]["frontend_conf"]["mask_conf"] == {"method": "rp", "sparsity": 0.7}
 
 
-def test_a_point_has_one_folder_whether_its_rate_is_swept_or_in_the_file(tmp_path):
+def test_a_run_has_one_folder_whether_its_rate_is_swept_or_in_the_file(tmp_path):
     """Or its numbers would count twice, after hours."""
     (swept,) = expand(BASE, METHODS, ["rp"], lrs=[3e-4])
     folder = store(swept, tmp_path)
@@ -125,7 +125,7 @@ def test_a_point_has_one_folder_whether_its_rate_is_swept_or_in_the_file(tmp_pat
 
 
 def dense(expdir, seed, **changes):
-    """The start of a point: the model of a dense run in ``expdir``."""
+    """The start of a run: the model of a dense run in ``expdir``."""
     (spec,) = expand(merge(BASE, changes), METHODS, ["finetune"], seeds=[seed])
     return str(store(spec, expdir) / "model.pth")
 

@@ -1,11 +1,19 @@
-"""Recipes end to end: a copy of egs2/s3router to run in, a made-up corpus, and commands as a user calls them."""
+"""Recipes end to end: a copy of egs2/s3router to run in, a made-up corpus, and commands as a user calls them.
 
+Importing ESPnet takes 10 to 15 seconds in every process. Tests therefore call the commands of the package in their own
+process where they can (``call``), and grids that run there share one run server. Processes remain where a test kills them,
+where it runs a script, and where stock ESPnet must not see this package.
+"""
+
+import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +21,26 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MADE = ("data", "dump", "exp", "downloads")  # by recipes, in their own folder
+OUTPUTS = ("data", "dump", "exp", "downloads")
+"""Folders that recipes make."""
 LETTERS = "abcd"
 SETS = {"train": 8, "dev": 2, "test": 2}
 FS = 16000
-LONGEST_S = 600  # of a command before the test gives up
+LONGEST_S = 600  # seconds until a test gives a command up
+
+
+SHARED_FIXTURES = ("prepared_recipes", "trained", "first_call", "slurm")
+"""Fixtures that take long to make. Tests that share one run in the same process of pytest-xdist."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            for name in SHARED_FIXTURES:
+                if name in item.fixturenames:
+                    item.add_marker(pytest.mark.xdist_group(f"recipes: {name}"))
+                    break
 
 
 @dataclass
@@ -56,12 +79,12 @@ class Recipes:
             timeout=LONGEST_S,
             check=False,
         )
-        told = f"{done.stdout}\n{done.stderr}"
-        assert not check or done.returncode == 0, f"exit code {done.returncode}\n{told[-6000:]}{logs(self.here)}"
+        output = f"{done.stdout}\n{done.stderr}"
+        assert not check or done.returncode == 0, f"exit code {done.returncode}\n{output[-6000:]}{logs(self.here)}"
         return done
 
     def start(self, *command, **changes):
-        """Start a command in a process group of its own and go on."""
+        """Start a command in its own process group and return."""
         return subprocess.Popen(
             list(map(str, command)),
             cwd=self.here,
@@ -71,9 +94,9 @@ class Recipes:
             start_new_session=True,
         )
 
-    def kill_when(self, reached, point, *command):
-        """Start a command, kill it with all its workers as soon as ``reached()``, and wait until nobody works on the folder
-        ``point`` any more: its own process ends when the one that started it does."""
+    def kill_when(self, reached, experiment, *command):
+        """Start a command, kill its process group as soon as ``reached()``, and wait until no process works on the folder
+        ``experiment``: the process of a run ends with the process that started it."""
         process = self.start(*command)
         limit = time.monotonic() + LONGEST_S
         try:
@@ -83,21 +106,38 @@ class Recipes:
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        while not unattended(point):
-            assert time.monotonic() < limit, "the point outlived the stage that ran it"
+        while not is_free(experiment):
+            assert time.monotonic() < limit, "the run outlived the stage that started it"
             time.sleep(0.01)
 
 
-def unattended(folder):
-    """Whether no process works on a point."""
+def is_free(experiment):
+    """True if no process works on an experiment folder."""
     from espnet_s3router.errors import InputError
-    from espnet_s3router.experiments import run as point
+    from espnet_s3router.experiments.run import locked_folder
 
     try:
-        with point.alone(folder):
+        with locked_folder(experiment):
             return True
     except InputError:
         return False
+
+
+@dataclass(frozen=True)
+class Called:
+    """How a command ended that ran in this process."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def call(main, words):
+    """Run the ``main`` of a command in this process."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with redirect_stdout(stdout), redirect_stderr(stderr):
+        code = main(words)
+    return Called(code, stdout.getvalue(), stderr.getvalue())
 
 
 def logs(folder):
@@ -107,7 +147,7 @@ def logs(folder):
 
 def copy_recipes(root):
     """egs2/s3router without what recipes make, and local/, below ``root``."""
-    shutil.copytree(ROOT / "egs2/s3router", root / "egs2/s3router", symlinks=True, ignore=shutil.ignore_patterns(*MADE))
+    shutil.copytree(ROOT / "egs2/s3router", root / "egs2/s3router", symlinks=True, ignore=shutil.ignore_patterns(*OUTPUTS))
     (root / "local").symlink_to(ROOT / "local")
     return Recipes(root)
 
@@ -116,6 +156,17 @@ def copy_recipes(root):
 def copying():
     """``copy_recipes``, for fixtures of a wider scope."""
     return copy_recipes
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_run_server():
+    """Grids in this process leave their run server to the next grid, which saves the import of ESPnet."""
+    from espnet_s3router.experiments import cluster, worker
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "close_servers", lambda: None)
+        yield
+    worker.close_servers()
 
 
 @pytest.fixture
@@ -179,7 +230,7 @@ TOY_ARGS = (
 
 @dataclass(frozen=True)
 class Prepared:
-    """Stages 3 to 5 and 10 done on the made-up corpus; ``here`` is the recipe's folder and stays the working folder."""
+    """Stages 3 to 5 and 10 are done on the made-up corpus, in the folder ``here`` of a recipe."""
 
     recipes: Recipes
     toy_upstream: dict
@@ -189,8 +240,10 @@ class Prepared:
         return self.recipes.here
 
     def options(self, expdir, *, asr_args="", **changes):
-        """Command line of ``recipe.experiments`` for the toy upstream, absolute paths; None leaves an option out."""
-        conf, raw = self.here / "conf", self.here / "dump/raw"
+        """Options of a grid on the toy upstream; None leaves the default of an option."""
+        from espnet_s3router.experiments.options import Options
+
+        conf = self.here / "conf"
         options = {
             "stage": 11,
             "stop_stage": 13,
@@ -200,36 +253,60 @@ class Prepared:
             "methods": "routing",
             "sparsities": "0.1",
             "inference_config": conf / "decode_ctc.yaml",
-            "dump": raw,
+            "inference_args": "",
+            "inference_tag": "decode",
+            "dumpdir": self.here / "dump",
             "expdir": expdir,
-            "stats_dir": self.here / "exp/stats",
+            "asr_stats_dir": self.here / "exp/stats",
             "train_set": "train",
             "valid_set": "dev",
             "test_sets": "dev test",
-            "token_list": self.here / "data/tokens.txt",
             "upstream": self.toy_upstream["upstream"],
             "upstream_path": self.toy_upstream["path_or_url"],
             "asr_args": f"{TOY_ARGS} {asr_args}",
             **changes,
         }
-        words = []
-        for name, value in options.items():
-            if value is not None:
-                words += [f"--{name}", *str(value).split()]
-        return words
+        return Options.parse(
+            [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
+        )
+
+    def words(self, expdir, **changes):
+        """The command line of a grid or a sweep with ``options``, which are in a file then."""
+        return as_words(self.options(expdir, **changes))
+
+
+def as_words(options):
+    """The command line that hands over options."""
+    path = Path(tempfile.mkdtemp(prefix="s3router_test_options_")) / "options.yaml"
+    options.write(path)
+    return ["--options", str(path)]
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory, corpus, toy_upstream):
+def prepared_recipes(tmp_path_factory, corpus, toy_upstream):
     """The made-up corpus formatted, filtered, with tokens and statistics, once for all tests that only read them."""
+    from espnet_s3router.experiments.grid import main
+
     recipes = copy_recipes(tmp_path_factory.mktemp("prepared"))
-    (recipes.here / "data").symlink_to(corpus)
+    (recipes.here / "data").mkdir()
+    for name in SETS:
+        (recipes.here / "data" / name).symlink_to(corpus / name)
     made = Prepared(recipes, toy_upstream)
     datadir = (sys.executable, "-m", "espnet_s3router.data")
     for name in SETS:  # absolute, so that any working folder does
         recipes.run(*datadir, "format", f"data/{name}", made.here / f"dump/raw/{name}", "--nj", "1")
     (made.here / "dump/raw/whole").symlink_to(".")  # nothing is filtered here
-    recipes.run(*datadir, "tokens", "dump/raw/train", corpus / "tokens.txt")
     options = made.options(made.here / "exp", stage=10, stop_stage=10)
-    recipes.run(sys.executable, "-m", "espnet_s3router.experiments.grid", *options)
+    recipes.run(*datadir, "tokens", "dump/raw/train", options.token_list)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made.here)
+        done = call(main, as_words(options))
+    assert done.returncode == 0, done.stderr
     return made
+
+
+@pytest.fixture
+def prepared(prepared_recipes, monkeypatch):
+    """``prepared_recipes`` with its recipe as the working folder, where the token list is."""
+    monkeypatch.chdir(prepared_recipes.here)
+    return prepared_recipes

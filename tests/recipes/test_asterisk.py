@@ -1,4 +1,4 @@
-"""The main recipe on recorded speech, two updates of it: ``run.sh`` as a user calls it, twice."""
+"""The main recipe on recorded speech with two updates per run: ``run.sh`` as a user calls it, twice."""
 
 import csv
 import os
@@ -14,13 +14,13 @@ OPTIONS = (
     *("--methods", "head_only routing", "--sparsities", "0.1", "--inference_args", "--beam_size 1 --maxlenratio -12"),
     *("--asr_args", "max_epoch=1 num_iters_per_epoch=2 scheduler_conf.max_steps=2"),
 )
-POINTS = {"head_only": "asr_head_only_seed0", "routing": "asr_routing_s0.1_seed0"}
+RUNS = {"head_only": "asr_head_only_seed0", "routing": "asr_routing_s0.1_seed0"}
 SETS = ("train_10min_en", "dev_en", "test_en")
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory, copying):
-    """(recipes, what the first call printed); the recordings come from ASTERISK, or through apt."""
+def first_call(tmp_path_factory, copying):
+    """(recipes, what the first_call call printed); the recordings come from ASTERISK, or through apt."""
     recipes = copying(tmp_path_factory.mktemp("asterisk"))
     if "ASTERISK" not in os.environ and not shutil.which("apt-get"):
         pytest.skip("no apt-get to download the recordings with: set ASTERISK to the folder of the unpacked packages")
@@ -42,9 +42,9 @@ def page(printed):
     return printed[printed.index("asterisk/asr1 ·") :]
 
 
-def test_prints_a_table_and_leaves_numbers_and_plot(first):
-    recipes, printed = first
-    assert "0 of 2 points finished before" in printed
+def test_prints_a_table_and_leaves_numbers_and_plot(first_call):
+    recipes, printed = first_call
+    assert "0 of 2 runs finished before" in printed
     found = page(printed)
     for word in ("CER dev %", "CER test %", "WER dev %", "WER test %", "params trained", "bytes added", "train time", "["):
         assert word in found
@@ -54,12 +54,12 @@ def test_prints_a_table_and_leaves_numbers_and_plot(first):
     assert (recipes.here / "exp/cer_against_sparsity.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_rows_of_results(first):
-    recipes, _ = first
+def test_rows_of_results(first_call):
+    recipes, _ = first_call
     with (recipes.here / "exp/results.tsv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if row["metric"] == "cer"]
     assert {(row["method"], row["set"]) for row in rows} == {
-        (method, name) for method in POINTS for name in ("dev_en", "test_en", "test_en_unseen")
+        (method, name) for method in RUNS for name in ("dev_en", "test_en", "test_en_unseen")
     }
     for row in rows:
         assert row["recipe"] == "asterisk/asr1" and row["upstream"] == "s3router_hubert_mini"
@@ -70,8 +70,8 @@ def test_rows_of_results(first):
     assert 0 < masks == -(-(trained["routing"] - trained["head_only"]) // 8)  # one bit a score beside the same head
 
 
-def test_nothing_of_dev_or_test_is_trained_on(first):
-    recipes, _ = first
+def test_nothing_of_dev_or_test_is_trained_on(first_call):
+    recipes, _ = first_call
     data = {name: keys(recipes.here / "data" / name / "text") for name in SETS}
     assert all(data.values())
     assert not data["train_10min_en"] & (data["dev_en"] | data["test_en"]) and not data["dev_en"] & data["test_en"]
@@ -80,16 +80,16 @@ def test_nothing_of_dev_or_test_is_trained_on(first):
     )  # what ESPnet makes its batches from
     assert seen <= data["train_10min_en"]
     assert keys(recipes.here / "exp/asr_stats_raw_train_10min_en_char/valid/speech_shape") <= data["dev_en"]
-    for name in POINTS.values():
+    for name in RUNS.values():
         config = (recipes.here / "exp" / name / "config.yaml").read_text("utf-8")
         assert "dump/raw/train_10min_en/wav.scp" in config and "dump/raw/test_en" not in config
 
 
-def test_the_second_call_has_nothing_to_do(first):
-    recipes, printed = first
+def test_the_second_call_has_nothing_to_do(first_call):
+    recipes, printed = first_call
     files = [path for path in (recipes.here / "exp").rglob("*") if path.is_file()]
     before = {path: path.stat().st_mtime_ns for path in files if path.suffix in (".pth", ".yaml", ".json", ".log")}
     again = recipes.run("./run.sh", *OPTIONS).stdout
-    assert "2 of 2 points finished before" in again
+    assert "2 of 2 runs finished before" in again
     assert page(again) == page(printed)
     assert {path: path.stat().st_mtime_ns for path in before} == before

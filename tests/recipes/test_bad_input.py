@@ -1,5 +1,5 @@
-"""What a user may get wrong: one paragraph with what was got, what was expected and how to mend it, an exit code, and
-nothing left behind that looks like a result."""
+"""Mistakes of a user: each gives one paragraph (what was given, what was expected, how to fix it) and an exit code.
+Nothing is left behind that looks like a result."""
 
 import os
 import re
@@ -14,7 +14,8 @@ from types import SimpleNamespace
 import pytest
 
 from espnet_s3router.experiments import grid as experiments
-from espnet_s3router.experiments import run as point
+from espnet_s3router.experiments import options as recipe_options
+from espnet_s3router.experiments import run as single_run
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 1200  # characters of a message
@@ -22,11 +23,11 @@ NAME = "asr_routing_s0.1_seed0"
 EGS = ROOT / "egs2/s3router"
 RECIPES = sorted(path.parent.relative_to(EGS).as_posix() for path in EGS.glob("*/*/run.sh"))
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # ESPnet and s3prl, in this process
+pytestmark = pytest.mark.filterwarnings("ignore")  # of ESPnet and s3prl, in this process
 
 
-def assert_told(stderr, *words):
-    """What stderr ends with is a message with these words, and no traceback."""
+def assert_message(stderr, *words):
+    """stderr ends with one short message that holds these words, and holds no traceback."""
     paragraph = stderr[re.search(r"^(error|Error|install|run_all): |\Z", stderr, re.MULTILINE).start() :] or stderr
     assert "Traceback" not in stderr
     assert len(paragraph) < LONGEST
@@ -44,7 +45,12 @@ def files(folder):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--spasity", "0.1"], ["unknown option --spasity", "--help"]),
+        (["--spasity", "0.1"], ["unknown option --spasity", "did you mean --sparsities?", "--help"]),
+        (["--modle", "x"], ["unknown option --modle", "did you mean --model?"]),
+        (["--asr_args", "'a b"], ["--asr_args is", "No closing quotation"]),
+        (["--ngpu", "one"], ["--ngpu is 'one'", "expected a number"]),
+        (["--parallel", "0"], ["--parallel is 0", "at least 1"]),
+        (["--upstream_path", "x"], ["--upstream_path is x", "expected --upstream"]),
         (["--stage"], ["--stage needs a value"]),
         (["routing"], ["unexpected argument routing", "options begin with --"]),
         (["--stage", "train"], ["--stage is 'train'", "expected a number"]),
@@ -80,7 +86,7 @@ def test_options_of_a_recipe(recipes, options, words):
     before = files(recipes.root)
     done = recipes.run("./run.sh", *options, check=False)
     assert done.returncode == 2
-    assert_told(done.stderr, "error: ", *words)
+    assert_message(done.stderr, "error: ", *words)
     assert files(recipes.root) == before
 
 
@@ -98,13 +104,12 @@ def test_an_experiment_that_cannot_be_is_refused_before_its_data_is_prepared(rec
     recipes.recipe = recipe
     done = recipes.run("./run.sh", *options, check=False)
     assert done.returncode == 1 and "Stage 1" not in done.stdout
-    assert_told(done.stderr, "error: ", *words)
+    assert_message(done.stderr, "error: ", *words)
     assert not (recipes.here / "data").exists()
 
 
 CHOICES = """
-. ../../TEMPLATE/router1/options.sh
-. ../../TEMPLATE/router1/db.sh
+. ../../TEMPLATE/router1/common.sh
 model=whisper_tiny_en lang=en rest=({options})
 . ../choices.sh
 echo "${{tag}}|${{results}}|${{methods}}|${{file}}|${{upstream}}"
@@ -112,7 +117,7 @@ echo "${{tag}}|${{results}}|${{methods}}|${{file}}|${{upstream}}"
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         ("", "whisper_tiny_en|RESULTS|M conf/methods/whisper_tiny_en.yaml|conf/upstream/whisper_tiny_en.yaml|W"),
         ("--upstream wav2vec2_base_960", "wav2vec2_base_960|RESULTS_wav2vec2_base_960|M||"),
@@ -122,20 +127,23 @@ echo "${{tag}}|${{results}}|${{methods}}|${{file}}|${{upstream}}"
         ),
     ],
 )
-def test_another_upstream_has_points_and_pages_of_its_own(recipes, options, told):
-    """Neither the name nor the rates nor the page of the one that the recipe chooses by itself."""
-    found = recipes.run("bash", "-c", CHOICES.format(options=options)).stdout.strip()
-    assert found == told.replace("|W", "|local.whisper_tiny_en --download_dir downloads").replace("M", "conf/methods.yaml")
+def test_another_upstream_has_experiments_and_pages_of_its_own(recipes, options, expected):
+    """Its name, rates and page differ from those of the recipe's own upstream."""
+    choices = recipes.run("bash", "-c", CHOICES.format(options=options)).stdout.strip()
+    expected = expected.replace("|W", "|local.whisper_tiny_en --download_dir downloads").replace("M", "conf/methods.yaml")
+    assert choices == expected
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_help_and_whether_the_corpus_is_there(recipes, recipe):
-    """What ``run_all.sh --all`` asks of every recipe, and what a user asks first; neither needs a corpus."""
+    """``run_all.sh --all`` checks the corpus of every recipe, and a user reads --help first; neither needs a corpus."""
     recipes.recipe = recipe
     before = files(recipes.root)
     head = (recipes.here / "run.sh").read_text("utf-8").splitlines()[1].removeprefix("# ")
-    told = recipes.run("./run.sh", "--help", LIBRISPEECH="", LIBRILIGHT_LIMITED="").stdout
-    assert told.startswith(head) and told.count("--stop_stage ") == told.count("--stage 1 ") == 1
+    message = recipes.run("./run.sh", "--help", LIBRISPEECH="", LIBRILIGHT_LIMITED="").stdout
+    assert message.startswith(head) and message.count("--stop_stage ") == message.count("--stage 1 ") == 1
+    for declared in re.findall(r"^option (\w+) (\w+) \"(.*)\"$", (recipes.here / "run.sh").read_text("utf-8"), re.MULTILINE):
+        assert re.search(rf"^--{declared[0]} {declared[1]} +{re.escape(declared[2])}$", message, re.MULTILINE)
     done = recipes.run("./run.sh", "--check_corpus", "true", check=False, LIBRISPEECH="", LIBRILIGHT_LIMITED="")
     if recipe.startswith("libri"):
         assert done.returncode == 2 and "set LIBRISPEECH" in done.stderr
@@ -162,17 +170,17 @@ def test_options_of_librilight(recipes, options, words):
     before = files(recipes.root)
     done = recipes.run("./run.sh", *options, check=False, LIBRISPEECH="", LIBRILIGHT_LIMITED="")
     assert done.returncode == 2
-    assert_told(done.stderr, "error: ", *words)
+    assert_message(done.stderr, "error: ", *words)
     assert files(recipes.root) == before
 
 
-def test_librispeech_recipes_take_data_of_ones_own(recipes):
+def test_librispeech_recipes_take_the_users_own_data(recipes):
     """Without the corpora that they are about."""
     recipes.recipe = "librilight/asr1"
     sets = ("--train_set", "mine", "--valid_set", "mydev", "--test_sets", "mydev mytest")
     done = recipes.run("./run.sh", "--local_data", "", *sets, check=False, LIBRISPEECH="", LIBRILIGHT_LIMITED="")
     assert done.returncode == 1
-    assert_told(done.stderr, "data/mine: no such data directory")
+    assert_message(done.stderr, "data/mine: no such data directory")
 
 
 def test_corpora_named_from_where_the_user_stands(tmp_path):
@@ -195,7 +203,7 @@ def test_all_recipes_run_though_one_fails(tmp_path):
         script(folder / "run.sh", f'[ "${{1:-}}" = --check_corpus ] || {{ echo ran {name}; exit {status}; }}')
     done = subprocess.run([tmp_path / "run_all.sh", "--all"], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stdout.count("ran ") == 3
-    assert_told(done.stderr, "run_all: failed: x/b")
+    assert_message(done.stderr, "run_all: failed: x/b")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +217,7 @@ def test_all_recipes_run_though_one_fails(tmp_path):
 def test_run_all(options, words):
     done = subprocess.run([ROOT / "run_all.sh", *options], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert_told(done.stderr, *words)
+    assert_message(done.stderr, *words)
     assert done.stdout == ""
 
 
@@ -243,7 +251,7 @@ def install(tmp_path, recipes):
 def test_another_python(install, tmp_path, version):
     done, clone = install(script(tmp_path / "python", f"echo {version}"))
     assert done.returncode == 1
-    assert_told(done.stderr, f"is Python {version}", "expected 3.11, 3.12 or 3.13", "PYTHON=")
+    assert_message(done.stderr, f"is Python {version}", "expected 3.11, 3.12 or 3.13", "PYTHON=")
     assert not (clone / ".venv").exists()
 
 
@@ -256,20 +264,20 @@ def test_the_environment_that_is_there_is_used_whatever_python3_is(install, tmp_
     )
     assert "no such interpreter" in done.stderr
     done, clone = install("")
-    assert_told(done.stderr, "pip failed")
+    assert_message(done.stderr, "pip failed")
     assert "pip of" in (clone / ".venv/install.log").read_text("utf-8")
 
 
 def test_no_such_python(install):
     done, _ = install("python3.99")
     assert done.returncode == 1
-    assert_told(done.stderr, "PYTHON is 'python3.99'", "no such interpreter")
+    assert_message(done.stderr, "PYTHON is 'python3.99'", "no such interpreter")
 
 
 def test_a_disk_that_is_too_small(install, tmp_path):
     done, clone = install(script(tmp_path / "python", "echo 3.12"), free=3_500_000)
     assert done.returncode == 1
-    assert_told(done.stderr, "3 GB free", "expected 10 GB")
+    assert_message(done.stderr, "3 GB free", "expected 10 GB")
     assert not (clone / ".venv").exists()
 
 
@@ -278,9 +286,9 @@ def test_what_is_installed_already_needs_no_space_again(install, tmp_path):
     script(tmp_path / "clone/.venv/bin/python", '[ "$1" = -c ] && { echo 3.12; exit; }; exit 1')
     script(tmp_path / "tools/du", "printf '7000000\\t.\\n'")
     done, _ = install("", free=3_900_000)
-    assert_told(done.stderr, "3 GB free")
+    assert_message(done.stderr, "3 GB free")
     done, _ = install("", free=4_500_000)
-    assert_told(done.stderr, "pip failed")
+    assert_message(done.stderr, "pip failed")
 
 
 def test_an_installation_that_fails(install, tmp_path):
@@ -290,7 +298,7 @@ def test_an_installation_that_fails(install, tmp_path):
     done, clone = install(script(tmp_path / "python", f'[ "$2" = venv ] || {{ echo 3.12; exit; }}\n{venv}'))
     assert done.returncode == 1
     assert "no matching distribution" in done.stderr  # the end of pip's log
-    assert_told(done.stderr, "pip failed", "install.log", "run the same command again")
+    assert_message(done.stderr, "pip failed", "install.log", "run the same command again")
     assert not (clone / ".venv/.installed").exists()
 
 
@@ -326,18 +334,18 @@ def test_transcripts_or_recordings_that_are_missing(recipes, corpus):
     done = recipes.run("./run.sh", "--local_data", "", "--stage", "2", *sets, check=False)
     assert done.returncode == 1
     words = ("data/train: 2 problem(s)", "text: nothing for 'train-00'", "audio of 'train-02' is missing", "Mend")
-    assert_told(done.stderr, *words)
+    assert_message(done.stderr, *words)
     assert not (recipes.here / "exp").exists() and not list(recipes.here.glob("dump/raw/*/*"))
     (data / "train/text").unlink()
     done = recipes.run("./run.sh", "--local_data", "", "--stage", "2", *sets, check=False)
     assert done.returncode == 1
-    assert_told(done.stderr, "text: cannot be read")
+    assert_message(done.stderr, "text: cannot be read")
 
 
 def test_a_folder_without_the_corpus(recipes, tmp_path):
     done = recipes.run("./run.sh", check=False, ASTERISK=str(tmp_path))
     assert done.returncode == 1
-    assert_told(done.stderr, str(tmp_path), "xpected")
+    assert_message(done.stderr, str(tmp_path), "xpected")
     assert not any((recipes.here / name).exists() for name in ("exp", "dump"))
 
 
@@ -366,14 +374,13 @@ MASK = "frontend_conf.mask_conf"
         ({"asr_args": "frontend=s3prl"}, ["expected frontend: masked_upstream"]),
         ({"asr_config": "conf/absent.yaml"}, ["conf/absent.yaml: cannot be read"]),
         ({"methods_config": __file__}, ["test_bad_input.py", "is not YAML"]),
-        ({"upstream": None}, ["--upstream_path", "expected --upstream"]),
+        ({"upstream": ""}, ["--upstream_path", "expected --upstream"]),
     ],
 )
 @pytest.mark.parametrize("stage", [10, 11])
 def test_the_grid(prepared, tmp_path, capsys, stage, changes, words):
-    options = prepared.options(tmp_path / "exp", stage=stage, stats_dir=tmp_path / "stats", **changes)
-    assert experiments.main(options) == 1
-    assert_told(capsys.readouterr().err, "error: ", *words)
+    assert experiments.main(prepared.words(tmp_path / "exp", stage=stage, asr_stats_dir=tmp_path / "stats", **changes)) == 1
+    assert_message(capsys.readouterr().err, "error: ", *words)
     assert files(tmp_path) == set()
 
 
@@ -382,37 +389,38 @@ def test_an_interruption(prepared, tmp_path, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(experiments, "run_unfinished", interrupted)
-    assert experiments.main(prepared.options(tmp_path / "exp")) == 130
-    assert_told(capsys.readouterr().err, "error: interrupted", "the same command goes on")
+    assert experiments.main(prepared.words(tmp_path / "exp")) == 130
+    assert_message(capsys.readouterr().err, "error: interrupted", "the same command goes on")
 
 
-def test_two_processes_on_one_point(prepared, tmp_path, capsys):
-    args = experiments.grid_parser().parse_args(prepared.options(tmp_path))
-    (job,) = experiments.jobs_of(args, experiments.specs_of(args))
-    with point.alone(job.log.parent):
-        assert point.main(job.arguments) == 1
-    assert_told(capsys.readouterr().err, "error: ", NAME, "another process works on")
+def job_in(options):
+    """The job of a grid of one run."""
+    (job,) = experiments.jobs_of(options, experiments.specs_of(options))
+    options.write(experiments.options_file(options))
+    return job
+
+
+def test_two_processes_on_one_run(prepared, tmp_path, capsys):
+    job = job_in(prepared.options(tmp_path))
+    with single_run.locked_folder(job.log.parent):
+        assert single_run.main(job.arguments) == 1
+    assert_message(capsys.readouterr().err, "error: ", NAME, "another process works on")
     assert files(job.log.parent) == {"train.yaml"}
 
 
-def test_values_that_are_no_numbers(prepared, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        experiments.main(prepared.options(tmp_path / "exp", sparsities="much"))
-    assert stopped.value.code == 2
-    assert "--sparsities: invalid float value: 'much'" in capsys.readouterr().err
+def test_values_that_are_no_numbers(capsys):
+    assert recipe_options.Options.main(["--sparsities", "much"]) == 2
+    assert_message(capsys.readouterr().err, "--sparsities is 'much', expected numbers")
 
 
-# --- training: what only the upstream can tell
+# --- training: mistakes that only the upstream shows
 
 
-def run_point(prepared, expdir, **changes):
-    """The child of the one point of a grid, in this process; returns its exit code and folder."""
-    options = prepared.options(expdir, stop_stage=11, **changes)
-    args = experiments.grid_parser().parse_args(options)
-    (job,) = experiments.jobs_of(args, experiments.specs_of(args))
-    assert job.module == point.__name__
-    options = job.arguments
-    return point.main(options), job.log.parent
+def run_one(prepared, expdir, **changes):
+    """Train the one run of a grid in this process; returns its exit code and folder."""
+    job = job_in(prepared.options(expdir, stop_stage=11, **changes))
+    assert job.module == single_run.__name__
+    return single_run.main(job.arguments), job.log.parent
 
 
 FEW = "max_epoch=1 num_iters_per_epoch=1"
@@ -430,15 +438,15 @@ FEW = "max_epoch=1 num_iters_per_epoch=1"
     ids=["unknown", "absent", "no_upstream", "no_path", "no_hit"],
 )
 def test_an_upstream_that_does_not_fit(prepared, tmp_path, capsys, changes, words):
-    code, folder = run_point(prepared, tmp_path, **changes)
+    code, folder = run_one(prepared, tmp_path, **changes)
     assert code == 1
-    assert_told(capsys.readouterr().err, "error: ", *words)
+    assert_message(capsys.readouterr().err, "error: ", *words)
     assert files(folder) == {"begun.json", "train.yaml"}
 
 
-def test_after_the_mistake_is_mended_the_same_point_trains(prepared, tmp_path, capsys):
-    assert run_point(prepared, tmp_path, asr_args=f"{MASK}.targets=*.fc7.weight {FEW}")[0] == 1
-    code, folder = run_point(prepared, tmp_path, asr_args=FEW)
+def test_after_the_mistake_is_fixed_the_same_run_trains(prepared, tmp_path, capsys):
+    assert run_one(prepared, tmp_path, asr_args=f"{MASK}.targets=*.fc7.weight {FEW}")[0] == 1
+    code, folder = run_one(prepared, tmp_path, asr_args=FEW)
     assert code == 0, capsys.readouterr().err
     assert (folder / ".trained").exists() and (folder / "point.json").exists()
 
@@ -447,9 +455,9 @@ def test_a_disk_without_room_for_checkpoints(prepared, tmp_path, capsys, monkeyp
     from espnet_s3router.plugin.training import checks as preflight
 
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-    code, folder = run_point(prepared, tmp_path, asr_args=FEW)
+    code, folder = run_one(prepared, tmp_path, asr_args=FEW)
     assert code == 1
-    assert_told(capsys.readouterr().err, "0 MiB free", "checkpoints need about", "Free some space")
+    assert_message(capsys.readouterr().err, "0 MiB free", "checkpoints need about", "Free some space")
     assert files(folder) == {"begun.json", "train.yaml"}
 
 
@@ -460,14 +468,13 @@ def test_the_training_command_ends_with_a_paragraph(prepared, tmp_path, capsys, 
     from espnet_s3router.bin import asr_train
 
     options = prepared.options(tmp_path / "exp", upstream="wav2vec3", upstream_path=None)
-    args = experiments.grid_parser().parse_args(options)
-    (job,) = experiments.jobs_of(args, experiments.specs_of(args))
-    command = point.train_options(job.log.parent, point.build_parser().parse_known_args(job.arguments[2:])[0])
+    job = job_in(options)
+    command = single_run.train_options(job.log.parent, options)
     monkeypatch.setattr(sys, "argv", ["asr_train", *command])
     with pytest.raises(SystemExit) as stopped:
         asr_train.main()
     assert stopped.value.code == 1
-    assert_told(capsys.readouterr().err.split("error: ")[-1], "'wav2vec3'")
+    assert_message(capsys.readouterr().err.split("error: ")[-1], "'wav2vec3'")
     assert files(job.log.parent) == {"train.yaml"}
 
 
@@ -477,10 +484,10 @@ def test_bake(tmp_path, capsys):
     (tmp_path / "config.yaml").write_text("frontend: s3prl\n", encoding="utf-8")
     given = [str(tmp_path / name) for name in ("config.yaml", "absent.pth", "baked")]
     assert main(["bake", *given]) == 1
-    assert_told(capsys.readouterr().err, "absent.pth: there is no such file", "give the config.yaml and the .pth")
+    assert_message(capsys.readouterr().err, "absent.pth: there is no such file", "give the config.yaml and the .pth")
     (tmp_path / "baked").mkdir()
     assert main(["bake", *given]) == 1
-    assert_told(capsys.readouterr().err, "baked exists already", "remove it or choose another")
+    assert_message(capsys.readouterr().err, "baked exists already", "remove it or choose another")
     assert files(tmp_path) == {"config.yaml", "baked"}
 
 
@@ -490,14 +497,14 @@ def test_bake_of_other_files(tmp_path, capsys):
 
     config, model = tmp_path / "config.yaml", tmp_path / "model.pth"
     model.write_text("words")
-    for text, told in (
+    for text, message in (
         ("frontend: x", "holds no token_list"),
         ("token_list: [a]", "could not be loaded"),
         ("- a", "token_list"),
     ):
         config.write_text(text, encoding="utf-8")
         assert main(["bake", str(config), str(model), str(tmp_path / "baked")]) == 1
-        assert_told(capsys.readouterr().err, told, "xpected the config.yaml")
+        assert_message(capsys.readouterr().err, message, "xpected the config.yaml")
     assert files(tmp_path) == {"config.yaml", "model.pth"}
 
 
@@ -513,7 +520,7 @@ def test_files_that_are_not_there(command, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1
-    assert "error: " in (told := capsys.readouterr().err) and str(tmp_path) in told
+    assert "error: " in (message := capsys.readouterr().err) and str(tmp_path) in message
 
 
 @pytest.mark.parametrize("words", [["--ctc_best_path=yes"], ["--ctc-best-path", "yes"], ["--ctc_best_path"]])
@@ -525,12 +532,12 @@ def test_best_path_is_true_or_false(words):
         main(words)
 
 
-def test_data_of_ones_own_leaves_the_main_job_alone(recipes):
-    """Else its token list would replace that of the recordings, and its points would stop at theirs of the same name."""
-    choose = ". ../../TEMPLATE/router1/options.sh; rest=(--train-set mine); . ../choices.sh; "
+def test_the_users_own_data_leave_the_main_job_alone(recipes):
+    """Otherwise its token list would replace that of the recordings, and its experiments would have the same names."""
+    choose = ". ../../TEMPLATE/router1/common.sh; rest=(--train-set mine); . ../choices.sh; "
     choose += 'echo "${tag}:${results}:${corpus[*]}"'
-    told = recipes.run("bash", "-c", choose, lang="en", model="whisper_tiny_en", ASTERISK="downloads").stdout
-    assert told.startswith("whisper_tiny_en_mine:RESULTS_mine:--lang mine ")
+    message = recipes.run("bash", "-c", choose, lang="en", model="whisper_tiny_en", ASTERISK="downloads").stdout
+    assert message.startswith("whisper_tiny_en_mine:RESULTS_mine:--lang mine ")
 
 
 @pytest.mark.parametrize(
@@ -542,12 +549,12 @@ def test_data_of_ones_own_leaves_the_main_job_alone(recipes):
         ("es", "hubert_mini", "es", "RESULTS_hubert_mini_es"),
     ],
 )
-def test_points_of_another_language_are_others(recipes, lang, model, tag, results):
-    """Folders that are told apart by their names alone: one of another language would count as finished."""
-    choose = '. ../../TEMPLATE/router1/options.sh; . ../choices.sh; echo "${tag}:${results}:${corpus[*]}"'
-    told = recipes.run("bash", "-c", choose, lang=lang, model=model, ASTERISK="downloads").stdout
-    assert told.startswith(f"{tag}:{results}:") and f"--train_set train_10min_{lang} " in told
-    assert f"--unseen data/test_{lang}/utt_unseen" in told
+def test_experiments_of_another_language_are_others(recipes, lang, model, tag, results):
+    """Experiment folders differ by name alone: one of another language would count as finished."""
+    choose = '. ../../TEMPLATE/router1/common.sh; . ../choices.sh; echo "${tag}:${results}:${corpus[*]}"'
+    message = recipes.run("bash", "-c", choose, lang=lang, model=model, ASTERISK="downloads").stdout
+    assert message.startswith(f"{tag}:{results}:") and f"--train_set train_10min_{lang} " in message
+    assert f"--unseen data/test_{lang}/utt_unseen" in message
 
 
 @pytest.mark.parametrize(
@@ -560,6 +567,6 @@ def test_points_of_another_language_are_others(recipes, lang, model, tag, result
 )
 def test_what_was_not_seen_in_training_is_known_of_the_corpus_alone(recipes, words, known):
     """With sets of one's own the file is not there, which a table would say after all training."""
-    choose = f'. ../../TEMPLATE/router1/options.sh; rest=({words}); . ../choices.sh; echo "${{corpus[*]}}"'
-    told = recipes.run("bash", "-euc", choose, lang="en", model="hubert_mini", ASTERISK="downloads").stdout
-    assert ("--unseen" in told) == known
+    choose = f'. ../../TEMPLATE/router1/common.sh; rest=({words}); . ../choices.sh; echo "${{corpus[*]}}"'
+    message = recipes.run("bash", "-euc", choose, lang="en", model="hubert_mini", ASTERISK="downloads").stdout
+    assert ("--unseen" in message) == known

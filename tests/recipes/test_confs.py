@@ -1,5 +1,7 @@
-"""Every configuration of every recipe resolves, and ESPnet builds it: as ESPnet's own CI does, with a dry run."""
+"""Every configuration of every recipe resolves, and ESPnet builds it in a dry run, as in ESPnet's own CI."""
 
+import json
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -7,9 +9,12 @@ import pytest
 import yaml
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.experiments import grid as experiments
 from espnet_s3router.experiments import sweep
+from espnet_s3router.experiments.grid import specs_of
+from espnet_s3router.experiments.options import Options
+from espnet_s3router.experiments.specification import store
 from espnet_s3router.files import read_yaml
+from espnet_s3router.results.rows import read_rows
 
 EGS = Path(__file__).resolve().parents[2] / "egs2/s3router"
 FILES = sorted(EGS.glob("*/*/conf/methods.yaml"))  # of recipes that train with ESPnet
@@ -43,20 +48,24 @@ def toys(tmp_path_factory):
     return {name: TOYS[name](tmp_path_factory.mktemp(name)) for name in names}
 
 
+DATASETS = {"recipe": "any", "train_set": "t", "valid_set": "v", "test_sets": ("v",)}
+
+
 def grid(*files, methods=None, source=None, conf=None, over=()):
-    """The points of configuration files, resolved as the stages do; ``over``: further methods files. Where a recipe prunes
-    (stage 16), the dense model is one that is not there: ESPnet builds without it."""
-    options = ["--recipe", "any", "--stats_dir", "s", "--train_set", "t", "--valid_set", "v", "--test_sets", "v"]
-    options += ["--token_list", "l", "--asr_config", *map(str, files), "--methods_config", str(conf / "methods.yaml")]
-    options += [str(conf / path) for path in over]
-    if source:
-        options += ["--upstream", source["upstream"], "--upstream_path", source["path_or_url"]]
+    """The runs of configuration files, resolved as the stages do; ``over``: further methods files. In a recipe that prunes
+    (stage 16) the dense model is missing: ESPnet builds without it."""
     methods = methods or list(read_yaml(conf / "methods.yaml"))
+    given = DATASETS | {
+        "asr_config": tuple(map(str, files)),
+        "methods_config": tuple(str(conf / f) for f in ("methods.yaml", *over)),
+    }
+    if source:
+        given |= {"upstream": source["upstream"], "upstream_path": source["path_or_url"]}
     if not PRUNING & set(methods):
-        return experiments.specs_of(experiments.grid_parser().parse_args([*options, "--methods", *methods]))
-    options += ["--prune_methods", *(name for name in methods if name != "finetune"), "--sparsities", "0.5"]
-    found = sweep.sweep_of(sweep.sweep_parser().parse_args(options))
-    return [*found.dense_specs, *found.specs]
+        return specs_of(Options(**given, methods=tuple(methods)))
+    pruning = tuple(name for name in methods if name != "finetune")
+    made = sweep.sweep_of(Options(**given, prune_methods=pruning, sparsities=(0.5,)))
+    return [*made.dense_specs, *made.specs]
 
 
 def dry_run(spec, folder, task="asr"):
@@ -200,10 +209,8 @@ def test_asterisk_with_another_upstream(toys, tmp_path):
 
 def test_an_upstream_by_name_does_not_get_the_path_of_another():
     conf = RECIPES["asterisk/asr1"]
-    options = ["--recipe", "any", "--stats_dir", "s", "--train_set", "t", "--valid_set", "v", "--test_sets", "v"]
-    options += ["--token_list", "l", "--upstream", "wav2vec2_base_960", "--asr_config", str(conf / "train_asr.yaml")]
-    options += [str(conf / "upstream/whisper_tiny_en.yaml")]
-    (spec,) = experiments.specs_of(experiments.grid_parser().parse_args(options))
+    files = tuple(str(conf / name) for name in ("train_asr.yaml", "upstream/whisper_tiny_en.yaml"))
+    (spec,) = specs_of(Options(**DATASETS, upstream="wav2vec2_base_960", asr_config=files))
     assert spec.config["frontend_conf"]["frontend_conf"]["path_or_url"] is None and spec.upstream == "wav2vec2_base_960"
 
 
@@ -222,90 +229,135 @@ def test_options_of_asterisk(recipes, options, words):
     assert all(word in done.stderr for word in words)
 
 
-WORDS = """#!/bin/sh
-printf '%s\\n' "$@" . >>"$WORDS"
+NOTE = f"""#!{sys.executable}
+# Stands for --python: runs the command that checks options, and only notes all other commands.
+import json, os, shutil, sys
+words = sys.argv[1:]
+if words[1].endswith(".options"):
+    os.execv("{sys.executable}", ["{sys.executable}", *words])
+notes = os.environ["NOTES"]
+if "--options" in words:  # a temporary file
+    at = words.index("--options") + 1
+    words[at] = shutil.copy(words[at], notes + "_" + os.path.basename(words[at]))
+with open(notes, "a") as file:
+    file.write(json.dumps(words) + "\\n")
 """
 
 
 @pytest.fixture
-def words(recipes, tmp_path):
-    """words(recipe, *options, **environment) -> the command lines that a recipe gives to Python, without running any."""
+def commands(recipes, tmp_path):
+    """commands(recipe, *options, **environment) -> the command lines that a recipe gives to Python, without running any."""
     python = tmp_path / "a folder/python"
     python.parent.mkdir()
-    python.write_text(WORDS, encoding="utf-8")
+    python.write_text(NOTE, encoding="utf-8")
     python.chmod(0o755)
 
     def call(recipe, *options, **environment):
         recipes.recipe = recipe
-        told = tmp_path / "words.txt"
-        recipes.run("./run.sh", "--python", python, "--unseen", "", *options, WORDS=str(told), **environment)
-        lines = iter(told.read_text("utf-8").splitlines())
-        return [[first, *iter(lines.__next__, ".")] for first in lines]
+        notes = tmp_path / "notes"
+        recipes.run("./run.sh", "--python", python, "--unseen", "", *options, NOTES=str(notes), **environment)
+        return [json.loads(line) for line in notes.read_text("utf-8").splitlines()]
 
     return call
 
 
-def test_paths_with_spaces_stay_whole(recipes, words):
+def options_of(command):
+    """The options that a command of experiments was given."""
+    return Options.read(command[command.index("--options") + 1])
+
+
+def test_paths_with_spaces_stay_whole(recipes, commands):
     """And commands that are one option."""
     with (recipes.root / "egs2/s3router/TEMPLATE/router1/cmd.sh").open("a", encoding="utf-8") as file:
         file.write('train_cmd="slurm.pl --mem 4G"\n')
     (recipes.root / "my model.pth").touch()
     (sounds := recipes.root / "my sounds").mkdir()
-    given = {"--expdir": "my exp", "--cluster_config": "my slurm.yaml", "--pretrained_model": recipes.root / "my model.pth"}
-    given |= {"--dumpdir": "my dump", "--upstream_path": "my upstream"}
-    options = [word for pair in given.items() for word in pair]
-    commands = words("asterisk/asr1", *options, "--model", "hubert_mini", ASTERISK=str(sounds))
-    by_name = {command[1].rpartition(".")[2]: command for command in commands}
+    given = {"expdir": "my exp", "cluster_config": "my slurm.yaml", "pretrained_model": str(recipes.root / "my model.pth")}
+    given |= {"dumpdir": "my dump", "upstream_path": "my upstream"}
+    words = [word for name, value in given.items() for word in (f"--{name}", value)]
+    made = commands("asterisk/asr1", *words, "--cluster", "slurm", "--upstream", "x", ASTERISK=str(sounds))
+    by_name = {command[1].rpartition(".")[2]: command for command in made}
     assert by_name["asterisk"][-2:] == ["--sounds_dir", str(sounds)]
-    for name, value in given.items():
-        command = by_name["experiments"]
-        name = {"--pretrained_model": "--init_param", "--dumpdir": "--dump"}.get(name, name)
-        assert str(value) in command[command.index(name) + 1]
-    assert "--train_cmd=slurm.pl --mem 4G" in by_name["experiments"]
-    args = experiments.grid_parser().parse_args(by_name["experiments"][2:])
-    assert args.train_cmd == "slurm.pl --mem 4G" and args.test_sets == ["dev_en", "test_en"]
-    told = by_name["table"]
-    assert experiments.grid_parser().parse_args(told[told.index("--grid") + 1 :]).expdir == "my exp"
+    for name in ("grid", "report"):
+        options = options_of(by_name[name])
+        assert {key: getattr(options, key) for key in given} == given
+        assert options.train_cmd == "slurm.pl --mem 4G" and options.test_sets == ("dev_en", "test_en")
 
 
-def test_paths_of_librispeech_with_spaces_stay_whole(words, tmp_path):
+def test_the_options_file_is_temporary(recipes, commands, tmp_path):
+    """Two calls at a time have one each, and none stays."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    commands("asterisk/asr1", TMPDIR=str(folder))
+    assert list(folder.iterdir()) == []
+
+
+def test_paths_of_librispeech_with_spaces_stay_whole(commands, tmp_path):
     folders = {"LIBRISPEECH": tmp_path / "my libri", "LIBRILIGHT_LIMITED": tmp_path / "it's light"}
     for folder in folders.values():
         folder.mkdir()
-    (command,) = words("librilight/asr1", "--stop_stage", "1", **{name: str(folder) for name, folder in folders.items()})
+    environment = {name: str(folder) for name, folder in folders.items()}
+    (command,) = commands("librilight/asr1", "--stop_stage", "1", **environment)
     assert [command[command.index("--librispeech") + 1], command[-1]] == list(map(str, folders.values()))
 
 
-def test_what_the_stages_of_data_are_asked_for(recipes, words):
+def test_commands_of_the_data_stages(recipes, commands):
     """The validation set filtered for training and whole for decoding; symbols that are no words known everywhere."""
     symbols = ["--nlsyms_txt", "conf/symbols"]
     (recipes.here / symbols[1]).touch()
-    commands = words("asterisk/asr1", *symbols, "--stage", "4")
-    filters = [command[4:] for command in commands if "filter" in command]
+    made = commands("asterisk/asr1", *symbols, "--stage", "4")
+    filters = [command[4:] for command in made if "filter" in command]
     folders = ("train_10min_en", "dev_en", "whole/dev_en", "test_en")
     assert [command[0] for command in filters] == [f"dump/raw/{name}" for name in folders]
     assert ["1e9" in command for command in filters] == [False, False, True, True]
     assert [symbols[1] in command for command in filters] == [True, True, False, False]
-    others = [command for command in commands if "filter" not in command]
-    assert [symbols[1] in command for command in others] == [True] * 4  # the check, tokens, experiments, table
+    check, tokens, grid, report = (command for command in made if "filter" not in command)
+    assert symbols[1] in tokens
+    assert {options_of(command).nlsyms_txt for command in (check, grid, report)} == {symbols[1]}
 
 
 @pytest.fixture
-def sweeps(recipes, words, tmp_path, monkeypatch):
-    """sweeps(recipe, *options) -> what stage 16 of a recipe is asked for by its run.sh."""
+def sweeps(recipes, commands, tmp_path, monkeypatch):
+    """sweeps(recipe, *options) -> the sweep that the run.sh of a recipe starts in stage 16."""
     folders = {name: str(tmp_path) for name in ("LIBRISPEECH", "LIBRILIGHT_LIMITED")}
 
     def call(recipe, *options):
-        (command,) = words(recipe, "--stage", "16", *options, **folders)
+        (command,) = commands(recipe, "--stage", "16", *options, **folders)
         monkeypatch.chdir(recipes.here)
         assert command[:2] == ["-m", sweep.__name__]
-        return sweep.sweep_of(sweep.sweep_parser().parse_args(command[2:]))
+        return sweep.sweep_of(options_of(command).for_sweep())
 
     return call
 
 
-def points(found):
-    """(method, sparsity, rate, seed) of every point of a sweep."""
+COMMITTED = [
+    *(("asterisk/prune1", ("--model", model), f"results/{model}.tsv") for model in ("whisper_tiny_en", "hubert_mini")),
+    ("asterisk/prune1", ("--quick",), "results/quick/whisper_tiny_en.tsv"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "options", "rows"), COMMITTED)
+def test_variants_of_committed_sweeps(sweeps, recipes, recipe, options, rows):
+    """The configurations are still those of the committed results: every variant of the sweep has rows there."""
+    found = sweeps(recipe, *options)
+    for spec in found.dense_specs:
+        store(spec, found.dense[spec.config["seed"]].parent)
+    committed = {(row.method, row.sparsity, row.variant) for row in read_rows(recipes.here / rows)}
+    made = {(spec.method, spec.mask_conf.get("sparsity"), spec.variant) for spec in (*found.dense_specs, *found.specs)}
+    assert {method for method, *_ in made & committed} == {method for method, *_ in made}, made - committed
+
+
+@pytest.mark.parametrize("model", ["whisper_tiny_en", "hubert_mini"])
+def test_variants_of_the_committed_main_job(commands, recipes, monkeypatch, model):
+    made = commands("asterisk/asr1", "--model", model, "--stage", "11")
+    monkeypatch.chdir(recipes.here)
+    specs = specs_of(options_of(made[0]).for_grid())
+    committed = {(row.method, row.sparsity, row.variant) for row in read_rows(recipes.here / f"results/{model}.tsv")}
+    assert {(spec.method, spec.mask_conf.get("sparsity"), spec.variant) for spec in specs} <= committed
+
+
+def runs(found):
+    """(method, sparsity, rate, seed) of every run of a sweep."""
     return [(s.method, s.mask_conf["sparsity"], s.config["optim_conf"]["lr"], s.config["seed"]) for s in found.specs]
 
 
@@ -314,7 +366,7 @@ def test_the_whole_grid_of_pruning_on_asterisk(sweeps, model):
     found = sweeps("asterisk/prune1", "--model", model)
     rates, seeds, control = (3e-4, 1e-3), (0, 1, 2), "omp_continued"
     expected = product(PRUNING | {"parp_remask"}, (0.1, 0.3, 0.5, 0.7, 0.8), rates, seeds)
-    assert sorted(points(found)) == sorted([*expected, *product([control], [0.0], rates, seeds)])
+    assert sorted(runs(found)) == sorted([*expected, *product([control], [0.0], rates, seeds)])
     assert len({(spec.name, spec.variant) for spec in found.specs}) == len(found.specs) == (8 * 5 + 1) * 2 * 3
     assert list(found.dense) == [spec.config["seed"] for spec in found.dense_specs] == [0, 1, 2]
 
@@ -323,7 +375,7 @@ def test_the_whole_grid_of_pruning_on_asterisk(sweeps, model):
 def test_the_whole_grid_of_pruning_on_librispeech(sweeps, split):
     found = sweeps("librispeech/prune1", "--split", split)
     sparsities = [number / 10 for number in range(1, 9)]
-    assert {point[:2] for point in points(found)} == {*product(PRUNING, sparsities), ("omp_continued", 0.0)}
+    assert {run[:2] for run in runs(found)} == {*product(PRUNING, sparsities), ("omp_continued", 0.0)}
     assert len({(spec.name, spec.variant) for spec in found.specs}) == len(found.specs) == 7 * 8 + 1
     assert list(found.dense) == [0] and len(found.dense_specs) == 1
 

@@ -1,51 +1,49 @@
-"""A run that is killed goes on to the same result, and one that is another run is refused."""
+"""A run that is killed resumes to the same result, and a folder of another run is refused."""
 
 import shutil
 import sys
+from dataclasses import replace
 
 import pytest
+from espnet_s3router.results.scored_runs import collect_runs
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.experiments import grid as experiments
-from espnet_s3router.experiments import run as point
-from espnet_s3router.experiments.progress import read_progress
-from espnet_s3router.results.scored_runs import collect_runs
+from espnet_s3router.experiments import grid, run
+from espnet_s3router.experiments.decoding import decode
+from espnet_s3router.experiments.layout import read_progress
+from tests.recipes.conftest import as_words, call
 
 NAME = "asr_routing_s0.1_seed0"
 ARGS = "max_epoch=4 num_iters_per_epoch=20"
 EPOCHS, KILLED_AFTER = 4, 2
 UPDATES = 80
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # ESPnet and s3prl, in this process
+pytestmark = pytest.mark.filterwarnings("ignore")  # of ESPnet and s3prl, in this process
 
 
-def command(prepared, expdir):
-    options = prepared.options(expdir, asr_args=ARGS, parallel=1)
-    return (sys.executable, "-m", "espnet_s3router.experiments.grid", *options)
+def options(recipes, expdir, **changes):
+    return recipes.options(expdir, asr_args=ARGS, parallel=1, **changes)
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(prepared, tmp_path_factory):
-    """The finished experiments folder of a run that nobody disturbed."""
+def uninterrupted(prepared_recipes, tmp_path_factory):
+    """The experiments of a run that was not interrupted."""
     expdir = tmp_path_factory.mktemp("whole")
-    prepared.recipes.run(*command(prepared, expdir))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(prepared_recipes.here)
+        done = call(grid.main, as_words(options(prepared_recipes, expdir)))
+    assert done.returncode == 0, done.stderr
     return expdir
 
 
 @pytest.fixture(scope="module")
-def killed(prepared, tmp_path_factory):
-    """The folder of the same run, whose stage is killed in its third epoch."""
+def killed(prepared_recipes, tmp_path_factory):
+    """The experiments of the same run, whose stage is killed in its third epoch."""
     expdir = tmp_path_factory.mktemp("killed")
     progress = expdir / NAME / "progress.tsv"
-    prepared.recipes.kill_when(
-        lambda: read_progress(progress).epoch >= KILLED_AFTER, expdir / NAME, *command(prepared, expdir)
-    )
+    command = (sys.executable, "-m", grid.__name__, *as_words(options(prepared_recipes, expdir)))
+    prepared_recipes.recipes.kill_when(lambda: read_progress(progress).epoch >= KILLED_AFTER, expdir / NAME, *command)
     return expdir
-
-
-def point_options(prepared, expdir):
-    """What the child of a point gets."""
-    return point.build_parser().parse_known_args(prepared.options(expdir))[0]
 
 
 def content(folder):
@@ -55,9 +53,9 @@ def content(folder):
 
 
 def results(expdir):
-    (found,) = collect_runs(expdir)
+    (scored,) = collect_runs(expdir)
     unsteady = ("train_seconds", "commit")
-    return {key: value for key, value in found.info.items() if key not in unsteady}, found.counts
+    return {key: value for key, value in scored.info.items() if key not in unsteady}, scored.counts
 
 
 def test_nothing_half_written_counts_as_finished(prepared, killed):
@@ -68,23 +66,21 @@ def test_nothing_half_written_counts_as_finished(prepared, killed):
     assert not any((folder / name).exists() for name in (".trained", "point.json", "valid.cer_ctc.ave.pth"))
     for path in folder.glob("*.pth"):
         torch.load(path, weights_only=False)  # ESPnet's reporter puts numpy scalars into checkpoint.pth
-    args = point_options(prepared, killed)
-    assert not experiments.finished(folder, args)
+    assert not grid.finished(folder, options(prepared, killed))
     with pytest.raises(InputError, match="not trained to the end"):
-        point.decode(folder, args)
+        decode(folder, options(prepared, killed))
 
 
 def test_a_changed_configuration_is_refused(prepared, killed, capsys):
-    """By the grid, which finds another train.yaml, and by the training command itself."""
+    """By the grid, which finds another train.yaml, and by the training command."""
     from espnet_s3router.bin.asr_train import main
 
     before = content(killed)
-    changed = prepared.options(killed, asr_args=f"{ARGS} grad_clip=1.0")
-    assert experiments.main(changed) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("error: ") and "another configuration" in told and "--asr_tag" in told
+    assert grid.main(prepared.words(killed, asr_args=f"{ARGS} grad_clip=1.0")) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: ") and "another configuration" in message and "--asr_tag" in message
     folder = killed / NAME
-    command = point.train_options(folder, point_options(prepared, killed))
+    command = run.train_options(folder, options(prepared, killed))
     with pytest.raises(InputError, match=r"grad_clip was 5\.0, is 1\.0 now"):
         main([*command, "--grad_clip", "1.0"])
     assert content(killed) == before
@@ -95,7 +91,7 @@ def test_resumed_and_uninterrupted_are_equal(prepared, killed, uninterrupted, tm
 
     expdir = tmp_path / "resumed"
     shutil.copytree(killed, expdir)
-    prepared.recipes.run(*command(prepared, expdir))
+    assert grid.main(as_words(options(prepared, expdir))) == 0
     models = []
     for folder in (expdir / NAME, uninterrupted / NAME):
         models.append({path.name: torch.load(path, weights_only=True) for path in folder.glob("*.ave*.pth")})
@@ -109,29 +105,30 @@ def test_resumed_and_uninterrupted_are_equal(prepared, killed, uninterrupted, tm
     assert results(expdir)[0]["updates"] == UPDATES
 
 
-def test_a_finished_point_is_not_run_again(prepared, uninterrupted, capsys):
+def test_a_finished_run_is_not_run_again(prepared, uninterrupted, capsys):
     before = content(uninterrupted)
-    assert experiments.main(prepared.options(uninterrupted, asr_args=ARGS, parallel=1)) == 0
-    assert "1 of 1 points finished before" in capsys.readouterr().out
-    assert experiments.main(prepared.options(uninterrupted, asr_args=f"{ARGS} grad_clip=1.0")) == 1
+    assert grid.main(as_words(options(prepared, uninterrupted))) == 0
+    assert "1 of 1 runs finished before" in capsys.readouterr().out
+    assert grid.main(prepared.words(uninterrupted, asr_args=f"{ARGS} grad_clip=1.0")) == 1
     assert "another configuration" in capsys.readouterr().err
     assert content(uninterrupted) == before
 
 
-def test_other_data_under_the_same_name_is_refused(prepared, killed, uninterrupted, tmp_path, capsys):
-    """Before anything is trained or decoded: the interrupted run, the finished one, and their statistics."""
-    for expdir in (killed, uninterrupted):
-        before = content(expdir)
-        for changed in ({"train_set": "mine"}, {"valid_set": "mine"}):
-            options = prepared.options(expdir, asr_args=ARGS, stage=11, **changed)
-            assert experiments.main(options) == 1
-            told = capsys.readouterr().err
-            assert (
-                told.startswith(f"error: {expdir / NAME} was trained with --{next(iter(changed))}")
-                and "now it is mine" in told
-            )
-        assert content(expdir) == before
-    assert experiments.main(prepared.options(uninterrupted, asr_args=ARGS, stage=10, train_set="mine")) == 1
+@pytest.mark.parametrize("state", ["killed", "uninterrupted"])
+@pytest.mark.parametrize("changed", ["train_set", "valid_set"])
+def test_other_data_under_the_same_name_is_refused(prepared, state, changed, request, capsys):
+    """Before anything is trained or decoded."""
+    expdir = request.getfixturevalue(state)
+    before = content(expdir)
+    sets = {"train_set": {"train_set": "mine"}, "valid_set": {"valid_set": "mine", "test_sets": "mine dev test"}}
+    assert grid.main(as_words(options(prepared, expdir, **sets[changed]))) == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {expdir / NAME} was trained with --{changed}") and "now it is mine" in message
+    assert content(expdir) == before
+
+
+def test_statistics_of_other_data_are_refused(prepared, uninterrupted, capsys):
+    assert grid.main(as_words(options(prepared, uninterrupted, stage=10, train_set="mine"))) == 1
     assert "holds statistics of" in capsys.readouterr().err
 
 
@@ -140,23 +137,16 @@ def test_a_finished_run_keeps_no_state_of_its_optimiser(uninterrupted):
 
 
 def test_other_decoding_options_decode_again(prepared, uninterrupted, tmp_path):
-    """What one inference tag holds was decoded in one way; training is not repeated."""
+    """One inference tag holds text that was decoded in one way; training is not repeated."""
     expdir = tmp_path / "again"
     shutil.copytree(uninterrupted, expdir, symlinks=True)
     trained = (expdir / NAME / ".trained").stat().st_mtime_ns
     (scored,) = (expdir / NAME).glob("*/test/counts.json")
-    scored.write_text("{}", encoding="utf-8")  # what is left of the other way would be believed
-    point_of = point_options(prepared, expdir)
-    assert experiments.finished(expdir / NAME, point_of)
-    point_of.inference_args = ["--ctc_best_path", "false", "--beam_size", "2"]
-    assert not experiments.finished(expdir / NAME, point_of)
-    options = prepared.options(expdir, asr_args=ARGS, parallel=1)
-    options += [
-        "--inference_args=--ctc_best_path",
-        "--inference_args=false",
-        "--inference_args=--beam_size",
-        "--inference_args=2",
-    ]
-    prepared.recipes.run(sys.executable, "-m", "espnet_s3router.experiments.grid", *options)
+    scored.write_text("{}", encoding="utf-8")  # a score of the other way, if it stayed, would be trusted
+    given = options(prepared, expdir)
+    assert grid.finished(expdir / NAME, given)
+    given = replace(given, inference_args=("--ctc_best_path", "false", "--beam_size", "2"))
+    assert not grid.finished(expdir / NAME, given)
+    assert grid.main(as_words(given)) == 0
     assert scored.read_text("utf-8") != "{}"
     assert (expdir / NAME / ".trained").stat().st_mtime_ns == trained

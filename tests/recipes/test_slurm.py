@@ -10,13 +10,13 @@ import pytest
 import yaml
 
 from espnet_s3router.experiments.cluster import connect
-from espnet_s3router.experiments.grid import grid_parser
 from espnet_s3router.experiments.job import Job
+from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.pool import run_jobs
 from tests.recipes.conftest import ROOT
 
 LONGEST_S = 120
-POINTS = ("asr_head_only_seed0", "asr_routing_s0.1_seed0")
+RUNS = ("asr_head_only_seed0", "asr_routing_s0.1_seed0")
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +42,21 @@ def config(tmp_path):
     return path
 
 
-def test_a_grid_of_two_points(prepared, slurm, config, tmp_path):
+def test_a_grid_of_two_runs(prepared, slurm, config, tmp_path):
     few = "max_epoch=1 num_iters_per_epoch=1"
-    options = prepared.options(tmp_path / "exp", methods="head_only routing", asr_args=few)
-    options += ["--cluster", "slurm", "--cluster_config", str(config), "--cluster_timeout", str(LONGEST_S)]
-    command = (sys.executable, "-m", "espnet_s3router.experiments.grid", *options)
+    slurm_options = {"cluster": "slurm", "cluster_config": config, "cluster_timeout": LONGEST_S}
+    words = prepared.words(tmp_path / "exp", methods="head_only routing", asr_args=few, **slurm_options)
+    command = (sys.executable, "-m", "espnet_s3router.experiments.grid", *words)
     done = prepared.recipes.run(*command, PATH=f"{slurm}{os.pathsep}{prepared.recipes.environment()['PATH']}")
     assert "waiting for the first worker of slurm" in done.stdout
-    for name in POINTS:
+    for name in RUNS:
         assert f"{name}: done" in done.stdout
         assert (tmp_path / "exp" / name / "decode/test/counts.json").exists()
-    assert len(list((tmp_path / "logs").glob("*.out"))) >= 2  # a job of SLURM a point
+    assert len(list((tmp_path / "logs").glob("*.out"))) >= 2  # one job of SLURM per run
 
 
-def test_a_job_that_is_cancelled_is_replaced_and_its_point_goes_on(slurm, config, tmp_path, monkeypatch):
-    """As at the time limit of a job: what the point did until then is there."""
+def test_a_job_that_is_cancelled_is_replaced_and_its_run_resumes(slurm, config, tmp_path, monkeypatch):
+    """As at the time limit of a job: the work until then is there."""
     from slurm_node import told
 
     monkeypatch.setenv("PATH", f"{slurm}{os.pathsep}{os.environ['PATH']}")
@@ -71,11 +71,9 @@ def test_a_job_that_is_cancelled_is_replaced_and_its_point_goes_on(slurm, config
             time.sleep(0.2)
         told(slurm / "scancel", "--user", "root")
 
-    needed = ["--recipe", "r", "--stats_dir", "s", "--train_set", "t", "--valid_set", "v", "--test_sets", "v"]
-    needed += ["--token_list", "l", "--asr_config", "c", "--cluster", "slurm", "--cluster_config", str(config)]
-    args = grid_parser().parse_args([*needed, "--cluster_timeout", str(LONGEST_S)])
+    options = Options(cluster="slurm", cluster_config=str(config), cluster_timeout=LONGEST_S)
     thread = threading.Thread(target=cancel)
-    with connect(args, 1) as workers:
+    with connect(options, 1) as workers:
         thread.start()
         began = time.monotonic()
         assert run_jobs([job], workers) == {}

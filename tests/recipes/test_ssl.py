@@ -67,7 +67,8 @@ def test_a_recording_to_evaluate_on_stops_it(ssl1):
     [
         (("--update", "3"), "unknown option --update"),
         (("--updates", "3 4"), "as many numbers in both"),
-        (("--clusters", "8 many"), "as many numbers in both"),
+        (("--clusters", "8 many"), "--clusters is '8 many', expected numbers"),
+        (("--clusters", ""), "as many numbers in both"),
         (("--max_hours", "long"), "--max_hours is 'long'"),
         (("--config", "conf/no.yaml"), "no such file"),
         (("--layer", "x"), "--layer is 'x'"),
@@ -86,7 +87,7 @@ def test_bad_options_are_refused(ssl1, options, said):
 
 
 EVALUATES = """#!/usr/bin/env bash
-# Stands for a recipe of another corpus: notes how it was called, and leaves points of all that it is asked for.
+# Stands for a recipe of another corpus: notes how it was called, and leaves scored runs of all methods.
 echo "$*" >>calls.txt
 exec python3 - "$@" <<'END'
 import argparse
@@ -106,7 +107,7 @@ END
 
 
 def test_what_a_model_is_worth_on_another_corpus(ssl1, tmp_path):
-    """Stage 6 with a recipe, sets and a folder of one's own; points of one model are not told as those of another."""
+    """Stage 6 with a recipe, sets and a folder of one's own; results of one model are not reported for another."""
     recipe, exp = tmp_path / "mine", tmp_path / "exp"
     for folder in (recipe, exp / "hubert_mini"):
         folder.mkdir(parents=True)

@@ -1,15 +1,15 @@
-"""Stage 10 looks at the data alone: an upstream that takes minutes to build, or none at all, is no matter to it."""
+"""Stage 10 reads the data alone: an upstream that takes minutes to build, or does not exist, makes no difference."""
 
-from espnet_s3router.experiments import grid as experiments
+from espnet_s3router.experiments import grid
 
 SHAPES = ("speech_shape", "text_shape", "text_shape.char")
 
 
 def test_statistics_need_no_upstream(prepared, tmp_path):
-    """They are those with one that is there, also where a configuration has what ESPnet has where it says nothing."""
-    asked = {"stage": 10, "stop_stage": 10, "upstream_path": tmp_path / "absent.pt", "stats_dir": tmp_path / "stats"}
-    asked["asr_args"] = "model_conf.extract_feats_in_collect_stats=true"
-    assert experiments.main(prepared.options(tmp_path / "exp", **asked)) == 0
+    """They equal those with an upstream, also if the configuration has ESPnet's default for them."""
+    changes = {"stage": 10, "stop_stage": 10, "upstream_path": tmp_path / "absent.pt", "asr_stats_dir": tmp_path / "stats"}
+    changes["asr_args"] = "model_conf.extract_feats_in_collect_stats=true"
+    assert grid.main(prepared.words(tmp_path / "exp", **changes)) == 0
     for part in ("train", "valid"):
         made, expected = tmp_path / "stats" / part, prepared.here / "exp/stats" / part
         for name in SHAPES:
