@@ -128,7 +128,7 @@ def test_statistics_of_data_that_changed(one_run, tmp_path, monkeypatch, folder,
     assert collected(options)
     assert (tmp_path / "s/train/text_shape.char").read_text() == "u1 3,5\n"
     (tmp_path / "dump/raw" / folder / file).write_text("u1 b\n")
-    with pytest.raises(InputError, match=f"the data of {folder} changed since.*differ from what is in exp. Remove both"):
+    with pytest.raises(InputError, match=f"the data of {folder} changed since.*differ from the runs in exp. Remove both"):
         collected(options)
     monkeypatch.setattr(grid, "run_unfinished", lambda *_: pytest.fail("it trains"))
     dataclasses.replace(options, stage=11).write("options.yaml")
