@@ -197,8 +197,8 @@ def test_given_dense_models_of_other_seeds(prepared, options, tmp_path):
         add_point(tmp_path / "exp", f"asr_omp_s0.5_seed{seed}", "omp", 3, sparsity=0.5, seed=seed, decoded="decode_ctc")
     changes = {"dense_exp": tmp_path / "asr1/asr_finetune_seed{seed}", "seeds": "4", "inference_tag": "decode_ctc"}
     given = options(tmp_path / "exp", **changes)
-    found = sweep.Sweep({4: tmp_path / "asr1/asr_finetune_seed4"}, [], [], ("toy/asr1", "mini", "10min"))
-    runs = {(scored.info["method"], scored.info["seed"]) for scored in sweep.scored_runs(given, found)}
+    dense, place = [tmp_path / "asr1/asr_finetune_seed4"], ("toy/asr1", "mini", "10min")
+    runs = {(scored.info["method"], scored.info["seed"]) for scored in sweep.scored_runs(given, dense, place)}
     assert runs == {("finetune", 3), ("finetune", 4), ("omp", 3), ("omp", 4)}
 
 
