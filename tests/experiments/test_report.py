@@ -8,8 +8,11 @@ from toy_points import add_grid, add_point
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import report
+from espnet_s3router.experiments.options import Options
 from espnet_s3router.results.rows import read_rows
 from espnet_s3router.results.scored_runs import collect_runs, systems
+
+UPSTREAM = "{frontend: masked_upstream, frontend_conf: {frontend_conf: {upstream: mini}, mask_conf: {}}}"
 
 
 @pytest.fixture
@@ -17,24 +20,41 @@ def expdir(tmp_path):
     return add_grid(tmp_path / "exp")
 
 
-def test_best_rates_make_a_methods_file(tmp_path, capsys):
-    """Best on dev, whatever they are on test; of the requested place."""
+@pytest.fixture
+def words(tmp_path):
+    """words(**changes) -> the command line for the page of the grid in exp."""
+    (config := tmp_path / "train.yaml").write_text(UPSTREAM, encoding="utf-8")
+    given = {
+        "recipe": "toy/asr1",
+        "asr_config": (str(config),),
+        "expdir": str(tmp_path / "exp"),
+        "inference_tag": "inference",
+    }
+    given |= {"train_set": "10min", "valid_set": "dev", "test_sets": ("dev", "test"), "stage": 13}
+
+    def make(**changes):
+        Options(**(given | changes)).write(tmp_path / "options.yaml")
+        return ["--options", str(tmp_path / "options.yaml")]
+
+    return make
+
+
+def test_best_rates_make_a_methods_file(tmp_path, words, capsys):
+    """Best on dev, whatever they are on test."""
     for rate, errors in {1e-4: (3, 1), 1e-3: (2, 9)}.items():
         add_point(tmp_path / "exp", f"omp_{rate}", "omp", errors, lr=rate, variant=f"v{rate}", sparsity=0.5)
-    words = ["--expdir", tmp_path / "exp", "--dev", "dev", "--test", "test", "--best_rates", tmp_path / "rates.yaml"]
-    report.main([str(word) for word in words])
+    assert report.main(words(best_rates=str(tmp_path / "rates.yaml"))) == 0
     assert yaml.safe_load((tmp_path / "rates.yaml").read_text()) == {"omp": {"optim_conf": {"lr": 0.001}}}
 
 
-def test_main(expdir, tmp_path, capsys):
-    unseen, plot, results = tmp_path / "unseen", tmp_path / "cer.png", tmp_path / "RESULTS.md"
+def test_main(expdir, tmp_path, words, capsys):
+    unseen, plot, results = tmp_path / "unseen", expdir / "cer_against_sparsity.png", tmp_path / "RESULTS.md"
     unseen.write_text("u00 some text\nu01\n")
-    (tmp_path / "dump/test").mkdir(parents=True)
-    (tmp_path / "dump/test/utt2spk").write_text("u00 ann\nu01 ann\nu02 bob\n")
-    options = {"--expdir": expdir, "--dev": "dev", "--test": "test", "--unseen": unseen, "--dump": tmp_path / "dump"}
-    options |= {"--plot": plot, "--results_md": results, "--command": "./run.sh --full"}
-    arguments = [str(word) for pair in options.items() for word in pair]
-    report.main(arguments)
+    (tmp_path / "dump/raw/test").mkdir(parents=True)
+    (tmp_path / "dump/raw/test/utt2spk").write_text("u00 ann\nu01 ann\nu02 bob\n")
+    files = {"unseen": str(unseen), "dumpdir": str(tmp_path / "dump"), "results_md": str(results)}
+    arguments = words(**files, command="./run.sh --full")
+    assert report.main(arguments) == 0
     out = capsys.readouterr().out
     assert "finetune vs head_only: -50.0 %" in out
     assert str(plot) in out and "test: 20 utterances of 2 speakers" in out
@@ -61,10 +81,9 @@ def test_main(expdir, tmp_path, capsys):
         ),
     ],
 )
-def test_spoilt_folders(expdir, capsys, spoil, expected):
+def test_spoilt_folders(expdir, words, capsys, spoil, expected):
     spoil(expdir)
-    arguments = ["--expdir", str(expdir), "--dev", "dev", "--test", "test"]
-    assert report.main(arguments) == (0 if expected is None else 1)
+    assert report.main(words()) == (0 if expected is None else 1)
     if expected is None:
         return
     error = capsys.readouterr().err
@@ -72,36 +91,30 @@ def test_spoilt_folders(expdir, capsys, spoil, expected):
     assert not (expdir / "results.tsv").exists()
 
 
-def test_the_same_run_under_two_tags_is_there_once(expdir, capsys):
+def test_the_same_run_under_two_tags_is_there_once(expdir, words, capsys):
     """The first by name that is scored; ``systems`` by itself does not choose."""
     add_point(expdir, "again", "finetune", 1)
     (expdir / "a_is_not_decoded").mkdir()
     shutil.copy(expdir / "again/point.json", expdir / "a_is_not_decoded")
     with pytest.raises(InputError, match="same variant and seed"):
         systems(collect_runs(expdir))
-    assert report.main(["--expdir", str(expdir), "--dev", "dev", "--test", "test"]) in (0, None)
-    printed = capsys.readouterr().out
+    assert report.main(words()) == 0
+    expected = capsys.readouterr().out
     for name in ("a_is_not_decoded", "finetune"):
-        assert f"{expdir / name}: the same run as {expdir / 'again'}, left out" in printed
+        assert f"{expdir / name}: the same run as {expdir / 'again'}, left out" in expected
     rows = {row.method: row.value for row in read_rows(expdir / "results.tsv") if (row.set, row.metric) == ("test", "cer")}
     assert rows["finetune"] == 10
 
 
-def test_only_the_place_of_a_grid_is_shown(expdir, tmp_path, capsys):
+def test_only_the_place_of_the_grid_is_shown(expdir, tmp_path, words, capsys):
     """Rows of other upstreams stay in results.tsv."""
     add_point(expdir, "other", "finetune", 1, upstream="whisper")
-    (config := tmp_path / "train.yaml").write_text(
-        "{frontend: masked_upstream, frontend_conf: {frontend_conf: {upstream: mini}, mask_conf: {}}}", encoding="utf-8"
-    )
     page = tmp_path / "RESULTS.md"
-    words = ["--expdir", str(expdir), "--dev", "dev", "--test", "test", "--results_md", str(page)]
-    grid = ["--grid", *("--recipe", "toy/asr1", "--asr_config", str(config), "--train_set", "10min", "--valid_set", "dev")]
-    grid += ["--test_sets", "dev", "test", "--stats_dir", "s", "--token_list", "l", "--upstream"]
     for upstream, other in (("mini", "whisper"), ("whisper", "mini")):
-        assert not report.main([*words, *grid, upstream])
+        assert report.main(words(upstream=upstream, results_md=str(page))) == 0
         text = page.read_text("utf-8")
         assert f"## toy/asr1 · {upstream} · 10min" in text and f"· {other} ·" not in text
     assert {row.upstream for row in read_rows(expdir / "results.tsv")} == {"mini", "whisper"}
     capsys.readouterr()
-    assert report.main([*words, *grid, "large"]) == 1
+    assert report.main(words(upstream="large")) == 1
     assert "no run of toy/asr1 · large · 10min; train first" in capsys.readouterr().err
