@@ -46,7 +46,7 @@ def files(folder):
     ("options", "words"),
     [
         (["--spasity", "0.1"], ["unknown option --spasity", "did you mean --sparsities?", "--help"]),
-        (["--modle", "x"], ["unknown option --modle", "did you mean --model?"]),
+        (["--modle", "x"], ["unknown option --modle", "did you mean --model or --bpemode?"]),
         (["--asr_args", "'a b"], ["--asr_args is", "No closing quotation"]),
         (["--ngpu", "one"], ["--ngpu is 'one'", "expected a number"]),
         (["--parallel", "0"], ["--parallel is 0", "at least 1"]),
