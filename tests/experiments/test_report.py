@@ -99,9 +99,9 @@ def test_the_same_run_under_two_tags_is_there_once(expdir, words, capsys):
     with pytest.raises(InputError, match="same variant and seed"):
         systems(collect_runs(expdir))
     assert report.main(words()) == 0
-    expected = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for name in ("a_is_not_decoded", "finetune"):
-        assert f"{expdir / name}: the same run as {expdir / 'again'}, left out" in expected
+        assert f"{expdir / name}: the same run as {expdir / 'again'}, left out" in printed
     rows = {row.method: row.value for row in read_rows(expdir / "results.tsv") if (row.set, row.metric) == ("test", "cer")}
     assert rows["finetune"] == 10
 
