@@ -39,8 +39,8 @@ def remade(recipe, capsys):
 
 def test_grid(recipe, capsys):
     page = grid.GridPage(dev=["dev"], test=["test"], unseen=UTTERANCES[3:], speakers=4)
-    files = {"results_tsv": recipe / "exp/results.tsv", "results_md": recipe / "RESULTS.md"}
-    grid.report(page, collect_runs(recipe / "exp"), **files, command="./run.sh")
+    runs, numbers = collect_runs(recipe / "exp"), recipe / "exp/results.tsv"
+    grid.report(page, runs, numbers, results_md=recipe / "RESULTS.md", command="./run.sh")
     text = remade(recipe, capsys)
     assert "test: 20 utterances of 4 speakers" in text and "(matched pairs, Holm), seed 1 (test)" in text
 
@@ -68,8 +68,7 @@ def test_counts_file_has_no_date_of_its_own(recipe):
     """Equal results give equal bytes, whenever they were compressed."""
     page = grid.GridPage(dev=["dev"], test=["test"])
     for name in ("A", "B"):
-        files = {"results_tsv": recipe / "exp/results.tsv", "results_md": recipe / f"{name}.md"}
-        grid.report(page, collect_runs(recipe / "exp"), **files)
+        grid.report(page, collect_runs(recipe / "exp"), recipe / "exp/results.tsv", results_md=recipe / f"{name}.md")
     first, second = (json.loads(gzip.decompress((recipe / f"results/counts/{n}.json.gz").read_bytes())) for n in "AB")
     assert first["runs"] == second["runs"]
     assert (recipe / "results/counts/A.json.gz").read_bytes()[4:8] == bytes(4)  # the time in the header of gzip

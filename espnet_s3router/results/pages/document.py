@@ -152,17 +152,11 @@ def write_page(path: str | Path, text: str, page: Page, runs: Iterable[ScoredRun
 
 
 def publish(
-    sections: Sequence[Section],
-    page: Page,
-    runs: Sequence[ScoredRun],
-    *,
-    results_tsv: str | Path,
-    results_md: str | Path | None,
-    command: str,
+    sections: list[Section], page: Page, runs: list[ScoredRun], numbers: Path, results_md: str | Path | None, command: str
 ) -> None:
-    """Print the sections and the name of the file of rows. Write RESULTS.md if a file is given."""
+    """Print the sections. Write RESULTS.md if a file is given. ``numbers``: the file of the rows, which is named."""
     print_sections(sections)
-    print(f"\nnumbers: {results_tsv}")
+    print(f"\nnumbers: {numbers}")
     if results_md:
         environment = environment_of(command)
         write_page(results_md, as_markdown(sections, environment), page, runs, environment)

@@ -5,9 +5,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from espnet_s3router.files import write_atomic
 from espnet_s3router.results.bootstrap import Interval
 from espnet_s3router.results.comparisons import compare, corrected
 from espnet_s3router.results.pages.document import Page, Section, as_markdown, percent, publish
@@ -155,22 +152,10 @@ def plot(results: Iterable[GridResults], path: str | Path, page: GridPage, metri
 
 
 def report(
-    page: GridPage,
-    runs: Sequence[ScoredRun],
-    *,
-    results_tsv: str | Path,
-    results_md: str | Path | None = None,
-    command: str = "",
-    rates_file: str | Path | None = None,
-    plot_file: str | Path | None = None,
-) -> None:
-    """Print the page and write results.tsv. Write RESULTS.md, the best learning rates and the plot if files are given."""
+    page: GridPage, runs: list[ScoredRun], numbers: Path, *, results_md: str | Path | None = None, command: str = ""
+) -> list[GridResults]:
+    """Print the page, put its rows into the file ``numbers`` and write RESULTS.md if a file is given."""
     results = grid_results(runs, page)
-    put_rows(results_tsv, page.measured(runs))
-    files = {"results_tsv": results_tsv, "results_md": results_md, "command": command}
-    publish([one.section for one in results], page, runs, **files)
-    if rates_file:
-        write_atomic(rates_file, yaml.safe_dump(best_rates(results)))
-        print(f"best rates: {rates_file}")
-    for path in plot(results, plot_file, page) if plot_file else ():
-        print(f"plot: {path}")
+    put_rows(numbers, page.measured(runs))
+    publish([one.section for one in results], page, runs, numbers, results_md, command)
+    return results

@@ -172,7 +172,7 @@ def _bars(seeds: Sequence[int]) -> str:
     return f"mean, lowest and highest of {many if few == many else f'{few} to {many}'} seeds"
 
 
-def report(page: SweepPage, runs: Sequence[ScoredRun], *, expdir: Path, results_md: str | Path, command: str) -> None:
+def report(page: SweepPage, runs: list[ScoredRun], *, expdir: Path, results_md: str | Path, command: str) -> None:
     """Print the page; write results.tsv, the plots and, if a file is given, RESULTS.md.
 
     Rows of this place whose runs are gone leave results.tsv.
@@ -181,5 +181,4 @@ def report(page: SweepPage, runs: Sequence[ScoredRun], *, expdir: Path, results_
     rows = page.rows(runs, Path(results_md).parent)
     for path in plots(page, rows, expdir):
         print(f"plot: {path}")
-    files = {"results_tsv": expdir / "results.tsv", "results_md": results_md, "command": command}
-    publish(sections(page, runs, rows), page, runs, **files)
+    publish(sections(page, runs, rows), page, runs, expdir / "results.tsv", results_md, command)
