@@ -86,7 +86,7 @@ def read_run(file: Path, inference_tag: str | None = None) -> ScoredRun:
         ResultRow(**info, set="any", metric="any", value=0)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
-    counts, tags, alignments = {}, {}, {}
+    counts, tags, alignments = dict[str, Any](), dict[str, str](), dict[str, Any]()
     for scored in sorted(file.parent.glob(f"{inference_tag or '*'}/*/{COUNTS}")):
         tag, name = scored.parts[-3:-1]
         if name in counts:

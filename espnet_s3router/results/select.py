@@ -29,7 +29,7 @@ class Variant(NamedTuple):
 
 
 SeedRates = Mapping[int, float]  # seed -> error rate in percent
-Rates = dict[Variant, SeedRates]
+Rates = Mapping[Variant, SeedRates]
 
 
 def rates_of_rows(rows: Iterable[ResultRow], datasets: Sequence[str], metric: str) -> Rates:
@@ -71,7 +71,7 @@ def dev_means(
 
     ``rates``: error rates on the validation set. Returns {group: {variant: mean}}.
     """
-    groups: dict[Any, Rates] = {}
+    groups: dict[Any, dict[Variant, SeedRates]] = {}
     for variant, seeds in rates.items():
         groups.setdefault(group_key(variant), {})[variant] = seeds
     means: dict[Any, dict[Variant, float]] = {}

@@ -74,10 +74,11 @@ def learning_rates(rows: Sequence[ResultRow], best: Sequence[Variant], dev: Sequ
         texts = (f"**{lr:g}: {rate:.1f}**" if variant in best else f"{lr:g}: {rate:.1f}" for lr, variant, rate in tried)
         cells[method, sparsity] = ", ".join(texts) or NOTHING
     table = by_sparsity(cells, sparsities)
-    for line, method in zip(table, [None, *methods], strict=True):
-        chosen = [row for row in rows if row.method == method and Variant.of(row) in best]
+    table[0] += ["updates", "seeds", "commits"]
+    for line in table[1:]:
+        chosen = [row for row in rows if row.method == line[0] and Variant.of(row) in best]
         values = (sorted({getattr(row, name) for row in chosen}) for name in ("updates", "seed", "commit"))
-        line += ["updates", "seeds", "commits"] if method is None else [", ".join(map(str, column)) for column in values]
+        line += [", ".join(map(str, column)) for column in values]
     return table
 
 

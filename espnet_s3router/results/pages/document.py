@@ -143,8 +143,8 @@ def write_page(path: str | Path, text: str, page: Page, runs: Iterable[ScoredRun
     counts = counts_file(path)
     if path.exists() and counts.exists() and body(path.read_text(encoding="utf-8")) == body(text):
         return False
-    source = {"kind": type(page).__name__, "page": asdict(page), "environment": environment}
-    source["runs"] = [asdict(run) | {"path": run.path.name} for run in runs]
+    stored_runs = [asdict(run) | {"path": run.path.name} for run in runs]
+    source = {"kind": type(page).__name__, "page": asdict(page), "environment": environment, "runs": stored_runs}
     stored = json.dumps(source, ensure_ascii=False, separators=(",", ":"))
     write_atomic(counts, gzip.compress(stored.encode("utf-8"), mtime=0))
     write_atomic(path, text)

@@ -43,7 +43,9 @@ def grid_results(runs: Iterable[ScoredRun], page: GridPage) -> list[GridResults]
 def _results(place: Place, group: Sequence[System], page: GridPage) -> GridResults:
     dev, test = page.dev, page.test
     chosen, labels = choose(group, dev), {system: _label(system, group) for system in group}
-    columns = {f"{m.upper()} {n} %": (e, m, None) for m in METRICS for n, e in (("dev", dev), ("test", test))}
+    columns: dict[str, tuple] = {
+        f"{m.upper()} {n} %": (e, m, None) for m in METRICS for n, e in (("dev", dev), ("test", test))
+    }
     pooled, runs = "+".join(test), [run for system in group for run in system.runs]
     about = f"dev is {'+'.join(dev)}, test {pooled}; brackets: 95 % bootstrap interval{page.size_note(runs)}"
     caption = f"* the variant of its method with the lowest CER on dev; {about}"

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from espnet_s3router.results import tables
 from espnet_s3router.results.comparisons import Comparison, compare, corrected
@@ -22,7 +23,7 @@ SAME = "same sparsity"
 class SweepPage(Page):
     """The page of a sweep. Test sets are shown pooled and apart."""
 
-    place: Sequence[str]
+    place: Place
     """recipe, upstream and split: the page is about every run there with a sparsity, and about dense models"""
     methods: Sequence[str]
     """methods of the first rows; others follow by name"""
@@ -40,7 +41,7 @@ class SweepPage(Page):
     def rows(self, runs: Iterable[ScoredRun], folder: Path) -> list[ResultRow]:
         """Rows of the page. Rows of ``runs`` replace those of the row files."""
         stored = (row for file in self.row_files for row in read_rows(folder / file))
-        merged = {row.key: row for row in (*stored, *self.measured(runs)) if row.place == tuple(self.place)}
+        merged = {row.key: row for row in (*stored, *self.measured(runs)) if row.place == tuple(self.place)}  # a list after remake
         return [row for row in merged.values() if row.sparsity is not None or self._shows_dense(row)]
 
     def _shows_dense(self, row: ResultRow) -> bool:
@@ -128,6 +129,7 @@ def _comparisons(page: SweepPage, runs: Sequence[ScoredRun], best: Sequence[Vari
     names = list(dict.fromkeys(variant.method for variant in best if variant.sparsity is not None))
     unpruned = {"dense": (DENSE, None)} | {f"{name} at 0": (name, 0) for name in names if (name, 0) in here}
     sparsities, others = _sparsities(s.variant for s in here.values()), [name for name in names if name != OURS]
+    pairs: list[tuple[str, str, tuple[str, Any]]]
     pairs = [(f"{name} vs {label}", name, key) for label, key in unpruned.items() for name in names]
     pairs += [(f"{OURS} vs {name}", OURS, (name, SAME)) for name in others if OURS in names]
     made = {}
@@ -177,7 +179,7 @@ def report(page: SweepPage, runs: list[ScoredRun], *, expdir: Path, results_md: 
 
     Rows of this place whose runs are gone leave results.tsv.
     """
-    put_rows(expdir / "results.tsv", page.measured(runs), replaced_place=tuple(page.place))
+    put_rows(expdir / "results.tsv", page.measured(runs), replaced_place=page.place)
     rows = page.rows(runs, Path(results_md).parent)
     for path in plots(page, rows, expdir):
         print(f"plot: {path}")
