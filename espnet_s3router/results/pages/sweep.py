@@ -24,7 +24,7 @@ class SweepPage(Page):
     """The page of a sweep. Test sets are shown pooled and apart."""
 
     place: Place
-    """recipe, upstream and split: the page is about every run there with a sparsity, and about dense models"""
+    """recipe, upstream and split (a list after ``remake``): the page has its runs with a sparsity, and its dense models"""
     methods: Sequence[str]
     """methods of the first rows; others follow by name"""
     dense_variants: Sequence[str] = ()
@@ -41,7 +41,7 @@ class SweepPage(Page):
     def rows(self, runs: Iterable[ScoredRun], folder: Path) -> list[ResultRow]:
         """Rows of the page. Rows of ``runs`` replace those of the row files."""
         stored = (row for file in self.row_files for row in read_rows(folder / file))
-        merged = {row.key: row for row in (*stored, *self.measured(runs)) if row.place == tuple(self.place)}  # a list after remake
+        merged = {row.key: row for row in (*stored, *self.measured(runs)) if row.place == tuple(self.place)}
         return [row for row in merged.values() if row.sparsity is not None or self._shows_dense(row)]
 
     def _shows_dense(self, row: ResultRow) -> bool:
