@@ -1,36 +1,33 @@
 """``python -m espnet_s3router.bin.asr_inference``: ``espnet2.bin.asr_inference`` with masked upstreams.
 
-The same options and one more: ``--ctc_best_path true`` takes the best path of the CTC head instead of a beam search.
+The options are the same, and one more: ``--ctc_best_path true`` replaces the beam search by best-path CTC decoding.
 """
 
 import argparse
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from espnet_s3router.bin._run import report_input_errors
+from espnet_s3router.errors import InputError, exit_status
 
 OPTION = "--ctc_best_path"
 
 
-@report_input_errors
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Decode; InputError ends with one paragraph and exit code 1."""
+    """Decode with the options ``cmd``, by default those of the command line."""
     from espnet2.bin.asr_inference import main as espnet_main
 
-    import espnet_s3router.plugin  # noqa: F401  registers the frontend
-    from espnet_s3router.errors import InputError
-    from espnet_s3router.plugin.best_path import best_path_decoding
+    from espnet_s3router.plugin.best_path import best_path_decoding  # this import registers the frontend, too
 
-    own = argparse.ArgumentParser(prog="asr_inference", add_help=False, allow_abbrev=False)
-    own.add_argument(OPTION, OPTION.replace("_", "-"), default="false", nargs="?", const="")
-    found, options = own.parse_known_args(cmd)
-    if {"-h", "--help"} & set(options):
+    parser = argparse.ArgumentParser(prog="asr_inference", add_help=False, allow_abbrev=False)
+    parser.add_argument(OPTION, OPTION.replace("_", "-"), default="false", nargs="?", const="")
+    ours, espnet_options = parser.parse_known_args(cmd)
+    if {"-h", "--help"} & set(espnet_options):
         print(f"{OPTION} true|false, and ESPnet's options:\n")
-    if found.ctc_best_path not in ("true", "false"):
-        raise InputError(f"{OPTION} is {found.ctc_best_path!r}, expected true or false")
-    with best_path_decoding() if found.ctc_best_path == "true" else nullcontext():
-        espnet_main(cmd=options)
+    if ours.ctc_best_path not in ("true", "false"):
+        raise InputError(f"{OPTION} is {ours.ctc_best_path!r}, expected true or false")
+    with best_path_decoding() if ours.ctc_best_path == "true" else nullcontext():
+        espnet_main(cmd=espnet_options)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(exit_status(main)())

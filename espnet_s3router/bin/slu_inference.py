@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from espnet_s3router.bin._run import report_input_errors
+from espnet_s3router.errors import exit_status
 
 
-@report_input_errors
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Decode; InputError ends with one paragraph and exit code 1."""
+    """Decode with the options ``cmd``, by default those of the command line."""
     from espnet2.bin.slu_inference import main as espnet_main
 
     import espnet_s3router.plugin  # noqa: F401  registers the frontend
@@ -16,4 +15,4 @@ def main(cmd: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(exit_status(main)())

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 
-from espnet_s3router.bin._run import report_input_errors
+from espnet_s3router.errors import exit_status
 
 
-@report_input_errors
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Train; InputError ends with one paragraph and exit code 1."""
+    """Train with the options ``cmd``, by default those of the command line."""
     from espnet_s3router.plugin.training.task import S3RouterSLUTask
 
     S3RouterSLUTask.main(cmd=cmd)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(exit_status(main)())

@@ -1,4 +1,4 @@
-"""Makes ESPnet know us: importing this package registers the frontend ``masked_upstream`` with every task that has one."""
+"""The ESPnet plugin. Importing it registers the frontend ``masked_upstream`` with every ESPnet task that has frontends."""
 
 from espnet_s3router.plugin.register import register
 

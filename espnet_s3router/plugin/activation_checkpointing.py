@@ -1,7 +1,7 @@
-"""Less memory for more time: layers compute their activations again in the backward pass, and the frozen convolutional
-frontend takes a few utterances at once.
+"""Activation checkpointing: less memory for more time.
 
-Masks are cached by the version of their scores, so nothing is selected twice.
+Transformer layers compute their activations again in the backward pass, and the frozen convolutional frontend processes a
+few utterances at a time. Masks are cached, so no mask is selected twice.
 """
 
 import ctypes
@@ -17,19 +17,19 @@ from torch.utils.checkpoint import checkpoint
 from espnet_s3router.upstreams import Family
 
 SAMPLES_AT_ONCE = 10 * 16000
-"""How much audio the frozen frontend takes at once: 0.2 GB at wav2vec2-base dimensions."""
+"""Audio per call of the frozen frontend, in samples: 0.2 GB of activations at wav2vec2-base dimensions."""
 M_MMAP_THRESHOLD = -3
 """Number of this parameter in glibc's malloc.h."""
 
 
 def checkpoint_layers(expert: nn.Module, family: Family) -> None:
-    """Wrap the forward of each Transformer layer, in place; hooks (s3prl's, layer drop) stay outside and run once."""
+    """Wrap the forward of each Transformer layer, in place. Hooks (s3prl's, layer drop) stay outside and run once."""
     for layer in expert.get_submodule(family.layers):  # type: ignore[union-attr]
         layer.forward = partial(_recomputed, layer.forward)
     extractor = expert.get_submodule(family.extractor)
     frozen = not any(parameter.requires_grad for parameter in extractor.parameters())
-    if frozen and not family.extractor_takes_lengths:
-        # Once the layers keep nothing, the first convolution is the peak: it has a frame for every five samples.
+    if frozen and family.name != "torchaudio":
+        # Without the layers' activations, the first convolution sets the peak: it has a frame for every five samples.
         extractor.forward = partial(_in_pieces, extractor.forward)
     return_freed_memory()
 
@@ -41,8 +41,10 @@ def _recomputed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _in_pieces(forward: Callable[[Tensor], Tensor], waveforms: Tensor) -> Tensor:
-    """(batch, samples) -> (batch, channels, frames). In training only: evaluation stays equal bit for bit to a model without
-    recomputation, although a convolution may round differently with fewer rows."""
+    """(batch, samples) -> (batch, channels, frames), a few utterances at a time, in training only.
+
+    A convolution may round differently with fewer rows; evaluation must equal a model without recomputation bit for bit.
+    """
     rows = max(1, SAMPLES_AT_ONCE // waveforms.shape[1])
     if len(waveforms) <= rows or not torch.is_grad_enabled():
         return forward(waveforms)
@@ -50,12 +52,12 @@ def _in_pieces(forward: Callable[[Tensor], Tensor], waveforms: Tensor) -> Tensor
 
 
 def return_freed_memory() -> None:
-    """Let glibc give every freed block above 1 MiB back to the system.
+    """Make glibc return every freed block above 1 MiB to the system; other C libraries keep their settings.
 
-    By default it raises that limit to 32 MiB as a program runs, and then keeps the holes between tensors: 0.7 GB at
-    wav2vec2-base dimensions and 4 x 10 s, as much as recomputation saves. Other C libraries are left alone.
+    glibc raises this limit up to 32 MiB while a program runs, and then keeps the holes between tensors. That is 0.7 GB at
+    wav2vec2-base dimensions and 4 x 10 s of audio, as much as recomputation saves.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, 2**20)
-        libc.malloc_trim(0)  # what loading the upstream has left
+        libc.malloc_trim(0)  # returns what loading the upstream has freed

@@ -1,7 +1,7 @@
-"""Best-path CTC decoding inside ESPnet's inference: what the papers' "no LM" figures are decoded with.
+"""Best-path CTC decoding inside ESPnet's inference, the decoder behind the papers' results without a language model.
 
-The most probable token of each frame, repeats merged, blanks dropped (Graves et al. 2006, sec. 3.2). ESPnet's prefix beam
-search finds the same or a slightly more probable text at hundreds of times the cost on long utterances.
+It takes the most probable token of each frame, merges repeats and removes blanks (Graves et al. 2006, sec. 3.2). ESPnet's
+prefix beam search finds the same text or a slightly more probable one, and is hundreds of times slower on long utterances.
 """
 
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ def best_path(log_probs: Tensor, blank: int = 0) -> tuple[list[int], float]:
 
 @contextmanager
 def best_path_decoding() -> Iterator[None]:
-    """Within the block every ``Speech2Text`` that ESPnet builds decodes by best path."""
-    plain = asr_inference.Speech2Text
+    """Within the block, every ``Speech2Text`` that ESPnet builds decodes by best path."""
+    original = asr_inference.Speech2Text
 
-    class BestPathSpeech2Text(plain):  # type: ignore[misc, valid-type]
+    class BestPathSpeech2Text(original):  # type: ignore[misc, valid-type]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             model = self.asr_model
@@ -45,4 +45,4 @@ def best_path_decoding() -> Iterator[None]:
     try:
         yield
     finally:
-        asr_inference.Speech2Text = plain
+        asr_inference.Speech2Text = original

@@ -1,5 +1,8 @@
-"""Knowledge distillation from a dense model, for every method: beside the task's own loss the student learns from the CTC
-posteriors of the teacher, and from its hidden states if asked."""
+"""Knowledge distillation from a dense model, for every method.
+
+While it trains, the student also learns from the teacher's CTC posteriors, and from its hidden states if ``layers`` names
+some.
+"""
 
 import logging
 from collections.abc import Callable
@@ -13,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.plugin.training.start_model import refuse_unusable
+from espnet_s3router.plugin.model_file import check_finished
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistillConfig:
-    """``frontend_conf: distill``."""
+    """The options ``frontend_conf: distill``."""
 
     weight: float
     """Factor of the distillation loss; the task's own loss has factor 1. Both are sums over the frames of an utterance,
@@ -29,7 +32,7 @@ class DistillConfig:
     """Hidden states (0 is the input of the first Transformer layer) whose squared difference is added: a mean over units and
     over these layers."""
     teacher: str | None = None
-    """Model file of a run with its config.yaml beside it; the ``start`` of the method if not given."""
+    """Model file of a run, with its config.yaml beside it. By default the ``start`` of the method."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -43,7 +46,7 @@ class DistillConfig:
 
 
 def distill_config(options: dict[str, Any] | None) -> DistillConfig | None:
-    """The validated options, None for none."""
+    """The checked options; None for None."""
     if options is None:
         return None
     try:
@@ -53,20 +56,22 @@ def distill_config(options: dict[str, Any] | None) -> DistillConfig | None:
 
 
 class Distillation:
-    """Adds the distillation loss to what ``student.forward`` returns while it trains. The teacher is no part of the student:
-    it is neither saved nor counted nor trained."""
+    """Adds the distillation loss to the result of ``student.forward`` during training.
+
+    The teacher is not part of the student: it is neither saved nor counted nor trained.
+    """
 
     def __init__(self, student: nn.Module, teacher: nn.Module, config: DistillConfig) -> None:
         self.student, self.config = student, config
         self.teacher = teacher.eval().requires_grad_(False)
-        self._seen: dict[str, Any] = {}
-        for name, model in (("student", student), ("teacher", teacher)):
-            model.frontend.upstream.register_forward_hook(partial(self._remember, f"{name} states"))  # type: ignore[union-attr]
+        self._outputs: dict[str, Any] = {}
+        for name, model in (("student states", student), ("teacher states", teacher)):
+            model.frontend.upstream.register_forward_hook(partial(self._remember, name))  # type: ignore[union-attr]
         student.ctc.ctc_lo.register_forward_hook(partial(self._remember, "logits"))  # type: ignore[union-attr]
         student.forward = partial(self._forward, student.forward)
 
     def _remember(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        self._seen.setdefault(name, output)  # the head computes intermediate losses after that of the last layer
+        self._outputs.setdefault(name, output)  # ESPnet computes the last layer's loss first, then intermediate ones
 
     def _forward(self, forward: Callable[..., Any], *args: Any, **batch: Any) -> tuple[Tensor, dict[str, Any], Tensor]:
         loss, stats, weight = forward(*args, **batch)
@@ -74,38 +79,38 @@ class Distillation:
             added = self.config.weight * self.loss(batch["speech"], batch["speech_lengths"])
             loss = loss + added
             stats |= {"loss_distill": added.detach(), "loss": stats["loss"] + added.detach()}
-        self._seen.clear()
+        self._outputs.clear()
         return loss, stats, weight
 
     def loss(self, speech: Tensor, lengths: Tensor) -> Tensor:
-        """Scalar, of the batch that the student has just seen; ``speech`` (batch, samples)."""
+        """Scalar loss of the batch that the student has just processed; ``speech`` (batch, samples)."""
         with torch.no_grad():
             encoded, frames = self.teacher.encode(speech, lengths)  # type: ignore[operator]
-            if isinstance(encoded, tuple):  # with those of layers that have a CTC loss of their own
+            if isinstance(encoded, tuple):  # followed by the layers that have their own CTC loss
                 encoded = encoded[0]
-            expected = self.teacher.ctc.ctc_lo(encoded)  # type: ignore[union-attr, operator]
-        loss = posterior_loss(self._seen["logits"], expected, frames, self.config.temperature)
-        ours, theirs = self._seen["student states"], self._seen["teacher states"]
+            logits = self.teacher.ctc.ctc_lo(encoded)  # type: ignore[union-attr, operator]
+        loss = posterior_loss(self._outputs["logits"], logits, frames, self.config.temperature)
+        student, teacher = self._outputs["student states"], self._outputs["teacher states"]
         for layer in self.config.layers:
-            loss = loss + hidden_loss(ours[0][layer], theirs[0][layer], theirs[1][layer]) / len(self.config.layers)
+            loss = loss + hidden_loss(student[0][layer], teacher[0][layer], teacher[1][layer]) / len(self.config.layers)
         return loss
 
 
-def posterior_loss(logits: Tensor, expected: Tensor, frames: Tensor, temperature: float) -> Tensor:
-    """temperature² * KL(teacher || student), the sum over an utterance's frames, averaged over utterances as ESPnet's CTC
-    loss is; logits (batch, frames, tokens), ``frames`` (batch,)."""
-    same_shape(logits, expected)
-    student, teacher = ((x.float() / temperature).log_softmax(-1) for x in (logits, expected))
-    divergence = functional.kl_div(student, teacher, reduction="none", log_target=True).sum(-1)  # (batch, frames)
+def posterior_loss(student: Tensor, teacher: Tensor, frames: Tensor, temperature: float) -> Tensor:
+    """temperature² * KL(teacher || student), summed over an utterance's frames, averaged over utterances like ESPnet's CTC
+    loss; logits (batch, frames, tokens), ``frames`` (batch,)."""
+    check_same_shape(student, teacher)
+    log_student, log_teacher = ((logits.float() / temperature).log_softmax(-1) for logits in (student, teacher))
+    divergence = functional.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(-1)  # (batch, frames)
     return temperature**2 * divergence[valid(frames, divergence.shape[1])].sum() / len(frames)
 
 
-def hidden_loss(states: Tensor, expected: Tensor, frames: Tensor) -> Tensor:
-    """Squared difference of hidden states (batch, frames, dim), the mean over units and the sum over frames that are not
-    padding, averaged over utterances."""
-    same_shape(states, expected)
-    inside = valid(frames, states.shape[1])
-    squared = functional.mse_loss(states[inside].float(), expected[inside].float(), reduction="none")
+def hidden_loss(student: Tensor, teacher: Tensor, frames: Tensor) -> Tensor:
+    """Squared difference of hidden states (batch, frames, dim): the mean over units, summed over frames without padding,
+    averaged over utterances."""
+    check_same_shape(student, teacher)
+    inside = valid(frames, student.shape[1])
+    squared = functional.mse_loss(student[inside].float(), teacher[inside].float(), reduction="none")
     return squared.mean(-1).sum() / len(frames)
 
 
@@ -114,16 +119,17 @@ def valid(frames: Tensor, longest: int) -> Tensor:
     return torch.arange(longest, device=frames.device)[None] < frames[:, None]
 
 
-def same_shape(ours: Tensor, theirs: Tensor) -> None:
+def check_same_shape(student: Tensor, teacher: Tensor) -> None:
     """InputError when student and teacher differ in their frames, tokens or units."""
-    if ours.shape != theirs.shape:
+    if student.shape != teacher.shape:
         raise InputError(
-            f"distill: the teacher gives {tuple(theirs.shape)}, the student {tuple(ours.shape)}: choose another"
+            f"distill: the teacher's output has shape {tuple(teacher.shape)}, the student's {tuple(student.shape)}: "
+            "choose another teacher"
         )
 
 
 def install_distillation(task: Any, model: nn.Module) -> None:
-    """Let ``model`` learn from the teacher that its frontend's options name, if they do; InputError if that is no use."""
+    """Connect ``model`` to the teacher that ``distill`` names, if it is set; InputError for an unusable teacher."""
     frontend: Any = model.frontend
     config: DistillConfig | None = frontend.distill
     if config is None:
@@ -132,23 +138,21 @@ def install_distillation(task: Any, model: nn.Module) -> None:
     if path is None:
         raise InputError("distill: teacher is None, expected a model file (.pth), or a method with start")
     if getattr(model, "ctc", None) is None:
-        raise InputError("distill: the model has no CTC head, whose posteriors it would teach")
-    refuse_unusable(path, "distill: teacher")
+        raise InputError("distill: the model has no CTC head, whose posteriors would be compared")
+    check_finished(path, "distill: teacher")
     if getattr(model, "postdecoder", None) is not None:
         raise InputError(
-            "distill: the model has a postdecoder, whose transcripts the teacher is not given: remove one of them"
+            "distill: the model has a postdecoder, but the teacher does not receive its transcripts: remove one of them"
         )
     if getattr(model.encoder, "interctc_use_conditioning", False):
-        raise InputError(
-            "distill: with interctc_use_conditioning the CTC head is asked within the encoder: remove one of them"
-        )
-    beside = Path(path).with_name("config.yaml")
-    if not beside.is_file():
+        raise InputError("distill: interctc_use_conditioning uses the CTC head within the encoder: remove one of them")
+    config_file = Path(path).with_name("config.yaml")
+    if not config_file.is_file():
         raise InputError(f"distill: teacher is {path!r}, and there is no config.yaml beside it")
-    teacher, _ = task.build_model_from_file(beside, path, str(next(model.parameters()).device))
+    teacher, _ = task.build_model_from_file(config_file, path, str(next(model.parameters()).device))
     if list(teacher.token_list) != list(model.token_list):  # type: ignore[arg-type]
         raise InputError(f"distill: teacher: {path} has other tokens than this run")
-    states = min(one.frontend.upstream.num_layers for one in (model, teacher))
+    states = min(each.frontend.upstream.num_layers for each in (model, teacher))
     if config.layers and max(config.layers) >= states:
         raise InputError(
             f"distill: layers hold {max(config.layers)}, but the upstreams have hidden states 0 to {states - 1}"

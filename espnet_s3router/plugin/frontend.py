@@ -1,6 +1,6 @@
-"""``MaskedUpstream``: ESPnet's s3prl frontend, of which a run learns only what its method says.
+"""``MaskedUpstream``: ESPnet's s3prl frontend, in which the method of a run decides what is trained.
 
-In a user's YAML ``frontend: s3prl`` becomes ``frontend: masked_upstream`` with a ``mask_conf`` block; everything else stays.
+In a YAML file ``frontend: s3prl`` becomes ``frontend: masked_upstream``, with a ``mask_conf`` block. All else stays.
 """
 
 import logging
@@ -21,13 +21,14 @@ from espnet_s3router.plugin.checkpoint import SlimState
 from espnet_s3router.plugin.distillation import distill_config
 from espnet_s3router.plugin.extractor_cache import ExtractorCache
 from espnet_s3router.plugin.latent_masking import LatentMasking, add_layerdrop, latent_options
-from espnet_s3router.plugin.upstreams.build import SOURCE_KEYS, build_upstream, reload_upstream
+from espnet_s3router.plugin.upstreams.build import build_upstream, load_upstream
+from espnet_s3router.plugin.upstreams.source import SOURCE_KEYS
 from espnet_s3router.upstreams import family_of
 
 DROPOUT = ("off", "upstream")
 AUTOCAST = (None, "bfloat16", "auto")
 DEFAULT = {"method": "routing", "sparsity": 0.08}
-"""Where a configuration says nothing: the sparsity that was best at ten minutes and one hour in arXiv 2211.01522."""
+"""The method without ``mask_conf``: arXiv 2211.01522 found this sparsity best at ten minutes and at one hour."""
 
 
 class MaskedUpstream(S3prlFrontend):
@@ -36,18 +37,18 @@ class MaskedUpstream(S3prlFrontend):
     Args:
         fs, frontend_conf, download_dir, multilayer_feature, layer: as in ESPnet's ``S3prlFrontend``; ``frontend_conf``
             takes ``upstream`` (an s3prl name or one of ours, such as ``s3router_hubert_mini``) and ``path_or_url``.
-        mask_conf: the method and its options, see ``espnet_s3router.methods``; routing at sparsity 0.08 by default.
-        latent_masking: time and channel masking of the latents while training (see ``LatentMasking``), None for none.
-        dropout: ``off`` keeps the upstream in evaluation mode while training, ``upstream`` lets its own dropouts act.
-        layerdrop: probability of skipping each Transformer layer while training.
-        cache_frozen: keep the output of the frozen convolutional frontend of each utterance (at most so many MiB).
+        mask_conf: the method and its options, see ``espnet_s3router.methods``; by default routing at sparsity 0.08.
+        latent_masking: options of time and channel masking during training (see ``LatentMasking``); None for none.
+        dropout: ``off`` keeps the upstream in evaluation mode during training; ``upstream`` uses its own dropouts.
+        layerdrop: probability of skipping each Transformer layer during training.
+        cache_frozen: size in MiB of a cache for the output of the frozen convolutional frontend; 0 for none.
         recompute: activation checkpointing of the Transformer layers: less memory, about a third more time.
-        autocast: ``bfloat16`` runs the upstream's matrix products in that type while training; scores stay float32, and
-            evaluation is in float32. ``auto`` does so where the processor computes in bfloat16 by itself.
-        distill: learn from a dense model too, while training (see ``DistillConfig``), None for none.
+        autocast: ``bfloat16`` runs the upstream's matrix products in that type during training; scores and evaluation
+            stay float32. ``auto`` does so on hardware that computes in bfloat16.
+        distill: options of distillation from a dense model during training (see ``DistillConfig``); None for none.
 
     Raises:
-        InputError: an option or an upstream that cannot be used, before any training.
+        InputError: an option or an upstream cannot be used.
     """
 
     def __init__(
@@ -68,27 +69,22 @@ class MaskedUpstream(S3prlFrontend):
         **unknown: Any,
     ) -> None:
         if unknown:
-            raise InputError(unknown_key(sorted(unknown)[0]))
-        scalars = {
-            "multilayer_feature": multilayer_feature,
-            "layer": layer,
-            "layerdrop": layerdrop,
-            "cache_frozen": cache_frozen,
-            "recompute": recompute,
-        }
-        for name, value in scalars.items():
+            raise InputError(unknown_key(min(unknown)))
+        switches = {"multilayer_feature": multilayer_feature, "recompute": recompute}
+        numbers = {"layer": layer, "layerdrop": layerdrop, "cache_frozen": cache_frozen}
+        for name, value in (switches | numbers).items():
             check_type(name, OPTIONS[name].annotation, value, where="frontend_conf")
         if dropout not in DROPOUT:
             raise InputError(f"frontend_conf: dropout is {dropout!r}, expected one of {', '.join(DROPOUT)}")
         if autocast not in AUTOCAST:
             raise InputError(f"frontend_conf: autocast is {autocast!r}, expected bfloat16, auto or nothing")
         mask_conf = mask_conf or DEFAULT
-        resolve(mask_conf)  # refuses bad options before a large upstream is loaded
-        latent = latent_options(latent_masking)
-        distilled = distill_config(distill)
-        nn.Module.__init__(self)  # not S3prlFrontend's: it would keep a deep copy of all weights
+        resolve(mask_conf)  # check the options before a large upstream is loaded
+        latent_masking = latent_options(latent_masking)
+        distill_options = distill_config(distill)
+        nn.Module.__init__(self)  # S3prlFrontend.__init__ would keep a deep copy of all weights
 
-        self.distill = distilled
+        self.distill = distill_options
         source = frontend_conf or {}
         self.upstream, self.featurizer = build_upstream(
             source, fs=fs, download_dir=download_dir, layer=layer, multilayer_feature=multilayer_feature
@@ -99,31 +95,30 @@ class MaskedUpstream(S3prlFrontend):
         self.frontend_type = "s3prl"
         self.hop_length = self.featurizer.downsample_rate
         self.tile_factor = self.source.get("tile_factor", 1)
-        self.featurizer.requires_grad_(multilayer_feature)  # unused weights would stall DDP
+        self.featurizer.requires_grad_(multilayer_feature)  # DistributedDataParallel fails on unused weights
 
         self.dropout = dropout
         self.autocast = autocast
         self.mask_conf = dict(mask_conf)
-        expert = self.expert
-        self.family = family_of(expert)
-        self.slim = SlimState(self, str(self.source.get("upstream")))  # fingerprints the weights as they came
-        self.attached: Attached = attach(expert, self.mask_conf)
+        self.family = family_of(self.expert)
+        self.slim = SlimState(self, str(self.source.get("upstream")))  # before the method changes the weights
+        self.attached: Attached = attach(self.expert, self.mask_conf)
         self.slim.keep(self, self.attached)
-        self.latent = LatentMasking(expert, self.family, lambda: self.training, **latent)
+        self.latent = LatentMasking(self.expert, self.family, lambda: self.training, **latent_masking)
         if recompute:
-            checkpoint_layers(expert, self.family)  # before layer drop, whose dice are thrown once
-        add_layerdrop(expert, self.family, lambda: self.training, layerdrop)
+            checkpoint_layers(self.expert, self.family)  # before layer drop, which must draw once per layer
+        add_layerdrop(self.expert, self.family, lambda: self.training, layerdrop)
         self.cache = self._build_cache(cache_frozen)
 
     @property
     def expert(self) -> nn.Module:
-        """The s3prl expert, which all paths of families and methods are relative to."""
+        """The s3prl expert; the paths of families and methods are relative to it."""
         return self.upstream.upstream
 
     def _build_cache(self, megabytes: int) -> ExtractorCache | None:
-        extractor = self.expert.get_submodule(self.family.extractor)
         if not megabytes:
             return None
+        extractor = self.expert.get_submodule(self.family.extractor)
         if any(parameter.requires_grad for parameter in extractor.parameters()):
             raise InputError(
                 "frontend_conf: cache_frozen needs a frozen convolutional frontend, but the method trains or masks it. "
@@ -148,23 +143,28 @@ class MaskedUpstream(S3prlFrontend):
         return feats.float(), lengths
 
     def train(self, mode: bool = True) -> "MaskedUpstream":
-        """ESPnet calls this every epoch; a frozen upstream must not get its dropout back by it."""
+        """Keeps the upstream's dropout off: ESPnet calls ``train()`` in every epoch."""
         super().train(mode)
         if self.dropout == "off":
             self.upstream.eval()
         return self
 
+    @torch.no_grad()
     def reload_pretrained_parameters(self) -> None:
-        """Undo ESPnet's ``init:``, which re-initialises every parameter of the model, upstream and scores included."""
-        reload_upstream(self)
-        logging.info("The weights of the upstream and the initial scores are back")
+        """Load the upstream and the method's initial state again: ESPnet's option ``init`` overwrites every parameter."""
+        fresh = load_upstream(self.source)
+        attach(fresh.upstream, self.mask_conf)
+        self.upstream.load_state_dict(fresh.state_dict(), strict=True)
+        if hasattr(self.featurizer, "weights"):
+            self.featurizer.weights.zero_()  # equal weights after the softmax, as in s3prl
+        logging.info(f"init: restored the weights and the initial scores of {self.source.get('upstream')}")
 
 
 OPTIONS = {name: option for name, option in signature(MaskedUpstream).parameters.items() if name != "unknown"}
 
 
 def unknown_key(key: str) -> str:
-    """What is said of an option that ``frontend_conf`` does not have."""
+    """The error message for an option that ``frontend_conf`` does not have."""
     hint = f" {key} belongs into the frontend_conf within it." if key in SOURCE_KEYS else ""
     near = get_close_matches(key, OPTIONS, n=1)
     if near and not hint:
@@ -173,8 +173,7 @@ def unknown_key(key: str) -> str:
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 are faster than in float32 there: on GPUs from Ampere on, and on processors with
-    AVX512-BF16."""
+    """True if the device's matrix products are faster in bfloat16: GPUs from Ampere on, processors with AVX512-BF16."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported()

@@ -1,6 +1,7 @@
-"""Time and channel masking of the latents, and layer drop, as the papers finetune with; alike on every family.
+"""Time and channel masking of the latents, and layer drop, as in the papers' finetuning; the same for every family.
 
-Spans are drawn as in wav2vec 2.0 (arXiv 2006.11477 sec. 4.2 and app. A): about prob * size / length starts, with overlaps.
+Spans are drawn as in wav2vec 2.0 (arXiv 2006.11477 sec. 4.2 and app. A): about prob * size / length starts, which may
+overlap.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from espnet_s3router.upstreams import Family
 def span_mask(batch: int, size: int, prob: float, length: int, valid: Tensor | None = None) -> Tensor:
     """Boolean (batch, size), True where masked. ``valid`` (batch,) limits each row to its first entries.
 
-    The number of spans is prob * valid / length rounded at random; ``prob`` is thus the masked share if none overlapped.
+    The number of spans is prob * valid / length, rounded at random. Without overlaps ``prob`` is the masked share.
     """
     mask = torch.zeros(batch, size, dtype=torch.bool)
     for row in range(batch):
@@ -32,36 +33,36 @@ def span_mask(batch: int, size: int, prob: float, length: int, valid: Tensor | N
     return mask
 
 
-def latent_options(given: Any) -> dict[str, Any]:
-    """The options of LatentMasking in a configuration; InputError for an unknown one or a value that it cannot have."""
-    if not isinstance(given or {}, Mapping):
-        raise InputError(f"latent_masking is {given!r}, expected some of {', '.join(_KINDS)} with their values")
-    options = dict(given or {})
+_TYPES: dict[str, type] = {"time_prob": float, "time_length": int, "channel_prob": float, "channel_length": int}
+
+
+def latent_options(options: Any) -> dict[str, Any]:
+    """The checked options of LatentMasking; InputError for an unknown option or a value outside its range."""
+    options = options or {}
+    if not isinstance(options, Mapping):
+        raise InputError(f"latent_masking is {options!r}, expected some of {', '.join(_TYPES)} with their values")
     for name, value in options.items():
-        if name not in _KINDS:
-            raise InputError(f"latent_masking: key {name!r} is unknown, expected {', '.join(_KINDS)}")
-        check_type(name, _KINDS[name], value, where="latent_masking")
+        if name not in _TYPES:
+            raise InputError(f"latent_masking: key {name!r} is unknown, expected {', '.join(_TYPES)}")
+        check_type(name, _TYPES[name], value, where="latent_masking")
         if name.endswith("_prob") and not 0.0 <= value <= 1.0:
             raise InputError(f"latent_masking: {name} is {value}, expected a share in [0, 1]")
         if name.endswith("_length") and value < 1:
             raise InputError(f"latent_masking: {name} is {value}, expected a whole number from 1")
-    return options
-
-
-_KINDS: dict[str, type] = {"time_prob": float, "time_length": int, "channel_prob": float, "channel_length": int}
+    return dict(options)
 
 
 class LatentMasking:
     """Replaces masked frames by the upstream's mask embedding and zeroes masked channels, in training only.
 
     Args:
-        active: tells whether the model is training at this moment.
-        time_prob, time_length: share of frames and span in frames (papers: 0.65 to 0.75, 10).
-        channel_prob, channel_length: share of channels and span in channels (papers: 0.25 or 0.5, 64).
+        active: returns True while the model trains.
+        time_prob, time_length: share of frames, and span in frames (papers: 0.65 to 0.75, 10).
+        channel_prob, channel_length: share of channels, and span in channels (papers: 0.25 or 0.5, 64).
     """
 
     lengths: Tensor | None = None
-    """Samples of each utterance of the batch to come, set by the frontend."""
+    """Samples of each utterance in the next batch; the frontend sets it."""
 
     def __init__(
         self,
@@ -106,10 +107,10 @@ class LatentMasking:
 
 
 def add_layerdrop(expert: nn.Module, family: Family, active: Callable[[], bool], prob: float) -> None:
-    """Skip each Transformer layer with this probability while training: its output is replaced by its input, so that s3prl,
-    which counts the layers it gets back, still sees every one (LayerDrop, arXiv 1909.11556).
+    """Skip each Transformer layer with probability ``prob`` while training (LayerDrop, arXiv 1909.11556).
 
-    Wraps ``forward`` in place: the hooks with which s3prl and transformers collect hidden states must see what is passed on.
+    A skipped layer returns its input, because s3prl counts the layers that it receives. ``forward`` is wrapped in place, so
+    the hooks with which s3prl and transformers collect hidden states see the value that is passed on.
     """
     if not 0.0 <= prob < 1.0:
         raise InputError(f"frontend_conf: layerdrop is {prob}, expected a probability in [0, 1)")

@@ -1,1 +1,1 @@
-"""Training with ESPnet: task, trainer, start models, checks, logs and schedulers."""
+"""Training with ESPnet: tasks, set-up of a run, optimisers, trainer, start models, checks, logs and schedulers."""

@@ -1,97 +1,75 @@
-"""Checks before training starts: the space for checkpoints, and that a resumed run is the run that was begun."""
+"""Checks of settings and of disk space, before training starts."""
 
 import argparse
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-import yaml
+from espnet2.tasks.abs_task import optim_classes
 from torch import nn
 
 from espnet_s3router.errors import InputError
 
-# May differ between the runs of one experiment: where and how fast it runs, not what is learned. (Of the token list the
-# lines are compared.)
-_FREE = {
-    "config", "print_config", "log_level", "dry_run", "iterator_type", "output_dir", "ngpu", "num_workers", "resume",
-    "max_epoch", "log_interval", "use_tensorboard", "use_matplotlib", "use_wandb", "keep_nbest_models", "version",
-    "nbest_averaging_interval", "num_att_plot", "multiprocessing_distributed", "distributed", "local_rank", "dist_rank",
-    "dist_world_size", "dist_backend", "dist_init_method", "dist_master_addr", "dist_master_port", "dist_launcher",
-    "dist_init_timeout", "dist_shutdown_timeout", "valid_max_cache_size", "max_cache_size", "max_cache_fd", "patience",
-    "required", "token_list", "transcript_token_list", "train_dtype", "cudnn_benchmark",
-}  # fmt: skip
-_COPIED = ("transcript_token_list", "two_pass", "pre_postencoder_norm")  # options that ESPnet's SLU puts into model_conf too
 
-
-def check_resume(args: argparse.Namespace) -> None:
-    """InputError when the output folder holds a checkpoint of another configuration; nothing is overwritten then."""
-    folder = Path(args.output_dir)
-    saved_config = folder / "config.yaml"
-    begun = any((folder / name).exists() for name in ("checkpoint.pth", "checkpoint.previous.pth"))
-    if not args.resume or not begun or not saved_config.exists():
-        return
-    with saved_config.open(encoding="utf-8") as file:
-        saved: dict[str, Any] = yaml.safe_load(file)
-    # as the file would read after a round trip: tuples are lists there
-    now: dict[str, Any] = yaml.safe_load(yaml.safe_dump(_plain(vars(args))))
-    for name in ("token_list", "transcript_token_list"):
-        _check_tokens(folder, name, saved.get(name), args)
-    for config in (saved, now):
-        config["model_conf"] = {key: value for key, value in (config.get("model_conf") or {}).items() if key not in _COPIED}
-    keys = (saved.keys() | now.keys()) - _FREE
-    changed = sorted(key for key in keys if _located(saved.get(key)) != _located(now.get(key)))
-    if changed:
-        key = changed[0]
+def check_settings(args: argparse.Namespace) -> None:
+    """InputError for ESPnet settings that do not work with masks."""
+    if args.init == "chainer":
         raise InputError(
-            f"{folder} holds a run with another configuration: {key} was {saved.get(key)!r}, is {now.get(key)!r} now"
-            f"{f' (and {len(changed) - 1} more: {changed[1:6]})' if len(changed) > 1 else ''}. "
-            "Resume with the old configuration, or give the new one another folder (--asr_tag)"
+            "init is 'chainer', with which ESPnet overwrites a pretrained upstream and does not load it again. "
+            "Expected no init, or xavier_uniform, xavier_normal, kaiming_uniform or kaiming_normal"
+        )
+    if args.train_dtype != "float32":
+        raise InputError(
+            f"train_dtype is {args.train_dtype!r}, expected float32, the type of scores and weights. For speed: "
+            "use_amp: true, or autocast: bfloat16 in frontend_conf"
+        )
+    if args.ngpu > 1 and not args.multiprocessing_distributed:
+        raise InputError(
+            f"ngpu is {args.ngpu} in one process, whose copies of the model would not share its masks. Add "
+            "--multiprocessing_distributed true"
         )
 
 
-def _check_tokens(folder: Path, name: str, saved: Any, args: argparse.Namespace) -> None:
-    """The file may lie elsewhere now, but its lines in their order are what the model knows, and are saved."""
-    durations = (getattr(args, "model_conf", None) or {}).get("transducer_multi_blank_durations")
-    if not isinstance(saved, list) or durations:  # for which ESPnet puts tokens of its own between
-        return
-    now = getattr(args, name) or []
-    if isinstance(now, str):
-        with open(now, encoding="utf-8") as file:
-            now = [line.rstrip() for line in file]
-    if list(now) == saved:
-        return
-    differing = [(at, *pair) for at, pair in enumerate(zip(saved, now)) if pair[0] != pair[1]]
-    what = f"{len(saved)} were, {len(now)} are there"
-    if differing:
-        what = "token {} was {!r}, is {!r} now".format(*differing[0])
-    raise InputError(
-        f"{folder} holds a run with other tokens: {what}. Resume with the {name} of then, or give this run another "
-        "folder (--asr_tag)"
-    )
+def check_trainable(frontend: Any) -> None:
+    """InputError if ``freeze_param`` froze parameters of the method (scores lie below ``frontend.upstream``)."""
+    frozen = [name for name, parameter in frontend.attached.trained.items() if not parameter.requires_grad]
+    if frozen:
+        raise InputError(
+            f"{len(frozen)} parameters that the method trains are frozen, for example {frozen[0]}. Remove freeze_param: "
+            "the frontend itself freezes the upstream"
+        )
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key) if not isinstance(key, int | str) else key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+def check_adapter(args: argparse.Namespace, frontend: Any) -> None:
+    """InputError for settings that do not work with ESPnet's own adapters."""
+    if args.use_adapter and frontend.dropout == "off":
+        raise InputError(
+            "use_adapter: ESPnet's adapters do nothing in evaluation mode, but dropout: off keeps the upstream in it. "
+            "Set dropout: upstream in frontend_conf, or use our methods lora and houlsby"
+        )
+    if args.use_adapter and args.save_strategy != "all":
+        raise InputError(
+            f"save_strategy is {args.save_strategy!r}, with which ESPnet omits tensors that loading needs. Expected all: "
+            "unchanged weights are not saved anyway"
+        )
 
 
-def _located(value: Any) -> Any:
-    """With paths in full: ``exp/stats`` and ``/home/me/exp/stats`` may be one folder."""
-    if isinstance(value, dict):
-        return {key: _located(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_located(item) for item in value]
-    return os.path.abspath(value) if isinstance(value, str) and os.sep in value else value
+def check_optimizer(args: argparse.Namespace) -> None:
+    """InputError for an unknown optimiser, or a learning rate that is no number."""
+    if args.optim not in optim_classes:
+        raise InputError(f"optim is {args.optim!r}, expected one of {', '.join(sorted(optim_classes))}")
+    for name in ("lr", "weight_lr", "head_lr"):
+        value = args.optim_conf.get(name, 0.0)
+        if not isinstance(value, int | float):
+            raise InputError(f"optim_conf: {name} is {value!r}, expected a number. YAML takes 1e-3 for text: write 1.0e-3")
 
 
 def check_space(model: nn.Module, folder: str | Path, keep_nbest_models: int | list[int]) -> None:
-    """InputError when the disk cannot hold the checkpoints: one with optimiser state (two moments of the trained parameters,
-    and what a pruning method may keep of removed ones, twice while it is replaced) and one model file per kept epoch plus
-    the averages."""
+    """InputError when the disk cannot hold the checkpoints of a run.
+
+    Three checkpoints may exist at once. Each has the optimiser's two moments of the trained parameters, and the values of
+    removed weights that a pruning method may store. Model files are one per kept epoch, and the averages.
+    """
     kept = max(keep_nbest_models) if isinstance(keep_nbest_models, list) else keep_nbest_models
     saved = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)

@@ -1,4 +1,4 @@
-"""A learning rate for runs of several rounds."""
+"""A learning-rate schedule for runs of several rounds."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,12 +9,14 @@ from espnet2.schedulers.tristage_lr import TristageLR
 from espnet_s3router.errors import InputError
 from espnet_s3router.methods.schedule import Rounds
 
-NAME = "tristagelr_rounds"
+SCHEDULER = "tristagelr_rounds"
 
 
 class TristageRounds(TristageLR):
-    """ESPnet's ``tristagelr`` once per round of ``imp``: weights that return to their pretrained values need a whole
-    schedule again (Frankle and Carbin, arXiv 1803.03635 sec. 2), not the low rates at the end of one.
+    """ESPnet's ``tristagelr`` once per round of ``imp``.
+
+    Weights that return to their pretrained values need a whole schedule again, not the low rates at the end of one
+    (Frankle and Carbin, arXiv 1803.03635 sec. 2).
 
     Args:
         max_steps: updates of the whole run.
@@ -29,20 +31,20 @@ class TristageRounds(TristageLR):
         super().__init__(optimizer, max_steps // rounds, **others)
 
     def get_lr(self) -> list[float]:
-        done = self.last_epoch
-        self.last_epoch = done - max(start for start in self.starts if start <= done)
+        updates = self.last_epoch
+        self.last_epoch = updates - max(start for start in self.starts if start <= updates)
         try:
             return super().get_lr()
         finally:
-            self.last_epoch = done
+            self.last_epoch = updates
 
 
-def refuse_other_rounds(schedulers: Iterable[Any], schedule: Any) -> None:
-    """InputError when a learning rate begins anew after other updates than a method prunes after (its ``schedule``)."""
+def check_rounds(schedulers: Iterable[Any], schedule: Any) -> None:
+    """InputError when the rounds of a learning rate differ from those of the method's pruning ``schedule``."""
+    starts = (0, *schedule.starts) if isinstance(schedule, Rounds) else (0,)
     for scheduler in schedulers:
-        pruned = (0, *schedule.starts) if isinstance(schedule, Rounds) else (0,)
-        if isinstance(scheduler, TristageRounds) and scheduler.starts != pruned:
+        if isinstance(scheduler, TristageRounds) and scheduler.starts != starts:
             raise InputError(
-                f"scheduler: {NAME} begins anew after {scheduler.starts[1:]} updates, and the method prunes after "
-                f"{pruned[1:]}: give scheduler_conf the rounds of mask_conf, and max_steps its updates"
+                f"scheduler: {SCHEDULER} starts again after {scheduler.starts[1:]} updates, but the method prunes after "
+                f"{starts[1:]}: set rounds in scheduler_conf as in mask_conf, and max_steps to its updates"
             )

@@ -1,1 +1,1 @@
-"""Upstreams: loading them through s3prl, and the Whisper encoder."""
+"""Upstreams: loading them through s3prl, and our Whisper encoder."""

@@ -1,7 +1,7 @@
 """Whisper's encoder (arXiv 2212.04356 sec. 2.2) for recordings of any length: waveform -> hidden states of every layer.
 
-Whisper itself pads every recording to 30 s of audio and attends to the silence. Here frames beyond an utterance's end are
-hidden from attention instead, so a second of speech costs a second, and an utterance's output does not depend on its batch.
+The original pads every recording to 30 s of audio and attends to the silence. Here attention does not see frames beyond an
+utterance's end. So the cost grows with the audio, and an utterance's output does not depend on its batch.
 """
 
 from typing import Any
@@ -13,15 +13,14 @@ from torch.nn import functional as F
 HOP = 160
 """Samples between two log-mel vectors."""
 STRIDE = 2 * HOP
-"""Samples between two frames: the second convolution takes every other vector."""
+"""Samples between two frames: the second convolution has stride 2."""
 
 
 class LogMel(nn.Module):
-    """Waveform (batch, samples at 16 kHz) -> log-mel vectors (batch, mels, samples // 160), as transformers'
-    ``WhisperFeatureExtractor`` has them.
+    """Waveform (batch, samples at 16 kHz) -> log-mel vectors (batch, mels, samples // 160).
 
-    The largest value of an utterance, which the others are limited by, is that of its audio alone: silence appended to it
-    has the smallest value there is.
+    The values equal those of transformers' ``WhisperFeatureExtractor``. They are limited relative to the largest value of
+    the same utterance, which silence at its end does not change.
     """
 
     def __init__(self, filters: Tensor, n_fft: int) -> None:
@@ -42,9 +41,8 @@ class LogMel(nn.Module):
 class Extractor(nn.Module):
     """Waveform (batch, samples) -> (batch, dim, ceil(samples / 320)): log-mel vectors and two convolutions.
 
-    Recordings are taken in windows of ``frames`` frames, the length that the model was trained with (30 s). The
-    convolutions see beyond the audio what they would see in a recording padded with silence, so padding with zeros
-    changes nothing.
+    Recordings are processed in windows of ``frames`` frames, the length of the model's training examples (30 s). Beyond
+    the audio the convolutions see silence, so padding with zeros changes nothing.
     """
 
     def __init__(self, log_mel: LogMel, dim: int, frames: int) -> None:
@@ -60,7 +58,7 @@ class Extractor(nn.Module):
     def _window(self, waveforms: Tensor) -> Tensor:
         samples = waveforms.shape[1]
         frames = -(-samples // STRIDE)
-        # one frame of silence for the convolutions to look at, unless the window is full
+        # the convolutions see one frame of silence, unless the window is full
         silence = min(frames + 1, self.frames) * STRIDE - samples
         x = F.gelu(self.conv1(self.log_mel(F.pad(waveforms, (0, silence)))))  # (batch, dim, 2 * frames + 2)
         return F.gelu(self.conv2(x))[:, :, :frames]
@@ -79,7 +77,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """``mask`` (batch, 1, 1, frames): True where there is something to attend to; None: everywhere."""
+        """``mask`` (batch, 1, 1, frames) is True on frames that may be attended to; None means all frames."""
         q, k, v = (
             projection(x).unflatten(2, (self.heads, -1)).transpose(1, 2)  # (batch, heads, frames, dim / heads)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
@@ -110,7 +108,7 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The Transformer: every layer's input, and the output of the last after the final norm."""
+    """The Transformer. It returns the input of every layer, and the last output after the final norm."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -128,27 +126,27 @@ class Encoder(nn.Module):
 
 
 class Whisper(nn.Module):
-    """Waveforms -> hidden states. ``config``: transformers' ``WhisperConfig``, or what has its names."""
+    """Waveforms -> hidden states; ``config`` has the attributes of transformers' ``WhisperConfig``."""
 
     positions: Tensor
 
     def __init__(self, config: Any, log_mel: LogMel) -> None:
         super().__init__()
         self.extractor = Extractor(log_mel, config.d_model, config.max_source_positions)
-        self.latent = nn.Identity()  # its output (batch, frames, dim) is what latent masking acts on
+        self.latent = nn.Identity()  # latent masking changes its output (batch, frames, dim)
         self.register_buffer("positions", torch.empty(config.max_source_positions, config.d_model))
         self.encoder = Encoder(config)
 
     def forward(self, waveforms: Tensor, samples: Tensor) -> list[Tensor]:
-        """(batch, samples), zero-padded, and the samples of each -> input of every layer and the last output,
-        (batch, ceil(samples / 320), dim) each. Beyond an utterance's end they mean nothing."""
+        """(batch, samples), zero-padded, and each length -> input of every layer and the last output, each of shape
+        (batch, ceil(samples / 320), dim). Values beyond an utterance's end are undefined."""
         x = self.latent(self.extractor(waveforms).transpose(1, 2))
         batch, frames, dim = x.shape
         width = min(frames, len(self.positions))
         windows = -(-frames // width)
         x = F.pad(x, (0, 0, 0, windows * width - frames)).view(batch * windows, width, dim)
-        left = (samples[:, None] + STRIDE - 1) // STRIDE - width * torch.arange(windows)  # frames from each window on
-        # a window of padding alone sees its first frame: attention to nothing would be NaN
+        left = (samples[:, None] + STRIDE - 1) // STRIDE - width * torch.arange(windows)  # frames from each window's start
+        # a window of padding attends to its first frame: attention to no frame would give NaN
         mask = torch.arange(width) < left.clamp(min=1).view(-1, 1)
         states = self.encoder(x + self.positions[:width], None if mask.all() else mask[:, None, None].to(x.device))
         return [state.view(batch, windows * width, dim)[:, :frames] for state in states]

@@ -1,0 +1,106 @@
+"""Checkpoint files that survive a kill, and n-best averages that do not disturb each other."""
+
+import logging
+import os
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import espnet2.train.trainer
+import torch
+
+CHECKPOINT = "checkpoint.pth"
+PREVIOUS = "checkpoint.previous.pth"
+AVERAGE = re.compile(r"\.ave_\d+best\.")
+
+
+@contextmanager
+def whole_files(finish_average: Callable[[Any], Any] = lambda state: state) -> Iterator[None]:
+    """Within the block, ``torch.save`` to a path writes a temporary file, syncs it and renames it.
+
+    An n-best average passes through ``finish_average`` first. ESPnet saves ``checkpoint.pth`` before the model file of the
+    epoch, and a kill between the two would lose that model. So the new checkpoint is renamed only after the next file is
+    complete, and the previous checkpoint is kept.
+    """
+    original = torch.save
+    waiting: list[tuple[Path, Path]] = []
+
+    def save(obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:
+        if not isinstance(f, str | os.PathLike):
+            original(obj, f, *args, **kwargs)
+            return
+        path = Path(f)
+        if AVERAGE.search(path.name):
+            obj = finish_average(obj)
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                original(obj, file, *args, **kwargs)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if path.name == CHECKPOINT:
+            waiting[:] = [(temporary, path)]
+            return
+        os.replace(temporary, path)
+        while waiting:
+            publish(*waiting.pop())
+
+    torch.save = save
+    try:
+        yield
+    finally:
+        torch.save = original
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Rename a complete checkpoint to ``path`` and keep the previous one."""
+    if path.exists():
+        os.replace(path, path.with_name(PREVIOUS))
+    os.replace(temporary, path)
+
+
+def restore_checkpoint(folder: Path) -> None:
+    """Put the previous checkpoint in the place of a missing one; several processes may call this at once."""
+    if not (folder / CHECKPOINT).exists() and (folder / PREVIOUS).exists():
+        with suppress(FileExistsError):  # another process of this run was faster
+            os.link(folder / PREVIOUS, folder / CHECKPOINT)
+
+
+def intact_checkpoint(checkpoint: str | Path) -> Path:
+    """``checkpoint``, or the previous one if that file is damaged."""
+    checkpoint = Path(checkpoint)
+    previous = checkpoint.with_name(PREVIOUS)
+    if not zipfile.is_zipfile(checkpoint) and previous.exists():
+        logging.warning(f"{checkpoint} is damaged; resuming from the previous checkpoint")
+        return previous
+    return checkpoint
+
+
+@contextmanager
+def separate_averages() -> Iterator[None]:
+    """Within the block, every n-best average is computed separately.
+
+    ESPnet sums in the tensors of the first model. The next average, for another criterion or another n, would use these
+    sums in place of that model.
+    """
+    original = espnet2.train.trainer.average_nbest_models
+
+    def average(*, reporter: Any, best_model_criterion: Any, nbest: Any, **kwargs: Any) -> None:
+        counts = sorted({nbest} if isinstance(nbest, int) else set(nbest))
+        for criterion in best_model_criterion:
+            phase, key, mode = criterion
+            epochs = len(reporter.sort_epochs_and_values(phase, key, mode)) if reporter.has(phase, key) else 0
+            for count in [count for count in counts if count <= epochs] or [1]:
+                original(reporter=reporter, best_model_criterion=[criterion], nbest=[count], **kwargs)
+
+    espnet2.train.trainer.average_nbest_models = average
+    try:
+        yield
+    finally:
+        espnet2.train.trainer.average_nbest_models = original

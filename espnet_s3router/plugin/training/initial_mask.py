@@ -1,0 +1,61 @@
+"""The option ``initial_mask``: a first mask taken from another run's scores or weights."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.plugin.checkpoint import UPSTREAM_KEYS
+from espnet_s3router.plugin.model_file import check_shape, config_beside, mask_conf_of
+
+
+def saliency_of(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
+    """Saliency scores for the tensors ``own`` (this run's weights by path), from the model file ``state`` at ``path``.
+
+    Learned scores are used where they exist, else the weights, of which the removed ones come last (``fill_zeros``).
+    Scores of different tensors have different scales, unless one global ranking learned them, and none has the scale of
+    weights. Tensors that cannot be compared are replaced by their ranks, in (0, 1].
+    """
+    saliency: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
+    for name, tensor in own.items():
+        owner, _, attribute = name.rpartition(".")
+        scores_key, weight_key = f"{UPSTREAM_KEYS}{owner}.parametrizations.{attribute}.0.scores", UPSTREAM_KEYS + name
+        key = next((key for key in (scores_key, weight_key) if key in state), None)
+        if key is None:
+            raise InputError(
+                f"mask_conf: initial_mask: {path} holds neither scores nor weights of {name}. "
+                "Expected a run that masked, pruned or finetuned the same targets"
+            )
+        check_shape(f"initial_mask: {path}: {name}", state[key], tensor)
+        saliency[name] = state[key]
+        if key == weight_key:
+            weights[name] = saliency[name]
+    fill_zeros(weights, own)
+    learned_together = not weights and mask_conf_of(config_beside(path)).get("ranking") == "global"
+    if learned_together or len(weights) == len(saliency):
+        return saliency
+    return {name: ranks(tensor) for name, tensor in saliency.items()}
+
+
+def fill_zeros(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Replace the zeros of another run's weights, in place, by the magnitudes of ``own``, scaled below all other weights.
+
+    If the other run removed more than this run removes, these magnitudes decide among its zeros. Without them the zeros
+    would be ties, which are removed layer by layer.
+    """
+    removed = {name: tensor.abs() <= torch.finfo(tensor.dtype).tiny for name, tensor in weights.items()}
+    smallest = [tensor[~removed[name]].abs().min().item() for name, tensor in weights.items() if not removed[name].all()]
+    largest = max((own[name].abs().max().item() for name in weights), default=0.0)
+    factor = min(smallest, default=1.0) / (2 * largest or 1.0)
+    for name, tensor in weights.items():
+        tensor[removed[name]] = own[name][removed[name]] * factor
+
+
+def ranks(scores: Tensor) -> Tensor:
+    """For each entry the share of the tensor whose magnitude is not larger; same shape, in (0, 1]."""
+    order = scores.abs().flatten().argsort(stable=True)
+    ranked = torch.empty(order.numel())
+    ranked[order] = torch.arange(1, order.numel() + 1, dtype=torch.float32) / order.numel()
+    return ranked.view(scores.shape)

@@ -1,0 +1,86 @@
+"""The optimiser of a run: its groups of parameters, and its hook that calls the method after every update."""
+
+import argparse
+from typing import Any
+
+import torch
+from espnet2.optimizers.optim_groups import add_optimizer_hooks
+from espnet2.tasks.abs_task import optim_classes
+from torch import nn
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.methods import Attached
+
+
+def build_optimizer(args: argparse.Namespace, model: nn.Module) -> torch.optim.Optimizer:
+    """One optimiser with separate groups for scores, weights of the upstream, and the head.
+
+    ``optim_conf`` may hold ``weight_lr`` and ``head_lr`` beside ``lr``; both default to it.
+    """
+    options = dict(args.optim_conf)
+    if args.exclude_weight_decay:
+        add_optimizer_hooks(model, **args.exclude_weight_decay_conf)
+    groups = parameter_groups(model, options)
+    try:
+        return optim_classes[args.optim](groups, **options)
+    except (TypeError, ValueError) as error:  # the optimiser refuses a key or a value
+        raise InputError(f"optim_conf of {args.optim}: {error}") from error
+
+
+def parameter_groups(model: nn.Module, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Groups of trained parameters with their learning rates; removes ``weight_lr`` and ``head_lr`` from ``options``.
+
+    Parameters that ESPnet's ``exclude_weight_decay`` has marked form separate groups without weight decay.
+    """
+    frontend: Any = model.frontend
+    default = options.get("lr", 1e-3)
+    rates = {"scores": default, "weights": options.pop("weight_lr", default), "head": options.pop("head_lr", default)}
+    scores = {id(masked.scores) for masked in frontend.attached.masks.values()}
+    inside = {id(parameter) for parameter in frontend.upstream.parameters()}
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {(name, decays): [] for name in rates for decays in (True, False)}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            kind = "scores" if id(parameter) in scores else "weights" if id(parameter) in inside else "head"
+            groups[kind, not hasattr(parameter, "_optim")].append(parameter)
+    return [
+        {"params": params, "lr": rates[name]} | ({} if decays else {"weight_decay": 0.0})
+        for (name, decays), params in groups.items()
+        if params
+    ]
+
+
+def install_step(optimizer: torch.optim.Optimizer, attached: Attached) -> None:
+    """Call ``attached.step`` after every real update.
+
+    The method's state and the number of updates are part of the optimiser's state dict. ESPnet saves that in
+    ``checkpoint.pth`` alone, so both continue after a resume and no model file holds them.
+    """
+    masks = list(attached.masks.values())
+
+    def after_step(opt: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if was_skipped(opt):
+            return
+        for masked in masks:
+            masked.touch()
+        attached.update += 1
+        attached.step(attached.update, opt)
+
+    def save(opt: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+        return state | {"method": {"update": attached.update, "state": attached.training_state()}}
+
+    def load(opt: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        attached.update = state["method"]["update"]
+        attached.load_training_state(state["method"]["state"])
+
+    optimizer.register_step_post_hook(after_step)
+    optimizer.register_state_dict_post_hook(save)
+    optimizer.register_load_state_dict_pre_hook(load)
+
+
+def was_skipped(optimizer: torch.optim.Optimizer) -> bool:
+    """In a hook after ``step``: True if nothing was updated, because gradients of mixed precision were not finite.
+
+    GradScaler calls fused optimisers even then, and sets ``found_inf`` for them.
+    """
+    found_inf = getattr(optimizer, "found_inf", None)
+    return found_inf is not None and bool(found_inf)

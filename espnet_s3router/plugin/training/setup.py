@@ -1,0 +1,58 @@
+"""Set-up of a run, in one order: check, start the method, connect a teacher, build the optimiser, describe the model."""
+
+import argparse
+from typing import Any
+
+import torch
+from torch import nn
+
+from espnet_s3router.methods import METHODS
+from espnet_s3router.plugin.distillation import install_distillation
+from espnet_s3router.plugin.training.checks import check_adapter, check_optimizer, check_settings, check_space, check_trainable
+from espnet_s3router.plugin.training.log import write_model_description
+from espnet_s3router.plugin.training.optimizers import build_optimizer, install_step
+from espnet_s3router.plugin.training.resume import check_resume
+from espnet_s3router.plugin.training.start_model import start_method
+
+
+def prepare_arguments(args: argparse.Namespace) -> None:
+    """Check the arguments before ESPnet builds anything, and set ``unused_parameters`` where several processes need it."""
+    if args.frontend == "masked_upstream":
+        check_settings(args)
+    if getattr(args, "distributed", False) and leaves_unused(args):
+        args.unused_parameters = True
+    if not (args.dry_run or args.collect_stats):
+        check_resume(args)
+
+
+def set_up_run(task: Any, args: argparse.Namespace, model: nn.Module) -> torch.optim.Optimizer:
+    """Set up the run of a built ``model`` and return its optimiser; InputError before anything is written.
+
+    A dry run and the collection of statistics read no start model and no teacher.
+    """
+    frontend: Any = model.frontend
+    check_trainable(frontend)
+    check_adapter(args, frontend)
+    check_optimizer(args)
+    if not (args.dry_run or args.collect_stats):
+        start_method(model, args.init_param)
+        install_distillation(task, model)
+    optimizer = build_optimizer(args, model)
+    install_step(optimizer, frontend.attached)
+    if getattr(args, "output_dir", None) and not args.dry_run:
+        check_space(model, args.output_dir, args.keep_nbest_models)
+        if not args.dist_rank:
+            write_model_description(model, args.output_dir)
+    return optimizer
+
+
+def leaves_unused(args: argparse.Namespace) -> bool:
+    """True if an update may give some trained tensor no gradient, which DistributedDataParallel must know.
+
+    That holds for layers above a chosen one, for layers dropped at random, and for the last norm of a finetuned pre-norm
+    encoder.
+    """
+    conf = getattr(args, "frontend_conf", None) or {}
+    method = METHODS.get((conf.get("mask_conf") or {}).get("method"))
+    finetunes = method is not None and method.finetunes
+    return conf.get("layer", -1) != -1 or conf.get("layerdrop", 0.0) > 0 or finetunes

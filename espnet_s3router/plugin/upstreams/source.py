@@ -1,0 +1,55 @@
+"""Which upstream a configuration names: the ``frontend_conf`` within ``frontend_conf``, checked and resolved."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.upstreams import EMBEDDED
+
+SOURCE_KEYS = ("upstream", "path_or_url", "normalize", "extra_conf", "tile_factor")
+"""The keys that ESPnet's S3prlFrontend reads in the inner ``frontend_conf``."""
+
+
+def check_source(source: Any) -> None:
+    """Raises InputError for options at the wrong level, which would otherwise be ignored."""
+    if not isinstance(source, Mapping):
+        raise InputError(f"frontend_conf: the frontend_conf within it is {source!r}, expected at least {{upstream: NAME}}")
+    for key in source:
+        if key not in SOURCE_KEYS:
+            raise InputError(
+                f"frontend_conf: the frontend_conf within it holds {key!r}, expected some of {', '.join(SOURCE_KEYS)}. "
+                "Everything else, such as mask_conf, belongs one level up"
+            )
+    if source.get("upstream") in EMBEDDED and source.get("path_or_url") is not None:
+        raise InputError(
+            f"frontend_conf: path_or_url is {source['path_or_url']!r}, but {source['upstream']} comes with this package. "
+            "Remove it, or name the entry of s3prl that loads the path, such as hf_hubert_custom"
+        )
+
+
+def resolve_source(source: dict[str, Any]) -> tuple[str, str | None, dict[str, Any]]:
+    """(s3prl entry, path or url, extra configuration); InputError for an unknown entry or a missing file."""
+    from s3prl.nn import S3PRLUpstream
+
+    check_source(source)
+    name, path = source.get("upstream"), source.get("path_or_url")
+    if name in EMBEDDED:
+        name, folder = EMBEDDED[name]
+        path = str(folder)
+    available = S3PRLUpstream.available_names()
+    if name not in available:
+        near = get_close_matches(str(name), [*available, *EMBEDDED], n=5, cutoff=0.3)
+        raise InputError(f"frontend_conf: upstream is {name!r}, which s3prl does not know; near: {', '.join(near)}")
+    local = path is not None and "://" not in str(path) and name.rsplit("_", 1)[-1] in ("custom", "local")
+    if local and not Path(path).exists() and not may_be_hub_id(name, path):
+        raise InputError(f"frontend_conf: path_or_url is {path!r}, and there is no such file or folder")
+    if path is None and name.endswith(("_custom", "_local", "_url")):
+        raise InputError(f"frontend_conf: upstream {name} needs path_or_url")
+    return name, path, source.get("extra_conf") or {}
+
+
+def may_be_hub_id(name: str, path: Any) -> bool:
+    """True if a path may name a model of the Hugging Face hub, as ``owner/name``."""
+    return name.startswith("hf_") and str(path).count("/") == 1 and not str(path).startswith((".", "/"))
