@@ -4,8 +4,7 @@ It takes the most probable token of each frame, merges repeats and removes blank
 prefix beam search finds the same text or a slightly more probable one, and is hundreds of times slower on long utterances.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from espnet2.bin import asr_inference
 from torch import Tensor
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.plugin.patching import replaced
 
 
 def best_path(log_probs: Tensor, blank: int = 0) -> tuple[list[int], float]:
@@ -22,12 +22,10 @@ def best_path(log_probs: Tensor, blank: int = 0) -> tuple[list[int], float]:
     return [token for token in merged if token != blank], float(values.sum())
 
 
-@contextmanager
-def best_path_decoding() -> Iterator[None]:
+def best_path_decoding() -> AbstractContextManager[None]:
     """Within the block, every ``Speech2Text`` that ESPnet builds decodes by best path."""
-    original = asr_inference.Speech2Text
 
-    class BestPathSpeech2Text(original):  # type: ignore[misc, valid-type]
+    class BestPathSpeech2Text(asr_inference.Speech2Text):  # type: ignore[misc]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             model = self.asr_model
@@ -41,8 +39,4 @@ def best_path_decoding() -> Iterator[None]:
 
             self.beam_search.forward = search
 
-    asr_inference.Speech2Text = BestPathSpeech2Text
-    try:
-        yield
-    finally:
-        asr_inference.Speech2Text = original
+    return replaced(asr_inference, "Speech2Text", BestPathSpeech2Text)

@@ -1,8 +1,4 @@
-"""Knowledge distillation from a dense model, for every method.
-
-While it trains, the student also learns from the teacher's CTC posteriors, and from its hidden states if ``layers`` names
-some.
-"""
+"""Knowledge distillation: a student of any method also learns from a dense teacher's CTC posteriors and hidden states."""
 
 import logging
 from collections.abc import Callable
@@ -122,10 +118,8 @@ def valid(frames: Tensor, longest: int) -> Tensor:
 def check_same_shape(student: Tensor, teacher: Tensor) -> None:
     """InputError when student and teacher differ in their frames, tokens or units."""
     if student.shape != teacher.shape:
-        raise InputError(
-            f"distill: the teacher's output has shape {tuple(teacher.shape)}, the student's {tuple(student.shape)}: "
-            "choose another teacher"
-        )
+        shapes = f"the teacher gives shape {tuple(teacher.shape)}, the student {tuple(student.shape)}"
+        raise InputError(f"distill: {shapes}: choose another teacher")
 
 
 def install_distillation(task: Any, model: nn.Module) -> None:

@@ -1,7 +1,6 @@
 """Time and channel masking of the latents, and layer drop, as in the papers' finetuning; the same for every family.
 
-Spans are drawn as in wav2vec 2.0 (arXiv 2006.11477 sec. 4.2 and app. A): about prob * size / length starts, which may
-overlap.
+Spans are drawn as in wav2vec 2.0 (arXiv 2006.11477 sec. 4.2 and app. A): about prob * size / length, with overlaps.
 """
 
 from collections.abc import Callable, Mapping

@@ -4,21 +4,22 @@ import logging
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 import espnet2.train.trainer
 import torch
 
+from espnet_s3router.plugin.patching import replaced
+
 CHECKPOINT = "checkpoint.pth"
 PREVIOUS = "checkpoint.previous.pth"
 AVERAGE = re.compile(r"\.ave_\d+best\.")
 
 
-@contextmanager
-def whole_files(finish_average: Callable[[Any], Any] = lambda state: state) -> Iterator[None]:
+def whole_files(finish_average: Callable[[Any], Any] = lambda state: state) -> AbstractContextManager[None]:
     """Within the block, ``torch.save`` to a path writes a temporary file, syncs it and renames it.
 
     An n-best average passes through ``finish_average`` first. ESPnet saves ``checkpoint.pth`` before the model file of the
@@ -51,11 +52,7 @@ def whole_files(finish_average: Callable[[Any], Any] = lambda state: state) -> I
         while waiting:
             publish(*waiting.pop())
 
-    torch.save = save
-    try:
-        yield
-    finally:
-        torch.save = original
+    return replaced(torch, "save", save)
 
 
 def publish(temporary: Path, path: Path) -> None:
@@ -82,8 +79,7 @@ def intact_checkpoint(checkpoint: str | Path) -> Path:
     return checkpoint
 
 
-@contextmanager
-def separate_averages() -> Iterator[None]:
+def separate_averages() -> AbstractContextManager[None]:
     """Within the block, every n-best average is computed separately.
 
     ESPnet sums in the tensors of the first model. The next average, for another criterion or another n, would use these
@@ -99,8 +95,4 @@ def separate_averages() -> Iterator[None]:
             for count in [count for count in counts if count <= epochs] or [1]:
                 original(reporter=reporter, best_model_criterion=[criterion], nbest=[count], **kwargs)
 
-    espnet2.train.trainer.average_nbest_models = average
-    try:
-        yield
-    finally:
-        espnet2.train.trainer.average_nbest_models = original
+    return replaced(espnet2.train.trainer, "average_nbest_models", average)

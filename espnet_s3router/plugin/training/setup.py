@@ -8,10 +8,9 @@ from torch import nn
 
 from espnet_s3router.methods import METHODS
 from espnet_s3router.plugin.distillation import install_distillation
-from espnet_s3router.plugin.training.checks import check_adapter, check_optimizer, check_settings, check_space, check_trainable
+from espnet_s3router.plugin.training.checks import check_resume, check_settings, check_space, check_trained_parameters
 from espnet_s3router.plugin.training.log import write_model_description
 from espnet_s3router.plugin.training.optimizers import build_optimizer, install_step
-from espnet_s3router.plugin.training.resume import check_resume
 from espnet_s3router.plugin.training.start_model import start_method
 
 
@@ -31,9 +30,7 @@ def set_up_run(task: Any, args: argparse.Namespace, model: nn.Module) -> torch.o
     A dry run and the collection of statistics read no start model and no teacher.
     """
     frontend: Any = model.frontend
-    check_trainable(frontend)
-    check_adapter(args, frontend)
-    check_optimizer(args)
+    check_trained_parameters(args, frontend)
     if not (args.dry_run or args.collect_stats):
         start_method(model, args.init_param)
         install_distillation(task, model)
@@ -47,12 +44,8 @@ def set_up_run(task: Any, args: argparse.Namespace, model: nn.Module) -> torch.o
 
 
 def leaves_unused(args: argparse.Namespace) -> bool:
-    """True if an update may give some trained tensor no gradient, which DistributedDataParallel must know.
-
-    That holds for layers above a chosen one, for layers dropped at random, and for the last norm of a finetuned pre-norm
-    encoder.
-    """
+    """True if an update may give some trained tensor no gradient, which DistributedDataParallel must know: layers above a
+    chosen one, layers dropped at random, and the last norm of a finetuned pre-norm encoder."""
     conf = getattr(args, "frontend_conf", None) or {}
     method = METHODS.get((conf.get("mask_conf") or {}).get("method"))
-    finetunes = method is not None and method.finetunes
-    return conf.get("layer", -1) != -1 or conf.get("layerdrop", 0.0) > 0 or finetunes
+    return conf.get("layer", -1) != -1 or conf.get("layerdrop", 0.0) > 0 or (method is not None and method.finetunes)

@@ -12,12 +12,7 @@ from espnet_s3router.methods import Attached
 from espnet_s3router.methods.flip_log import HEADER as FLIP_HEADER
 from espnet_s3router.methods.flip_log import FlipLog
 from espnet_s3router.plugin.checkpoint import UPSTREAM_KEYS
-from espnet_s3router.plugin.training.checkpoint_files import (
-    intact_checkpoint,
-    restore_checkpoint,
-    separate_averages,
-    whole_files,
-)
+from espnet_s3router.plugin.training import checkpoint_files
 from espnet_s3router.plugin.training.log import PROGRESS_HEADER, write_model_description, write_rows
 from espnet_s3router.plugin.training.optimizers import was_skipped
 from espnet_s3router.plugin.training.schedulers import check_rounds
@@ -42,11 +37,11 @@ class S3RouterTrainer(Trainer):
             cls.flips.start()
         check_rounds(kwargs["schedulers"], getattr(cls.attached, "schedule", None))
         if options.resume:
-            restore_checkpoint(folder)
+            checkpoint_files.restore_checkpoint(folder)
         cls.updates = 0
         for optimizer in kwargs["optimizers"]:
             optimizer.register_step_post_hook(cls.count_update)
-        with whole_files(cls.finish_average), separate_averages():
+        with checkpoint_files.whole_files(cls.finish_average), checkpoint_files.separate_averages():
             super().run(model, *args, **kwargs)
         if cls.attached is not None and is_first_process(kwargs["distributed_option"]):
             if cls.attached.update < cls.attached.settled:
@@ -74,7 +69,7 @@ class S3RouterTrainer(Trainer):
     @classmethod
     def resume(cls, checkpoint: str | Path, *args: Any, **kwargs: Any) -> None:
         """Resume from ``checkpoint``, or from the previous one if that file is damaged."""
-        Trainer.resume(intact_checkpoint(checkpoint), *args, **kwargs)
+        Trainer.resume(checkpoint_files.intact_checkpoint(checkpoint), *args, **kwargs)
         if cls.flips is not None:
             cls.flips.mark()
 

@@ -1,7 +1,6 @@
 """Building an upstream through s3prl, in float32 and complete."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from espnet_s3router.errors import InputError, summary
+from espnet_s3router.plugin.patching import replaced
 from espnet_s3router.plugin.upstreams.source import may_be_hub_id, resolve_source
 
 
@@ -61,16 +61,14 @@ def load_upstream(source: dict[str, Any]) -> nn.Module:
     return upstream.float().eval()
 
 
-@contextmanager
-def complete_float32(name: str) -> Iterator[None]:
+def complete_float32(name: str) -> AbstractContextManager[None]:
     """Within the block, transformers loads in float32 and refuses a checkpoint that lacks weights of the model.
 
     transformers 5 loads in the type that the checkpoint's configuration names, but s3prl passes float32 audio. It also
     draws missing weights at random, with no more than a warning.
     """
     if not name.startswith("hf_") or int(version("transformers").split(".")[0]) < 5:
-        yield
-        return
+        return nullcontext()
     from transformers import PreTrainedModel
 
     original = PreTrainedModel.__dict__["from_pretrained"]
@@ -84,11 +82,7 @@ def complete_float32(name: str) -> Iterator[None]:
         check_complete(sorted(missing - {"masked_spec_embed"}), str(args[:1]))
         return model
 
-    PreTrainedModel.from_pretrained = classmethod(from_pretrained)  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        PreTrainedModel.from_pretrained = original
+    return replaced(PreTrainedModel, "from_pretrained", classmethod(from_pretrained))
 
 
 def check_espnet_hubert(expert: nn.Module, path: str) -> None:
