@@ -1,6 +1,8 @@
-"""Frontends on toy upstreams, and a small experiment that ESPnet really trains."""
+"""Frontends on toy upstreams, and small experiments that ESPnet trains, each once per session."""
 
 import math
+import shutil
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,11 @@ import pytest
 import yaml
 
 ROUTING = {"method": "routing", "sparsity": 0.2, "targets": "all"}
+RUNS = {
+    "routing": {"max_epoch": 2},
+    "finetune": {"max_epoch": 1, "mask_conf": {"method": "finetune"}},
+}
+"""Toy runs that several tests share: name -> changes of the configuration."""
 
 
 @pytest.fixture
@@ -43,11 +50,11 @@ def corpus(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def experiment(corpus, toy_upstreams, tmp_path):
-    """arguments(**changes) -> command line of asr_train for a CTC model straight on a toy upstream."""
+@pytest.fixture(scope="session")
+def write_experiment(corpus, toy_upstreams):
+    """write(folder, **changes) -> command line of asr_train for a CTC model directly on a toy upstream."""
 
-    def arguments(family="hf_hubert", out=None, mask_conf=None, frontend=None, **changes):
+    def write(folder, family="hf_hubert", out=None, mask_conf=None, frontend=None, **changes):
         config = {
             "frontend": "masked_upstream",
             "frontend_conf": {
@@ -72,7 +79,7 @@ def experiment(corpus, toy_upstreams, tmp_path):
             "use_tensorboard": False,
             "best_model_criterion": [["valid", "loss", "min"]],
             "keep_nbest_models": 2,
-            "output_dir": str(out or tmp_path / "exp"),
+            "output_dir": str(out or folder / "exp"),
             "token_list": str(corpus / "tokens.txt"),
             **changes,
         }
@@ -82,11 +89,53 @@ def experiment(corpus, toy_upstreams, tmp_path):
                 [str(corpus / "text"), "text", "text"],
             ]
             config[f"{kind}_shape_file"] = [str(corpus / "speech_shape")]
-        path = Path(tmp_path) / "config.in.yaml"
+        path = Path(folder) / "config.in.yaml"
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
         return ["--config", str(path)]
 
-    return arguments
+    return write
+
+
+@pytest.fixture
+def experiment(write_experiment, tmp_path):
+    """write(**changes) -> command line, as ``write_experiment`` in the folder of the test."""
+    return partial(write_experiment, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def trained(write_experiment, tmp_path_factory):
+    """folder(name) -> experiment folder of a run of RUNS, trained once per session. Read it only; copy it to change it."""
+    from espnet_s3router.bin.asr_train import main
+
+    @cache
+    def folder(name):
+        path = tmp_path_factory.mktemp(name)
+        main(write_experiment(path, **RUNS[name]))
+        return path / "exp"
+
+    return folder
+
+
+@pytest.fixture
+def trained_copy(trained, tmp_path):
+    """copy(name, as_name) -> a copy of a trained experiment folder in the folder of the test."""
+
+    def copy(name, as_name="exp"):
+        return Path(shutil.copytree(trained(name), tmp_path / as_name))
+
+    return copy
+
+
+@pytest.fixture
+def dense(trained):
+    """The model file of a finetune run of one epoch."""
+    return str(trained("finetune") / "1epoch.pth")
+
+
+@pytest.fixture
+def dense_copy(trained_copy):
+    """A copy of ``dense`` that a test may change or remove."""
+    return str(trained_copy("finetune", "dense") / "1epoch.pth")
 
 
 @pytest.fixture
@@ -99,3 +148,20 @@ def asr_model(experiment):
         return S3RouterASRTask.build_model(args), args
 
     return build
+
+
+@pytest.fixture
+def untrained(experiment, tmp_path):
+    """write(**as for experiment) -> experiment folder of a run without updates: config.yaml and 1epoch.pth."""
+    import torch
+
+    from espnet_s3router.plugin.training.task import S3RouterASRTask
+
+    def write(out=None, **options):
+        out = out or tmp_path / "exp"
+        S3RouterASRTask.main(cmd=experiment(out=out, dry_run=True, iterator_type="none", **options))
+        model, _ = S3RouterASRTask.build_model_from_file(out / "config.yaml", None, "cpu")
+        torch.save(model.state_dict(), out / "1epoch.pth")
+        return out
+
+    return write

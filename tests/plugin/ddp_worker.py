@@ -28,7 +28,7 @@ class Model(torch.nn.Module):
 
 def train(model, batches, attached):
     """An update per batch; SGD, whose step is linear in the gradient."""
-    from espnet_s3router.plugin.training.task import install_step
+    from espnet_s3router.plugin.training.optimizers import install_step
 
     scores = [masked.scores for masked in attached.masks.values()]
     others = [p for p in model.parameters() if p.requires_grad and not any(p is s for s in scores)]

@@ -1,20 +1,51 @@
-"""What cannot be baked is refused before anything is written."""
+"""Baked models: stock ESPnet decodes them alike, and what it could not load is refused before anything is written."""
 
 import pytest
-from toys import hf_hubert
+import torch
+from toys import hf_hubert, speech
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.bake import bake_experiment
-from espnet_s3router.plugin.training.task import S3RouterASRTask
+from espnet_s3router.plugin.training.task import S3RouterSLUTask
+
+BATCH = speech(8000, 5000, seed=1)
 
 
-def test_upstream_that_stock_espnet_loads_in_half_precision(experiment, tmp_path):
-    """It would fail at the first utterance."""
+def test_understanding_is_pruned_decoded_and_baked(experiment, tmp_path):
+    """Spoken language understanding: through ESPnet's own class, and as a plain model."""
+    from espnet2.bin.slu_inference import Speech2Understand
+
+    from espnet_s3router.cli.main import main
+
+    encoder = {"encoder": "rnn", "encoder_conf": {"hidden_size": 8, "num_layers": 1}, "batch_type": "sorted"}
+    S3RouterSLUTask.main(cmd=experiment(max_epoch=1, mask_conf={"method": "mpi", "sparsity": 0.5}, **encoder))
+    made, baked = tmp_path / "exp", tmp_path / "baked"
+    assert main(["bake", str(made / "config.yaml"), str(made / "1epoch.pth"), str(baked), "--task", "slu"]) == 0
+    files = [(made / "config.yaml", made / "1epoch.pth"), (baked / "config.yaml", baked / "model.pth")]
+    ours, plain = (Speech2Understand(*map(str, pair), ctc_weight=1.0, beam_size=2, token_type="char") for pair in files)
+    assert type(plain.asr_model.frontend).__name__ == "S3prlFrontend"
+    with torch.no_grad():
+        encoded = [model.asr_model.encode(BATCH.waves, BATCH.lengths)[0] for model in (ours, plain)]
+    assert torch.equal(*encoded)
+    (text, *_), (text_of_plain, *_) = ours(BATCH.waves[0])[0], plain(BATCH.waves[0])[0]
+    assert text == text_of_plain
+    assert sum(int((p == 0).sum()) for p in ours.asr_model.frontend.attached.sites.values()) > 0
+
+
+def test_upstream_that_stock_espnet_loads_in_half_precision(untrained, tmp_path):
+    """Stock ESPnet would fail at the first utterance."""
     (tmp_path / "half").mkdir()
-    source, out = hf_hubert(tmp_path / "half", half=True), tmp_path / "exp"
-    S3RouterASRTask.main(cmd=experiment(out=out, max_epoch=1, frontend={"frontend_conf": source}))
+    out = untrained(frontend={"frontend_conf": hf_hubert(tmp_path / "half", half=True)})
     with pytest.raises(
         InputError, match=r"stock ESPnet cannot use its upstream .*half: .*Nothing was baked.*save a copy with from_pretr"
     ):
+        bake_experiment(out / "config.yaml", out / "1epoch.pth", tmp_path / "baked")
+    assert not (tmp_path / "baked").exists()
+
+
+def test_upstream_that_s3prl_does_not_know(untrained, tmp_path):
+    """Stock ESPnet would fail on its name."""
+    out = untrained(family="hf_whisper")
+    with pytest.raises(InputError, match=r"hf_whisper_custom comes with this package.*nothing was baked.*asr_inference"):
         bake_experiment(out / "config.yaml", out / "1epoch.pth", tmp_path / "baked")
     assert not (tmp_path / "baked").exists()

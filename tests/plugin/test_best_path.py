@@ -1,4 +1,4 @@
-"""Best-path decoding: by its definition on made-up frames, and with a model by ESPnet's inference command."""
+"""Best-path decoding, by its definition on artificial frames and with a model in ESPnet's inference command."""
 
 import pytest
 import torch
@@ -34,18 +34,17 @@ def test_repeats_merge_before_blanks_fall(path, blank, tokens):
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file")  # ESPnet's
-def test_the_command_takes_the_most_probable_token_of_each_frame(experiment, corpus, tmp_path):
+def test_the_command_takes_the_most_probable_token_of_each_frame(trained, corpus, tmp_path):
     """Text and score of every utterance; a beam search would sum up the paths of a text and score it higher."""
     from espnet_s3router.bin.asr_inference import main
 
-    out = tmp_path / "exp"
-    S3RouterASRTask.main(cmd=experiment(out=out, max_epoch=1))
-    state = torch.load(out / "1epoch.pth")
+    config, model_file = trained("routing") / "config.yaml", tmp_path / "1epoch.pth"
+    state = torch.load(trained("routing") / "1epoch.pth")
     head, generator = "ctc.ctc_lo.weight", torch.Generator().manual_seed(0)
     state[head] = torch.randn(state[head].shape, generator=generator)  # texts of several tokens
-    torch.save(state, out / "1epoch.pth")
-    model, _ = S3RouterASRTask.build_model_from_file(out / "config.yaml", out / "1epoch.pth", "cpu")
-    command = ["--asr_train_config", out / "config.yaml", "--asr_model_file", out / "1epoch.pth", "--ctc_weight", "1.0"]
+    torch.save(state, model_file)
+    model, _ = S3RouterASRTask.build_model_from_file(config, model_file, "cpu")
+    command = ["--asr_train_config", config, "--asr_model_file", model_file, "--ctc_weight", "1.0"]
     command += ["--data_path_and_name_and_type", f"{corpus / 'wav.scp'},speech,sound", "--output_dir", tmp_path / "decoded"]
     command += ["--num_workers", "0"]
     main([*map(str, command), "--ctc_best_path", "true"])

@@ -1,4 +1,4 @@
-"""Slim checkpoints: only what was learned is kept, and only what belongs here is taken back."""
+"""Slim checkpoints: only learned tensors are saved, and only a checkpoint of this base is loaded."""
 
 import pytest
 import torch
@@ -115,13 +115,11 @@ def test_checkpoint_of_other_targets_is_refused(frontend):
 
 @pytest.mark.parametrize("method", ["head_only", "bitfit", "lora", "routing"])
 def test_weights_that_the_method_freezes_are_refused(method, frontend):
-    """As by --init_param from a finetuned model: they would be trained on and then be missing from every saved file."""
+    """As with --init_param from a finetuned model: they would be used, but be missing from every saved file."""
     state = in_model(frontend("hubert", {"method": "finetune"})).state_dict()
     model = in_model(frontend("hubert", {"method": method, **({"sparsity": 0.2} if method == "routing" else {})}))
     whole = model.state_dict() | state  # what ESPnet's loading of --init_param makes of it
-    with pytest.raises(
-        InputError, match="tensors that this frontend's method leaves as they are, for example frontend.upstream"
-    ):
+    with pytest.raises(InputError, match="tensors that this frontend's method freezes, for example frontend.upstream"):
         model.load_state_dict(whole)
 
 

@@ -1,4 +1,4 @@
-"""Distillation: a loss that is zero where student and teacher agree, and a teacher that leaves no trace in the student."""
+"""Distillation: the loss is zero where student and teacher agree, and the teacher leaves no trace in the student."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from toys import speech
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.distillation import distill_config, hidden_loss, install_distillation, posterior_loss
-from espnet_s3router.plugin.training.start_model import begin_training
+from espnet_s3router.plugin.training.start_model import start_method
 from espnet_s3router.plugin.training.task import S3RouterASRTask
 
 BATCH = speech(8000, 5000, seed=1)
@@ -19,21 +19,14 @@ DISTILL = {"weight": 2.0, "temperature": 2.0, "layers": [1, 2]}
 
 
 @pytest.fixture
-def dense(experiment, tmp_path):
-    """The model file of a finetune run of one epoch."""
-    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "dense", max_epoch=1, mask_conf={"method": "finetune"}))
-    return str(tmp_path / "dense" / "1epoch.pth")
-
-
-@pytest.fixture
 def student(asr_model, dense):
-    """build(sparsity, distill) -> a routed model as it is when training begins."""
+    """build(sparsity, distill) -> a routed model at the start of training."""
 
-    def build(sparsity, distill=DISTILL, teacher=None):
-        mask_conf = {"method": "routing_prune", "sparsity": sparsity, "start": dense}
+    def build(sparsity, distill=DISTILL, teacher=None, start=dense):
+        mask_conf = {"method": "routing_prune", "sparsity": sparsity, "start": start}
         conf = None if distill is None else {**distill, **({"teacher": teacher} if teacher else {})}
         model, _ = asr_model(mask_conf=mask_conf, frontend={"distill": conf})
-        begin_training(model)
+        start_method(model)
         install_distillation(S3RouterASRTask, model)
         return model
 
@@ -86,7 +79,7 @@ def test_refused(options, message):
 
 
 def test_an_unpruned_student_has_nothing_to_learn(student):
-    """Same weights, nothing removed: the teacher agrees. Removing weights makes a difference, which has a gradient."""
+    """With the same weights the teacher agrees. Removed weights make a difference."""
     loss, stats, _ = forward(student(0.0).train())
     assert stats["loss_distill"] == pytest.approx(0.0, abs=1e-7)
     pruned = student(0.7).train()
@@ -97,16 +90,17 @@ def test_an_unpruned_student_has_nothing_to_learn(student):
 
 
 @pytest.mark.parametrize("layers", [[], [1, 2]], ids=str)
-def test_what_is_added_to_the_loss(layers, student, dense):
-    """Computed with two models that know nothing of each other: weight * (T^2 * divergence + mean over the layers),
-    each the sum of an utterance's frames."""
+def test_added_loss_by_its_definition(layers, student, dense_copy):
+    """Computed with two separate models: weight * (T^2 * divergence + mean over the layers), each summed over the frames of
+    an utterance."""
     weight, heat = 3.0, 2.5
-    state = torch.load(dense)
+    state = torch.load(dense_copy)
     state["ctc.ctc_lo.weight"] *= 30  # posteriors after two updates are nearly even
-    torch.save(state, dense)
-    taught = student(0.7, {"weight": weight, "temperature": heat, "layers": layers}).train()
-    teacher, _ = S3RouterASRTask.build_model_from_file(Path(dense).with_name("config.yaml"), dense, "cpu")
-    (ours, our_states, frames), (theirs, their_states, _) = (outputs(model) for model in (student(0.7, None), teacher))
+    torch.save(state, dense_copy)
+    taught = student(0.7, {"weight": weight, "temperature": heat, "layers": layers}, start=dense_copy).train()
+    teacher, _ = S3RouterASRTask.build_model_from_file(Path(dense_copy).with_name("config.yaml"), dense_copy, "cpu")
+    plain = student(0.7, None, start=dense_copy)
+    (ours, our_states, frames), (theirs, their_states, _) = (outputs(model) for model in (plain, teacher))
     inside = [(row, frame) for row, length in enumerate(frames) for frame in range(length)]
     assert len(inside) < ours.shape[0] * ours.shape[1]  # there is padding
     p, q = ([(x[at] / heat).softmax(0) for at in inside] for x in (theirs, ours))
@@ -141,7 +135,7 @@ def test_gradient_of_both_losses(student):
 
 
 def test_a_teacher_whose_layers_have_a_loss_of_their_own(student):
-    """Its encoder gives their outputs beside that of the last layer, which is the one to learn from."""
+    """Its encoder returns their outputs beside that of the last layer, from which the student learns."""
     taught = student(0.7).train()
     alone = forward(taught)[1]["loss_distill"]
     teacher = taught.forward.func.__self__.teacher
@@ -156,7 +150,7 @@ def test_a_teacher_whose_layers_have_a_loss_of_their_own(student):
 
 
 def test_the_teacher_leaves_no_trace(student):
-    """It is neither saved nor trained nor counted, and evaluation does not ask it."""
+    """It is neither saved nor trained nor counted, and evaluation does not use it."""
     plain, taught = student(0.7, None), student(0.7)
     assert plain.state_dict().keys() == taught.state_dict().keys()
     assert [n for n, _ in plain.named_parameters()] == [n for n, _ in taught.named_parameters()]
@@ -165,10 +159,10 @@ def test_the_teacher_leaves_no_trace(student):
     assert "loss_distill" not in forward(taught)[1]
 
 
-def test_training_with_a_teacher_of_another_run(experiment, dense, tmp_path):
-    """For a method that starts elsewhere; decoding does not need the teacher any more."""
+def test_training_with_a_teacher_of_another_run(experiment, dense_copy, tmp_path):
+    """For a method that starts elsewhere; decoding does not need the teacher."""
     out = tmp_path / "exp"
-    options = {"mask_conf": {"method": "parp", "sparsity": 0.5}, "frontend": {"distill": {**DISTILL, "teacher": dense}}}
+    options = {"mask_conf": {"method": "parp", "sparsity": 0.5}, "frontend": {"distill": {**DISTILL, "teacher": dense_copy}}}
     S3RouterASRTask.main(cmd=experiment(out=out, max_epoch=2, **options))
     shutil.rmtree(tmp_path / "dense")
     model, _ = S3RouterASRTask.build_model_from_file(out / "config.yaml", out / "2epoch.pth", "cpu")
@@ -177,7 +171,7 @@ def test_training_with_a_teacher_of_another_run(experiment, dense, tmp_path):
         S3RouterASRTask.main(cmd=experiment(out=tmp_path / "other", max_epoch=2, **options))
 
 
-def test_teachers_that_are_no_use(student, asr_model, dense, tmp_path):
+def test_unusable_teachers(student, asr_model, dense, tmp_path):
     model, _ = asr_model(mask_conf={"method": "parp", "sparsity": 0.5}, frontend={"distill": DISTILL})
     with pytest.raises(InputError, match="teacher is None, expected a model file .* or a method with start"):
         install_distillation(S3RouterASRTask, model)
@@ -193,9 +187,9 @@ def test_teachers_that_are_no_use(student, asr_model, dense, tmp_path):
         install_distillation(S3RouterASRTask, other)
     conditioned = student(0.5)
     conditioned.encoder = SimpleNamespace(interctc_use_conditioning=True)
-    with pytest.raises(InputError, match="with interctc_use_conditioning the CTC head is asked within the encoder"):
+    with pytest.raises(InputError, match="interctc_use_conditioning uses the CTC head within the encoder"):
         install_distillation(S3RouterASRTask, conditioned)
     listening = student(0.5)
     listening.postdecoder = torch.nn.Identity()
-    with pytest.raises(InputError, match="the model has a postdecoder, whose transcripts the teacher is not given"):
+    with pytest.raises(InputError, match="the model has a postdecoder, but the teacher does not receive its transcripts"):
         install_distillation(S3RouterASRTask, listening)

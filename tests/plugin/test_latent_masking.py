@@ -1,10 +1,8 @@
-"""Spans, layer drop and the cache in numbers."""
+"""Spans of latent masking in numbers."""
 
 import pytest
 import torch
-from toys import speech
 
-from espnet_s3router.plugin.extractor_cache import ExtractorCache
 from espnet_s3router.plugin.latent_masking import LatentMasking, span_mask
 
 
@@ -95,18 +93,3 @@ def test_not_active_changes_nothing():
 def test_zero_probabilities_install_nothing():
     expert, _ = masking()
     assert not expert.latent._forward_hooks
-
-
-def test_cache_stops_at_its_limit():
-    """A full cache computes; it neither grows nor forgets."""
-    conv = torch.nn.Conv1d(1, 512, 320, stride=320)
-    extractor = torch.nn.Module()
-    extractor.forward = lambda waves: conv(waves[:, None])
-    cache = ExtractorCache(extractor, 1)
-    batch = speech(*[320 * 200] * 4)  # 512 * 200 * 4 bytes = 0.39 MiB each: two fit
-    with torch.no_grad():
-        first = extractor.forward(batch.waves)
-        again = extractor.forward(batch.waves)
-        assert torch.equal(first, again) and torch.equal(first, torch.cat([conv(w[None, None]) for w in batch.waves]))
-    assert (cache.hits, cache.misses) == (2, 6)
-    assert cache._used <= 2**20

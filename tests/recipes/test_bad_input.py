@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from espnet_s3router.errors import exit_status
 from espnet_s3router.experiments import grid as experiments
 from espnet_s3router.experiments import options as recipe_options
 from espnet_s3router.experiments import run as single_run
@@ -471,9 +472,7 @@ def test_the_training_command_ends_with_a_paragraph(prepared, tmp_path, capsys, 
     job = job_in(options)
     command = single_run.train_options(job.log.parent, options)
     monkeypatch.setattr(sys, "argv", ["asr_train", *command])
-    with pytest.raises(SystemExit) as stopped:
-        asr_train.main()
-    assert stopped.value.code == 1
+    assert exit_status(asr_train.main)() == 1
     assert_message(capsys.readouterr().err.split("error: ")[-1], "'wav2vec3'")
     assert files(job.log.parent) == {"train.yaml"}
 
@@ -517,9 +516,7 @@ def test_files_that_are_not_there(command, tmp_path, monkeypatch, capsys):
     options["asr_inference"] = ["--asr_train_config", str(tmp_path / "no.yaml"), "--asr_model_file", "no.pth"]
     options["asr_inference"] += ["--output_dir", str(tmp_path / "out"), "--data_path_and_name_and_type", "a,speech,sound"]
     monkeypatch.setattr(sys, "argv", [command, *options[command]])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 1
+    assert exit_status(main)() == 1
     assert "error: " in (message := capsys.readouterr().err) and str(tmp_path) in message
 
 

@@ -1,4 +1,4 @@
-"""Pruning runs from end to end: every file that ESPnet writes is exactly sparse, and what is scored is what is saved."""
+"""Whole pruning runs: every file that ESPnet writes is exactly sparse, and the scored model is the saved one."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ import torch
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import zero_count
-from espnet_s3router.plugin.training.start_model import UPSTREAM
+from espnet_s3router.plugin.checkpoint import UPSTREAM_KEYS
 from espnet_s3router.plugin.training.task import S3RouterASRTask
 
 PARP_P = {"method": "parp_p", "sparsity": 0.5, "updates": 8, "interval": 3, "initial_sparsity": 0.2}
@@ -16,16 +16,11 @@ IMP = {"method": "imp", "sparsity": 0.5, "updates": 6, "rounds": 3}
 ROUTED = {"method": "routing_prune", "sparsity": 0.5, "schedule": "linear", "updates": 6, "interval": 1}
 
 
-@pytest.fixture
-def dense(experiment, tmp_path):
-    """The model file of a finetune run of one epoch."""
-    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "dense", max_epoch=1, mask_conf={"method": "finetune"}))
-    return str(tmp_path / "dense" / "1epoch.pth")
-
-
 def counts(state):
     """(zeros, entries) over the attention and feed-forward matrices of a model file."""
-    sites = [t for key, t in state.items() if key.startswith(UPSTREAM) and key.endswith(("_proj.weight", "_dense.weight"))]
+    sites = [
+        t for key, t in state.items() if key.startswith(UPSTREAM_KEYS) and key.endswith(("_proj.weight", "_dense.weight"))
+    ]
     assert len(sites) == 12
     return sum(int((t == 0).sum()) for t in sites), sum(t.numel() for t in sites)
 
@@ -53,10 +48,10 @@ def test_every_file_is_exactly_sparse(mask_conf, experiment, dense, tmp_path):
     assert all(float(row[2]) == pytest.approx(0.5, abs=1e-3) for row in rows if row[1] == "all")
 
 
-def test_routed_pruning_ends_every_epoch_at_the_target(experiment, dense, tmp_path):
-    """Scores hold no sparsity: the configuration does, and every file of the run is masked at the target."""
+def test_routed_pruning_ends_every_epoch_at_the_target(experiment, dense_copy, tmp_path):
+    """The configuration holds the sparsity, not the scores: every file of the run is masked at the target."""
     out = tmp_path / "exp"
-    S3RouterASRTask.main(cmd=experiment(out=out, max_epoch=2, mask_conf={**ROUTED, "start": dense}))
+    S3RouterASRTask.main(cmd=experiment(out=out, max_epoch=2, mask_conf={**ROUTED, "start": dense_copy}))
     shutil.rmtree(tmp_path / "dense")
     for name in ("1epoch.pth", "valid.loss.ave.pth"):
         model, _ = S3RouterASRTask.build_model_from_file(out / "config.yaml", out / name, "cpu")
@@ -70,8 +65,8 @@ def test_routed_pruning_ends_every_epoch_at_the_target(experiment, dense, tmp_pa
     ids=["parp_p", "remask", "imp", "routing_prune"],
 )
 def test_resumed_run_equals_an_uninterrupted_one(mask_conf, experiment, dense, tmp_path):
-    """Killed within a ramp or a round and resumed: the same file at the end, bit for bit, and the same said of it; also when
-    it is killed once more after its last epoch."""
+    """A run killed within a ramp or a round ends with the same files, bit for bit, and the same description. So does a run
+    that is killed again after its last epoch."""
     conf = {"mask_conf": {**mask_conf, "start": dense}}
     if mask_conf is IMP:
         conf |= {"scheduler": "tristagelr_rounds", "scheduler_conf": {"max_steps": 6, "rounds": 3}}
@@ -81,27 +76,27 @@ def test_resumed_run_equals_an_uninterrupted_one(mask_conf, experiment, dense, t
     whole, resumed = (torch.load(tmp_path / name / "3epoch.pth") for name in ("whole", "exp"))
     assert whole.keys() == resumed.keys() and all(torch.equal(whole[key], resumed[key]) for key in whole)
     moved = [(tmp_path / name / "masks.tsv").read_text() for name in ("whole", "exp")]
-    assert last_columns(moved[0]) == last_columns(moved[1])
+    assert steady_columns(moved[0]) == steady_columns(moved[1])
     (tmp_path / "exp/model.json").unlink()
     S3RouterASRTask.main(cmd=experiment(out=tmp_path / "exp", max_epoch=3, resume=True, **conf))
     described = [json.loads((tmp_path / name / "model.json").read_text()) for name in ("whole", "exp")]
     assert described[0] == described[1] and described[0]["sparsity"]["zeros"] > 0
 
 
-def last_columns(masks):
-    """Of ``masks.tsv`` but what counts from the start of a process."""
+def steady_columns(masks):
+    """The columns of ``masks.tsv`` without the one that counts from the start of a process."""
     return [line.split("\t")[:4] for line in masks.splitlines()]
 
 
 def test_what_is_scored_is_what_is_saved(experiment, dense, tmp_path, monkeypatch):
-    """Validation sees the zeros that the file of the epoch has, although training goes on without them."""
+    """Validation sees the zeros of the epoch's file, although training continues without them."""
     from espnet_s3router.plugin.training.trainer import S3RouterTrainer
 
     seen = []
     plain = S3RouterTrainer.validate_one_epoch.__func__
 
     def validate(cls, model, **kwargs):
-        seen.append({UPSTREAM + name: p.detach().clone() for name, p in model.frontend.attached.trained.items()})
+        seen.append({UPSTREAM_KEYS + name: p.detach().clone() for name, p in model.frontend.attached.trained.items()})
         return plain(cls, model=model, **kwargs)
 
     monkeypatch.setattr(S3RouterTrainer, "validate_one_epoch", classmethod(validate))
@@ -114,8 +109,7 @@ def test_what_is_scored_is_what_is_saved(experiment, dense, tmp_path, monkeypatc
 
 
 def test_run_that_ends_before_its_ramp(experiment, dense, tmp_path, caplog):
-    """`updates` that do not fit the epochs: said, because the figures would say it only as a bad model. The files are as
-    sparse as they should be, and so they are counted."""
+    """A warning says that ``updates`` do not fit the epochs. The files have the target sparsity, and ``model.json`` too."""
     for name, conf, updates, warned in (("short", PARP_P, 40, 1), ("long", PARP_P, 4, 0), ("routed", ROUTED, 40, 1)):
         caplog.clear()
         mask_conf = {**conf, "updates": updates, "start": dense}
@@ -125,10 +119,10 @@ def test_run_that_ends_before_its_ramp(experiment, dense, tmp_path, caplog):
         assert report["zeros"] == report["entries"] / 2, name
 
 
-def test_decoding_without_the_start_file(experiment, dense, tmp_path):
-    """config.yaml names it still; the checkpoint is complete."""
+def test_decoding_without_the_start_file(experiment, dense_copy, tmp_path):
+    """config.yaml still names it, but the checkpoint is complete."""
     out = tmp_path / "exp"
-    S3RouterASRTask.main(cmd=experiment(out=out, max_epoch=1, mask_conf={**IMP, "start": dense}))
+    S3RouterASRTask.main(cmd=experiment(out=out, max_epoch=1, mask_conf={**IMP, "start": dense_copy}))
     shutil.rmtree(tmp_path / "dense")
     model, _ = S3RouterASRTask.build_model_from_file(out / "config.yaml", out / "1epoch.pth", "cpu")
     saved = torch.load(out / "1epoch.pth")
@@ -136,7 +130,7 @@ def test_decoding_without_the_start_file(experiment, dense, tmp_path):
 
 
 def test_training_without_the_start_file_fails(experiment, tmp_path):
-    """Before anything is written; a dry run and the statistics of stage 10 do without it."""
+    """Before anything is written; a dry run and the statistics of stage 10 do not read it."""
     mask_conf = {**IMP, "start": str(tmp_path / "gone.pth")}
     with pytest.raises(InputError, match="gone.pth', and there is no such file"):
         S3RouterASRTask.main(cmd=experiment(out=tmp_path / "exp", mask_conf=mask_conf))

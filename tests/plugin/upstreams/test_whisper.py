@@ -205,18 +205,6 @@ def test_macs_by_hand(frontend):
     assert macs_per_second(model.expert, model.family) == (convolutions + LAYERS * layer) // 10
 
 
-def test_baking_is_refused(experiment, tmp_path):
-    """Stock ESPnet would fail on a name that s3prl does not know."""
-    from espnet_s3router.plugin.bake import bake_experiment
-    from espnet_s3router.plugin.training.task import S3RouterASRTask
-
-    out = tmp_path / "exp"
-    S3RouterASRTask.main(cmd=experiment(family="hf_whisper", out=out, max_epoch=1))
-    with pytest.raises(InputError, match=r"hf_whisper_custom comes with this package.*nothing was baked.*asr_inference"):
-        bake_experiment(out / "config.yaml", out / "1epoch.pth", tmp_path / "baked")
-    assert not (tmp_path / "baked").exists()
-
-
 def test_speech_louder_than_its_neighbour_changes_nothing(upstream):
     """Levels are limited relative to the loudest moment of the same utterance, not of the batch."""
     batch = speech(8000, 8000, seed=9)

@@ -6,7 +6,7 @@ from espnet2.schedulers.tristage_lr import TristageLR
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.methods.schedule import Rounds
-from espnet_s3router.plugin.training.schedulers import TristageRounds, refuse_other_rounds
+from espnet_s3router.plugin.training.schedulers import TristageRounds, check_rounds
 
 CONF = {"warmup_ratio": 0.2, "hold_ratio": 0.4, "decay_ratio": 0.4}
 
@@ -43,9 +43,9 @@ def test_rounds_begin_where_the_method_prunes():
 def test_rounds_of_another_method(prunes):
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
     ours = [TristageRounds(optimizer, max_steps=30, rounds=3, **CONF), None]
-    refuse_other_rounds(ours, Rounds(target=0.5, rounds=3, updates=30))
-    with pytest.raises(InputError, match=r"begins anew after \(10, 20\) updates, and the method prunes after"):
-        refuse_other_rounds(ours, prunes)
+    check_rounds(ours, Rounds(target=0.5, rounds=3, updates=30))
+    with pytest.raises(InputError, match=r"starts again after \(10, 20\) updates, but the method prunes after"):
+        check_rounds(ours, prunes)
 
 
 @pytest.mark.parametrize("rounds", [0, 11])

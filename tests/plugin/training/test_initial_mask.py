@@ -1,0 +1,80 @@
+"""A first mask from another run: its scores or its magnitudes, and nothing from an unsuitable file."""
+
+import pytest
+import torch
+from toys import wav2vec2
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.masks import global_masks, topk_mask
+from espnet_s3router.plugin.checkpoint import UPSTREAM_KEYS
+
+FC1 = "model.encoder.layers.0.feed_forward.intermediate_dense.weight"
+
+
+@pytest.mark.parametrize("method", ["finetune", "routing", "parp"])
+def test_mask_of_another_run(method, finetuned, started, asr_model):
+    """Scores where they exist, else magnitudes; the weights stay the pretrained ones."""
+    more = {} if method == "finetune" else {"sparsity": 0.4, "targets": "all"}
+    path, state = finetuned(mask_conf={"method": method, **more})
+    model = started({"method": "parp", "sparsity": 0.4, "ranking": "matrix", "initial_mask": path})
+    key = f"{UPSTREAM_KEYS}{FC1.removesuffix('.weight')}.parametrizations.weight.0.scores"
+    ranked = state[key if method == "routing" else UPSTREAM_KEYS + FC1]
+    pretrained, _ = asr_model(mask_conf={"method": "finetune"})
+    weight = pretrained.frontend.attached.trained[FC1]
+    assert torch.equal(model.frontend.attached.sites[FC1], weight * topk_mask(ranked, 0.4))
+
+
+def test_mask_of_a_route_is_its_mask(finetuned, started):
+    """Scores of each tensor have their own scale, and still a global ranking removes what the route removed."""
+    path, state = finetuned(mask_conf={"method": "routing", "sparsity": 0.4, "targets": "all"})
+    model = started({"method": "parp", "sparsity": 0.4, "initial_mask": path})
+    for name, mask in model.frontend.attached.kept().items():
+        scores = state[f"{UPSTREAM_KEYS}{name.removesuffix('.weight')}.parametrizations.weight.0.scores"]
+        assert (mask != topk_mask(scores, 0.4)).sum() <= 1, name  # a count rounded over all tensors
+
+
+def test_mask_of_scores_and_weights(finetuned, started):
+    """The run masked the feed-forward matrices alone. Its other tensors are weights, which have another scale than scores.
+    So each tensor loses its own smallest entries, and none loses all."""
+    dense, _ = finetuned()
+    path, state = finetuned(
+        name="routed", mask_conf={"method": "routing_prune", "targets": "feed_forward", "sparsity": 0.4, "start": dense}
+    )
+    model = started({"method": "parp", "sparsity": 0.4, "initial_mask": path})
+    for name, mask in model.frontend.attached.kept().items():
+        scores = state.get(f"{UPSTREAM_KEYS}{name.removesuffix('.weight')}.parametrizations.weight.0.scores")
+        ranked = scores if scores is not None else state[UPSTREAM_KEYS + name]
+        assert (mask != topk_mask(ranked, 0.4)).sum() <= 1, name
+
+
+def test_mask_of_a_sparser_run(finetuned, started, asr_model):
+    """It has more zeros than this run: this run's magnitudes decide among them, not the order of the tensors."""
+    path, state = finetuned()
+    names = [key for key in state if key.endswith(("_proj.weight", "_dense.weight"))]
+    for key, mask in global_masks({key: state[key] for key in names}, 0.6).items():
+        state[key] *= mask
+    torch.save(state, path)
+    model = started({"method": "parp", "sparsity": 0.25, "initial_mask": path})
+    pretrained, _ = asr_model(mask_conf={"method": "finetune"})
+    own = {key: pretrained.frontend.attached.trained[key.removeprefix(UPSTREAM_KEYS)].detach() for key in names}
+    among = {key: tensor.where(state[key] == 0, torch.inf) for key, tensor in own.items()}
+    largest = max(tensor[state[key] == 0].abs().max() for key, tensor in own.items())
+    expected = global_masks({key: tensor.clamp(max=10 * largest) for key, tensor in among.items()}, 0.25)
+    kept = model.frontend.attached.kept()
+    assert len(names) == 12
+    assert all(torch.equal(kept[key.removeprefix(UPSTREAM_KEYS)], mask) for key, mask in expected.items())
+
+
+def test_mask_that_lacks_a_target(finetuned, started):
+    path, _ = finetuned(mask_conf={"method": "routing", "sparsity": 0.4})
+    with pytest.raises(InputError, match="initial_mask: .* holds neither scores nor weights of .*attention"):
+        started({"method": "parp", "sparsity": 0.4, "initial_mask": path})
+
+
+def test_mask_of_another_upstream(finetuned, started, tmp_path):
+    path, _ = finetuned(family="wav2vec2", mask_conf={"method": "routing", "sparsity": 0.4, "targets": "all"})
+    with pytest.raises(InputError, match="initial_mask: .*another upstream"):
+        started(
+            {"method": "parp", "sparsity": 0.4, "initial_mask": path},
+            frontend={"frontend_conf": wav2vec2(tmp_path, seed=7)},
+        )
