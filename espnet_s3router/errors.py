@@ -11,6 +11,18 @@ class InputError(ValueError):
     """A file, an option or a checkpoint cannot be used. The message says what was expected and how to correct it."""
 
 
+SHOWN = 10
+"""How many problems a message lists."""
+
+
+def raise_problems(problems: Sequence[str], where: str, fix: str) -> None:
+    """Raise InputError if there are problems. It names ``where``, the first ten problems, their number and the ``fix``."""
+    if problems:
+        more = [f"… and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        listed = "\n  ".join([*problems[:SHOWN], *more])
+        raise InputError(f"{where}: {len(problems)} problem(s)\n  {listed}\n{fix}")
+
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells report it."""
 NO_READER = 141

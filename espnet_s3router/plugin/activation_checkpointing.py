@@ -28,7 +28,7 @@ def checkpoint_layers(expert: nn.Module, family: Family) -> None:
         layer.forward = partial(_recomputed, layer.forward)
     extractor = expert.get_submodule(family.extractor)
     frozen = not any(parameter.requires_grad for parameter in extractor.parameters())
-    if frozen and family.name != "torchaudio":
+    if frozen and not family.extractor_takes_lengths:
         # Without the layers' activations, the first convolution sets the peak: it has a frame for every five samples.
         extractor.forward = partial(_in_pieces, extractor.forward)
     return_freed_memory()

@@ -8,11 +8,10 @@ import torch
 import yaml
 from espnet2.asr.frontend.s3prl import S3prlFrontend
 from torch import nn
-from torch.nn.utils import parametrize
 
 from espnet_s3router.errors import InputError, summary
 from espnet_s3router.files import replacing_dir
-from espnet_s3router.masks import MaskedTensor
+from espnet_s3router.masks import MaskedTensor, bake
 from espnet_s3router.methods.houlsby import Bottleneck
 from espnet_s3router.methods.lora import LowRank
 from espnet_s3router.plugin.checkpoint import FRONTEND_KEYS
@@ -81,10 +80,7 @@ def load_experiment(train_config: Path, model_file: Path, task: str) -> tuple[nn
 
 
 def check_stock_frontend(frontend_conf: dict[str, Any], train_config: str | Path) -> None:
-    """InputError when stock ESPnet cannot use the upstream.
-
-    transformers 5 loads a checkpoint in the type that its configuration names, but s3prl passes float32 audio to it.
-    """
+    """InputError when stock ESPnet cannot use the upstream: s3prl passes float32 audio to half-precision models, too."""
     source = frontend_conf["frontend_conf"]
     if not source["upstream"].startswith("hf_"):
         return
@@ -103,13 +99,7 @@ def bake_upstream(expert: nn.Module) -> None:
     if any(isinstance(module, Bottleneck) for module in expert.modules()):
         raise InputError("houlsby adapters are separate modules: a plain upstream cannot hold them, nothing was baked")
     expert.eval()
-    for module in list(expert.modules()):
-        for tensor, chain in list(getattr(module, "parametrizations", {}).items()):
-            if any(isinstance(step, MaskedTensor | LowRank) for step in chain):
-                with torch.no_grad():
-                    baked = getattr(module, tensor).clone()
-                    parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
-                    getattr(module, tensor).copy_(baked)
+    bake(expert, (MaskedTensor, LowRank))
 
 
 def stock_frontend_conf(conf: dict[str, Any], out: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.masks.names import scores_key
 from espnet_s3router.plugin.checkpoint import UPSTREAM_KEYS
 from espnet_s3router.plugin.model_file import check_shape, config_beside, mask_conf_of
 
@@ -20,9 +21,7 @@ def saliency_of(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: st
     saliency: dict[str, Tensor] = {}
     weights: dict[str, Tensor] = {}
     for name, tensor in own.items():
-        owner, _, attribute = name.rpartition(".")
-        scores_key, weight_key = f"{UPSTREAM_KEYS}{owner}.parametrizations.{attribute}.0.scores", UPSTREAM_KEYS + name
-        key = next((key for key in (scores_key, weight_key) if key in state), None)
+        key = next((key for key in (UPSTREAM_KEYS + scores_key(name), UPSTREAM_KEYS + name) if key in state), None)
         if key is None:
             raise InputError(
                 f"mask_conf: initial_mask: {path} holds neither scores nor weights of {name}. "
@@ -30,7 +29,7 @@ def saliency_of(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: st
             )
         check_shape(f"initial_mask: {path}: {name}", state[key], tensor)
         saliency[name] = state[key]
-        if key == weight_key:
+        if key == UPSTREAM_KEYS + name:
             weights[name] = saliency[name]
     fill_zeros(weights, own)
     learned_together = not weights and mask_conf_of(config_beside(path)).get("ranking") == "global"

@@ -60,9 +60,7 @@ def finetuned_weights(state: Mapping[str, Tensor], expected: Mapping[str, Tensor
     elif extra:
         difference = f"holds {len(extra)} tensors that are not finetuned here, for example {extra[0]}"
     if difference:
-        raise InputError(
-            f"mask_conf: start: {path} {difference}. Expected a run of method finetune with the same train_cnn"
-        )
+        raise InputError(f"mask_conf: start: {path} {difference}. Expected a run of method finetune with the same train_cnn")
     for name, tensor in weights.items():
         check_shape(f"start: {path}: {name}", tensor, expected[name])
     return weights
