@@ -1,8 +1,5 @@
-"""Activation checkpointing: less memory for more time.
-
-Transformer layers compute their activations again in the backward pass, and the frozen convolutional frontend processes a
-few utterances at a time. Masks are cached, so no mask is selected twice.
-"""
+"""Activation checkpointing: Transformer layers compute their activations again in the backward pass, which takes less
+memory and more time. Masks are cached, so none is selected twice."""
 
 import ctypes
 import platform
@@ -41,10 +38,8 @@ def _recomputed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _in_pieces(forward: Callable[[Tensor], Tensor], waveforms: Tensor) -> Tensor:
-    """(batch, samples) -> (batch, channels, frames), a few utterances at a time, in training only.
-
-    A convolution may round differently with fewer rows; evaluation must equal a model without recomputation bit for bit.
-    """
+    """(batch, samples) -> (batch, channels, frames), a few utterances at a time. In training only, because a convolution may
+    round differently with fewer rows, and evaluation must not depend on ``recompute``."""
     rows = max(1, SAMPLES_AT_ONCE // waveforms.shape[1])
     if len(waveforms) <= rows or not torch.is_grad_enabled():
         return forward(waveforms)
@@ -54,8 +49,8 @@ def _in_pieces(forward: Callable[[Tensor], Tensor], waveforms: Tensor) -> Tensor
 def return_freed_memory() -> None:
     """Make glibc return every freed block above 1 MiB to the system; other C libraries keep their settings.
 
-    glibc raises this limit up to 32 MiB while a program runs, and then keeps the holes between tensors. That is 0.7 GB at
-    wav2vec2-base dimensions and 4 x 10 s of audio, as much as recomputation saves.
+    By default this limit rises to 32 MiB, and glibc keeps the holes between tensors. They take 0.7 GB at wav2vec2-base
+    dimensions and 4 x 10 s of audio, as much as recomputation saves.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

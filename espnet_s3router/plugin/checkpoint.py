@@ -92,10 +92,8 @@ class SlimState:
 
 
 def adapted(frontend: nn.Module, ours: set[str]) -> set[str]:
-    """Parameters of modules that carry trained parameters beyond ``ours``: those with ESPnet's own adapters.
-
-    Such a module is saved whole, because loralib merges its update into the frozen weight in evaluation mode.
-    """
+    """Parameters of modules that carry trained parameters beyond ``ours``: those with ESPnet's own adapters. They are saved
+    whole, because loralib merges its update into the frozen weight in evaluation mode."""
     names: set[str] = set()
     for path, module in frontend.named_modules():
         parameters = {f"{path}.{name}" if path else name: p for name, p in module.named_parameters(recurse=False)}

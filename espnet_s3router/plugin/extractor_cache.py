@@ -1,8 +1,7 @@
 """A cache for the output of the frozen convolutional frontend, which never changes during training.
 
-Features are computed for each utterance alone, without padding, in evaluation mode. So the group norm of wav2vec2 base,
-whose statistics run over time, sees the same input in every epoch and batch. A second of audio takes about 100 kB at 512
-channels.
+Features are computed for each utterance alone, without padding. So the group norm of wav2vec2 base, whose statistics run
+over time, sees the same input in every epoch and batch. A second of audio takes about 100 kB at 512 channels.
 """
 
 from hashlib import blake2b

@@ -80,11 +80,8 @@ def intact_checkpoint(checkpoint: str | Path) -> Path:
 
 
 def separate_averages() -> AbstractContextManager[None]:
-    """Within the block, every n-best average is computed separately.
-
-    ESPnet sums in the tensors of the first model. The next average, for another criterion or another n, would use these
-    sums in place of that model.
-    """
+    """Within the block, every n-best average is computed separately. ESPnet sums in the tensors of the first model, and uses
+    these sums in place of that model for the next average (another criterion, another n)."""
     original = espnet2.train.trainer.average_nbest_models
 
     def average(*, reporter: Any, best_model_criterion: Any, nbest: Any, **kwargs: Any) -> None:

@@ -41,8 +41,7 @@ def saliency_of(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: st
 def fill_zeros(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
     """Replace the zeros of another run's weights, in place, by the magnitudes of ``own``, scaled below all other weights.
 
-    If the other run removed more than this run removes, these magnitudes decide among its zeros. Without them the zeros
-    would be ties, which are removed layer by layer.
+    If that run removed more than this one, these magnitudes decide among its zeros. As ties they would go layer by layer.
     """
     removed = {name: tensor.abs() <= torch.finfo(tensor.dtype).tiny for name, tensor in weights.items()}
     smallest = [tensor[~removed[name]].abs().min().item() for name, tensor in weights.items() if not removed[name].all()]

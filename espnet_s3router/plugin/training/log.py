@@ -24,11 +24,8 @@ def write_rows(path: Path, header: Sequence[str], epoch: int, rows: Sequence[Seq
 
 
 def describe_model(model: nn.Module) -> dict[str, Any]:
-    """Sizes of a model.
-
-    They are trained and total parameters, MACs of the upstream per second of audio, and the bytes to store beside the
-    shared base. A mask takes one bit per connection, every other trained parameter four bytes.
-    """
+    """Trained and total parameters, MACs of the upstream per second of audio, and the bytes to store beside the shared
+    base: one bit per connection of a mask, four bytes for every other trained parameter."""
     frontend: Any = model.frontend
     attached = frontend.attached
     ours = {id(parameter) for parameter in attached.trained.values()}

@@ -13,10 +13,8 @@ from espnet_s3router.methods import Attached
 
 
 def build_optimizer(args: argparse.Namespace, model: nn.Module) -> torch.optim.Optimizer:
-    """One optimiser with separate groups for scores, weights of the upstream, and the head.
-
-    ``optim_conf`` may hold ``weight_lr`` and ``head_lr`` beside ``lr``; both default to it.
-    """
+    """One optimiser with separate groups for scores, weights of the upstream, and the head. ``optim_conf`` may hold
+    ``weight_lr`` and ``head_lr`` beside ``lr``, which is their default."""
     options = dict(args.optim_conf)
     if args.exclude_weight_decay:
         add_optimizer_hooks(model, **args.exclude_weight_decay_conf)
@@ -28,10 +26,8 @@ def build_optimizer(args: argparse.Namespace, model: nn.Module) -> torch.optim.O
 
 
 def parameter_groups(model: nn.Module, options: dict[str, Any]) -> list[dict[str, Any]]:
-    """Groups of trained parameters with their learning rates; removes ``weight_lr`` and ``head_lr`` from ``options``.
-
-    Parameters that ESPnet's ``exclude_weight_decay`` has marked form separate groups without weight decay.
-    """
+    """Groups of trained parameters with their learning rates; removes ``weight_lr`` and ``head_lr`` from ``options``. Those
+    that ESPnet's ``exclude_weight_decay`` has marked form separate groups without weight decay."""
     frontend: Any = model.frontend
     default = options.get("lr", 1e-3)
     rates = {"scores": default, "weights": options.pop("weight_lr", default), "head": options.pop("head_lr", default)}
@@ -50,11 +46,8 @@ def parameter_groups(model: nn.Module, options: dict[str, Any]) -> list[dict[str
 
 
 def install_step(optimizer: torch.optim.Optimizer, attached: Attached) -> None:
-    """Call ``attached.step`` after every real update.
-
-    The method's state and the number of updates are part of the optimiser's state dict. ESPnet saves that in
-    ``checkpoint.pth`` alone, so both continue after a resume and no model file holds them.
-    """
+    """Call ``attached.step`` after every real update. The number of updates and the method's state become a part of the
+    optimiser's state dict, which ESPnet saves in ``checkpoint.pth`` alone: both continue after a resume."""
     masks = list(attached.masks.values())
 
     def after_step(opt: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
@@ -78,9 +71,7 @@ def install_step(optimizer: torch.optim.Optimizer, attached: Attached) -> None:
 
 
 def was_skipped(optimizer: torch.optim.Optimizer) -> bool:
-    """In a hook after ``step``: True if nothing was updated, because gradients of mixed precision were not finite.
-
-    GradScaler calls fused optimisers even then, and sets ``found_inf`` for them.
-    """
+    """In a hook after ``step``: True if nothing was updated, because gradients of mixed precision were not finite. Even then
+    GradScaler calls fused optimisers, for which it sets ``found_inf``."""
     found_inf = getattr(optimizer, "found_inf", None)
     return found_inf is not None and bool(found_inf)

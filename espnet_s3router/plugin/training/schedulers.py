@@ -13,10 +13,8 @@ SCHEDULER = "tristagelr_rounds"
 
 
 class TristageRounds(TristageLR):
-    """ESPnet's ``tristagelr`` once per round of ``imp``.
-
-    Weights that return to their pretrained values need a whole schedule again, not the low rates at the end of one
-    (Frankle and Carbin, arXiv 1803.03635 sec. 2).
+    """ESPnet's ``tristagelr`` once per round of ``imp``: weights that return to their pretrained values need a whole
+    schedule again, not the low rates at the end of one (Frankle and Carbin, arXiv 1803.03635 sec. 2).
 
     Args:
         max_steps: updates of the whole run.

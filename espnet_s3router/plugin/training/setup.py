@@ -25,10 +25,8 @@ def prepare_arguments(args: argparse.Namespace) -> None:
 
 
 def set_up_run(task: Any, args: argparse.Namespace, model: nn.Module) -> torch.optim.Optimizer:
-    """Set up the run of a built ``model`` and return its optimiser; InputError before anything is written.
-
-    A dry run and the collection of statistics read no start model and no teacher.
-    """
+    """Set up the run of a built ``model`` and return its optimiser; InputError before anything is written. A dry run and the
+    collection of statistics read no start model and no teacher."""
     frontend: Any = model.frontend
     check_trained_parameters(args, frontend)
     if not (args.dry_run or args.collect_stats):

@@ -64,8 +64,8 @@ def load_upstream(source: dict[str, Any]) -> nn.Module:
 def complete_float32(name: str) -> AbstractContextManager[None]:
     """Within the block, transformers loads in float32 and refuses a checkpoint that lacks weights of the model.
 
-    transformers 5 loads in the type that the checkpoint's configuration names, but s3prl passes float32 audio. It also
-    draws missing weights at random, with no more than a warning.
+    transformers 5 uses the type that the checkpoint's configuration names, but s3prl passes float32 audio. It only warns
+    when it draws missing weights at random.
     """
     if not name.startswith("hf_") or int(version("transformers").split(".")[0]) < 5:
         return nullcontext()
@@ -103,10 +103,8 @@ def check_complete(missing: list[str], path: str) -> None:
 
 
 def disable_random_layers_and_masks(expert: nn.Module) -> None:
-    """Switch off the upstream's own layer drop, SpecAugment and gradient scaling, in place.
-
-    s3prl counts the layers that it receives. Our options ``layerdrop`` and ``latent_masking`` work for every family.
-    """
+    """Switch off the upstream's own layer drop, SpecAugment and gradient scaling, in place: s3prl counts the layers that it
+    receives. Our options ``layerdrop`` and ``latent_masking`` work for every family."""
     for module in expert.modules():
         config = getattr(module, "config", None)
         for owner in (module, config):
