@@ -15,8 +15,8 @@ from espnet_s3router.plugin.training.initial_mask import saliency_of
 
 
 def start_method(model: nn.Module, init_param: Sequence[str] = ()) -> None:
-    """Start the method of ``model``, an ESPnet model with our frontend, from the files that its options name. InputError when
-    a file is missing, belongs to another upstream or an unfinished run, or has other tensors."""
+    """Start the method of ``model`` (ESPnet's, with our frontend) from the files that its options name. InputError when a
+    file is missing, belongs to another upstream or an unfinished run, or has other tensors."""
     attached: Any = model.frontend.attached  # type: ignore[union-attr]
     start, initial_mask = attached.config.get("start"), attached.config.get("initial_mask")
     if init_param and attached.startable:
