@@ -15,7 +15,8 @@ from espnet_s3router.masks import MaskedTensor, bake
 from espnet_s3router.methods.houlsby import Bottleneck
 from espnet_s3router.methods.lora import LowRank
 from espnet_s3router.plugin.checkpoint import FRONTEND_KEYS
-from espnet_s3router.plugin.register import FRONTEND_NAME, S3PRL_ENTRIES
+from espnet_s3router.plugin.frontend import FRONTEND_NAME
+from espnet_s3router.plugin.register import S3PRL_ENTRIES
 from espnet_s3router.plugin.training.task import S3RouterASRTask, S3RouterSLUTask
 from espnet_s3router.plugin.upstreams.source import resolve_source
 from espnet_s3router.upstreams import EMBEDDED

@@ -25,6 +25,7 @@ from espnet_s3router.plugin.upstreams.build import build_upstream, load_upstream
 from espnet_s3router.plugin.upstreams.source import SOURCE_KEYS
 from espnet_s3router.upstreams import family_of
 
+FRONTEND_NAME = "masked_upstream"
 DROPOUT = ("off", "upstream")
 AUTOCAST = (None, "bfloat16", "auto")
 DEFAULT = {"method": "routing", "sparsity": 0.08}

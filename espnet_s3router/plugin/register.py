@@ -5,11 +5,10 @@ import importlib
 from espnet2.tasks.abs_task import scheduler_classes
 from s3prl import hub
 
-from espnet_s3router.plugin.frontend import MaskedUpstream
+from espnet_s3router.plugin.frontend import FRONTEND_NAME, MaskedUpstream
 from espnet_s3router.plugin.training.schedulers import SCHEDULER, TristageRounds
 from espnet_s3router.plugin.upstreams.whisper import hf_whisper_custom
 
-FRONTEND_NAME = "masked_upstream"
 S3PRL_ENTRIES = {"hf_whisper_custom": hf_whisper_custom}
 """Our upstreams: s3prl finds them in its hub once this package is imported."""
 _TASKS = {

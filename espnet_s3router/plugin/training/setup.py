@@ -8,6 +8,7 @@ from torch import nn
 
 from espnet_s3router.methods import METHODS
 from espnet_s3router.plugin.distillation import install_distillation
+from espnet_s3router.plugin.frontend import FRONTEND_NAME
 from espnet_s3router.plugin.training.checks import check_resume, check_settings, check_space, check_trained_parameters
 from espnet_s3router.plugin.training.log import write_model_description
 from espnet_s3router.plugin.training.optimizers import build_optimizer, install_step
@@ -16,7 +17,7 @@ from espnet_s3router.plugin.training.start_model import start_method
 
 def prepare_arguments(args: argparse.Namespace) -> None:
     """Check the arguments before ESPnet builds anything, and set ``unused_parameters`` where several processes need it."""
-    if args.frontend == "masked_upstream":
+    if args.frontend == FRONTEND_NAME:
         check_settings(args)
     if getattr(args, "distributed", False) and leaves_unused(args):
         args.unused_parameters = True
