@@ -21,7 +21,7 @@ M_MMAP_THRESHOLD = -3
 
 def checkpoint_layers(expert: nn.Module, family: Family) -> None:
     """Wrap the forward of each Transformer layer, in place. Hooks (s3prl's, layer drop) stay outside and run once."""
-    for layer in expert.get_submodule(family.layers):  # type: ignore[union-attr]
+    for layer in expert.get_submodule(family.layers).children():
         layer.forward = partial(_recomputed, layer.forward)
     extractor = expert.get_submodule(family.extractor)
     frozen = not any(parameter.requires_grad for parameter in extractor.parameters())

@@ -25,7 +25,7 @@ def best_path(log_probs: Tensor, blank: int = 0) -> tuple[list[int], float]:
 def best_path_decoding() -> AbstractContextManager[None]:
     """Within the block, every ``Speech2Text`` that ESPnet builds decodes by best path."""
 
-    class BestPathSpeech2Text(asr_inference.Speech2Text):  # type: ignore[misc]
+    class BestPathSpeech2Text(asr_inference.Speech2Text):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             model = self.asr_model

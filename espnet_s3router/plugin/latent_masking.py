@@ -123,5 +123,5 @@ def add_layerdrop(expert: nn.Module, family: Family, active: Callable[[], bool],
         hidden = args[0] if args else kwargs.get("hidden_states", kwargs.get("x"))
         return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
-    for layer in expert.get_submodule(family.layers):  # type: ignore[union-attr]
+    for layer in expert.get_submodule(family.layers).children():
         layer.forward = partial(skipping, layer.forward)

@@ -22,6 +22,8 @@ class TristageRounds(TristageLR):
         others: as for ``tristagelr``, ratios within a round.
     """
 
+    last_epoch: int
+
     def __init__(self, optimizer: torch.optim.Optimizer, max_steps: int = 25000, rounds: int = 1, **others: Any):
         if not 1 <= rounds <= max_steps:
             raise InputError(f"scheduler_conf: rounds is {rounds}, expected 1 to max_steps, which is {max_steps}")

@@ -34,7 +34,8 @@ def resolve_source(source: dict[str, Any]) -> tuple[str, str | None, dict[str, A
     from s3prl.nn import S3PRLUpstream
 
     check_source(source)
-    name, path = source.get("upstream"), source.get("path_or_url")
+    name: Any = source.get("upstream")
+    path: Any = source.get("path_or_url")
     if name in EMBEDDED:
         name, folder = EMBEDDED[name]
         path = str(folder)

@@ -23,6 +23,9 @@ class LogMel(nn.Module):
     the same utterance, which silence at its end does not change.
     """
 
+    filters: Tensor
+    window: Tensor
+
     def __init__(self, filters: Tensor, n_fft: int) -> None:
         """``filters`` (mels, n_fft // 2 + 1)."""
         super().__init__()
