@@ -21,7 +21,7 @@ from espnet_s3router.plugin.training.task import S3RouterASRTask, S3RouterSLUTas
 from espnet_s3router.plugin.upstreams.source import resolve_source
 from espnet_s3router.upstreams import EMBEDDED
 
-TASKS = {"asr": S3RouterASRTask, "slu": S3RouterSLUTask}
+TASKS: dict[str, Any] = {"asr": S3RouterASRTask, "slu": S3RouterSLUTask}
 _STOCK_OPTIONS = ("fs", "frontend_conf", "download_dir", "multilayer_feature", "layer")
 
 
@@ -62,7 +62,7 @@ def bake_experiment(train_config: str | Path, model_file: str | Path, out: str |
     return out
 
 
-def load_experiment(train_config: Path, model_file: Path, task: str) -> tuple[nn.Module, Any]:
+def load_experiment(train_config: Path, model_file: Path, task: str) -> tuple[Any, Any]:
     """The model of a finished experiment and its ESPnet arguments; InputError for other files."""
     try:
         config = yaml.safe_load(train_config.read_text(encoding="utf-8"))
@@ -115,9 +115,9 @@ def stock_frontend_conf(conf: dict[str, Any], out: Path) -> dict[str, Any]:
     return {key: value for key, value in conf.items() if key in _STOCK_OPTIONS} | {"frontend_conf": source}
 
 
-def stock_state(model: nn.Module) -> dict[str, torch.Tensor]:
+def stock_state(model: Any) -> dict[str, torch.Tensor]:
     """The state dict of the whole model under stock ESPnet's names, frozen weights included."""
     state = {key: value for key, value in model.state_dict().items() if not key.startswith(FRONTEND_KEYS)}
     for child in ("upstream", "featurizer"):
-        state |= getattr(model.frontend, child).state_dict(prefix=f"{FRONTEND_KEYS}{child}.")  # type: ignore[union-attr]
+        state |= getattr(model.frontend, child).state_dict(prefix=f"{FRONTEND_KEYS}{child}.")
     return {key: value.detach().clone() for key, value in state.items()}

@@ -49,7 +49,7 @@ class SlimState:
     def keep(self, frontend: nn.Module, attached: Attached) -> None:
         """Save and require only the parameters of ``attached``, and those of the featurizer if they are trained."""
         self._kept = {EXPERT + name for name in (*attached.trained, *attached.saved)} | {FINGERPRINT}
-        for name, parameter in frontend.featurizer.named_parameters():  # type: ignore[union-attr, operator]
+        for name, parameter in frontend.featurizer.named_parameters():  # type: ignore[union-attr]
             if parameter.requires_grad:
                 self._kept.add(f"featurizer.{name}")
 

@@ -57,13 +57,13 @@ class Distillation:
     The teacher is not part of the student: it is neither saved nor counted nor trained.
     """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module, config: DistillConfig) -> None:
+    def __init__(self, student: Any, teacher: Any, config: DistillConfig) -> None:
         self.student, self.config = student, config
         self.teacher = teacher.eval().requires_grad_(False)
         self._outputs: dict[str, Any] = {}
         for name, model in (("student states", student), ("teacher states", teacher)):
-            model.frontend.upstream.register_forward_hook(partial(self._remember, name))  # type: ignore[union-attr]
-        student.ctc.ctc_lo.register_forward_hook(partial(self._remember, "logits"))  # type: ignore[union-attr]
+            model.frontend.upstream.register_forward_hook(partial(self._remember, name))
+        student.ctc.ctc_lo.register_forward_hook(partial(self._remember, "logits"))
         student.forward = partial(self._forward, student.forward)
 
     def _remember(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
@@ -81,10 +81,10 @@ class Distillation:
     def loss(self, speech: Tensor, lengths: Tensor) -> Tensor:
         """Scalar loss of the batch that the student has just processed; ``speech`` (batch, samples)."""
         with torch.no_grad():
-            encoded, frames = self.teacher.encode(speech, lengths)  # type: ignore[operator]
+            encoded, frames = self.teacher.encode(speech, lengths)
             if isinstance(encoded, tuple):  # followed by the layers that have their own CTC loss
                 encoded = encoded[0]
-            logits = self.teacher.ctc.ctc_lo(encoded)  # type: ignore[union-attr, operator]
+            logits = self.teacher.ctc.ctc_lo(encoded)
         loss = posterior_loss(self._outputs["logits"], logits, frames, self.config.temperature)
         student, teacher = self._outputs["student states"], self._outputs["teacher states"]
         for layer in self.config.layers:
@@ -122,13 +122,12 @@ def check_same_shape(student: Tensor, teacher: Tensor) -> None:
         raise InputError(f"distill: {shapes}: choose another teacher")
 
 
-def install_distillation(task: Any, model: nn.Module) -> None:
+def install_distillation(task: Any, model: Any) -> None:
     """Connect ``model`` to the teacher that ``distill`` names, if it is set; InputError for an unusable teacher."""
-    frontend: Any = model.frontend
-    config: DistillConfig | None = frontend.distill
+    config: DistillConfig | None = model.frontend.distill
     if config is None:
         return
-    path = config.teacher or frontend.attached.config.get("start")
+    path = config.teacher or model.frontend.attached.config.get("start")
     if path is None:
         raise InputError("distill: teacher is None, expected a model file (.pth), or a method with start")
     if getattr(model, "ctc", None) is None:
@@ -144,7 +143,7 @@ def install_distillation(task: Any, model: nn.Module) -> None:
     if not config_file.is_file():
         raise InputError(f"distill: teacher is {path!r}, and there is no config.yaml beside it")
     teacher, _ = task.build_model_from_file(config_file, path, str(next(model.parameters()).device))
-    if list(teacher.token_list) != list(model.token_list):  # type: ignore[arg-type]
+    if list(teacher.token_list) != list(model.token_list):
         raise InputError(f"distill: teacher: {path} has other tokens than this run")
     states = min(each.frontend.upstream.num_layers for each in (model, teacher))
     if config.layers and max(config.layers) >= states:

@@ -52,6 +52,9 @@ class MaskedUpstream(S3prlFrontend):
         InputError: an option or an upstream cannot be used.
     """
 
+    upstream: Any
+    featurizer: Any
+
     def __init__(
         self,
         fs: int | str = 16000,
@@ -153,7 +156,7 @@ class MaskedUpstream(S3prlFrontend):
     @torch.no_grad()
     def reload_pretrained_parameters(self) -> None:
         """Load the upstream and the method's initial state again: ESPnet's option ``init`` overwrites every parameter."""
-        fresh = load_upstream(self.source)
+        fresh: Any = load_upstream(self.source)
         attach(fresh.upstream, self.mask_conf)
         self.upstream.load_state_dict(fresh.state_dict(), strict=True)
         if hasattr(self.featurizer, "weights"):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.files import read_yaml
@@ -21,7 +21,7 @@ def check_finished(path: str, option: str) -> None:
         raise InputError(f"{option}: the run in {file.parent} is not finished. Train it to the end first")
 
 
-def read_model_file(path: str, option: str, model: nn.Module) -> dict[str, Tensor]:
+def read_model_file(path: str, option: str, model: Any) -> dict[str, Tensor]:
     """The tensors of a model file on the CPU; InputError unless a finished run on the upstream of ``model`` wrote it."""
     check_finished(path, f"mask_conf: {option}")
     try:
@@ -34,7 +34,7 @@ def read_model_file(path: str, option: str, model: nn.Module) -> dict[str, Tenso
             f"mask_conf: {option}: {path} is no model file of a run with frontend masked_upstream. "
             "Expected its valid.….ave.pth or …epoch.pth"
         )
-    if not torch.equal(fingerprint, getattr(model.frontend, FINGERPRINT).cpu()):  # type: ignore[union-attr]
+    if not torch.equal(fingerprint, getattr(model.frontend, FINGERPRINT).cpu()):
         raise InputError(f"mask_conf: {option}: {path} was trained on another upstream than this run's")
     return state
 

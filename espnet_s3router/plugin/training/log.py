@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from espnet_s3router.files import write_atomic
 from espnet_s3router.methods.sparsity_report import sparsity_report
 from espnet_s3router.upstreams.count import macs_per_second
@@ -23,10 +21,10 @@ def write_rows(path: Path, header: Sequence[str], epoch: int, rows: Sequence[Seq
     write_atomic(path, "\n".join(["\t".join(header), *kept, *new]) + "\n")
 
 
-def describe_model(model: nn.Module) -> dict[str, Any]:
+def describe_model(model: Any) -> dict[str, Any]:
     """Trained and total parameters, MACs of the upstream per second of audio, and the bytes to store beside the shared
     base: one bit per connection of a mask, four bytes for every other trained parameter."""
-    frontend: Any = model.frontend
+    frontend = model.frontend
     attached = frontend.attached
     ours = {id(parameter) for parameter in attached.trained.values()}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in ours]  # the head, ESPnet's own adapters
@@ -39,9 +37,9 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def write_model_description(model: nn.Module, folder: str | Path, *, trained: bool = False) -> None:
+def write_model_description(model: Any, folder: str | Path, *, trained: bool = False) -> None:
     """Write ``model.json`` into ``folder``; for a ``trained`` model with its ``sparsity_report``."""
     description = describe_model(model)
     if trained:
-        description["sparsity"] = sparsity_report(model, model.frontend.attached)  # type: ignore[union-attr, arg-type]
+        description["sparsity"] = sparsity_report(model, model.frontend.attached)
     write_atomic(Path(folder) / "model.json", json.dumps(description, indent=1) + "\n")

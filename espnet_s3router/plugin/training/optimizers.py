@@ -25,14 +25,13 @@ def build_optimizer(args: argparse.Namespace, model: nn.Module) -> torch.optim.O
         raise InputError(f"optim_conf of {args.optim}: {error}") from error
 
 
-def parameter_groups(model: nn.Module, options: dict[str, Any]) -> list[dict[str, Any]]:
+def parameter_groups(model: Any, options: dict[str, Any]) -> list[dict[str, Any]]:
     """Groups of trained parameters with their learning rates; removes ``weight_lr`` and ``head_lr`` from ``options``. Those
     that ESPnet's ``exclude_weight_decay`` has marked form separate groups without weight decay."""
-    frontend: Any = model.frontend
     default = options.get("lr", 1e-3)
     rates = {"scores": default, "weights": options.pop("weight_lr", default), "head": options.pop("head_lr", default)}
-    scores = {id(masked.scores) for masked in frontend.attached.masks.values()}
-    inside = {id(parameter) for parameter in frontend.upstream.parameters()}
+    scores = {id(masked.scores) for masked in model.frontend.attached.masks.values()}
+    inside = {id(parameter) for parameter in model.frontend.upstream.parameters()}
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {(name, decays): [] for name in rates for decays in (True, False)}
     for parameter in model.parameters():
         if parameter.requires_grad:

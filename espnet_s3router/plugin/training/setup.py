@@ -4,7 +4,6 @@ import argparse
 from typing import Any
 
 import torch
-from torch import nn
 
 from espnet_s3router.methods import METHODS
 from espnet_s3router.plugin.distillation import install_distillation
@@ -25,16 +24,15 @@ def prepare_arguments(args: argparse.Namespace) -> None:
         check_resume(args)
 
 
-def set_up_run(task: Any, args: argparse.Namespace, model: nn.Module) -> torch.optim.Optimizer:
+def set_up_run(task: Any, args: argparse.Namespace, model: Any) -> torch.optim.Optimizer:
     """Set up the run of a built ``model`` and return its optimiser; InputError before anything is written. A dry run and the
     collection of statistics read no start model and no teacher."""
-    frontend: Any = model.frontend
-    check_trained_parameters(args, frontend)
+    check_trained_parameters(args, model.frontend)
     if not (args.dry_run or args.collect_stats):
         start_method(model, args.init_param)
         install_distillation(task, model)
     optimizer = build_optimizer(args, model)
-    install_step(optimizer, frontend.attached)
+    install_step(optimizer, model.frontend.attached)
     if getattr(args, "output_dir", None) and not args.dry_run:
         check_space(model, args.output_dir, args.keep_nbest_models)
         if not args.dist_rank:
@@ -45,6 +43,6 @@ def set_up_run(task: Any, args: argparse.Namespace, model: nn.Module) -> torch.o
 def leaves_unused(args: argparse.Namespace) -> bool:
     """True if an update may give some trained tensor no gradient, which DistributedDataParallel must know: layers above a
     chosen one, layers dropped at random, and the last norm of a finetuned pre-norm encoder."""
-    conf = getattr(args, "frontend_conf", None) or {}
-    method = METHODS.get((conf.get("mask_conf") or {}).get("method"))
+    conf: Any = getattr(args, "frontend_conf", None) or {}
+    method = METHODS.get((conf.get("mask_conf") or {}).get("method", ""))
     return conf.get("layer", -1) != -1 or conf.get("layerdrop", 0.0) > 0 or (method is not None and method.finetunes)

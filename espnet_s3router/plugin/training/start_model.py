@@ -14,10 +14,10 @@ from espnet_s3router.plugin.model_file import check_shape, config_beside, mask_c
 from espnet_s3router.plugin.training.initial_mask import saliency_of
 
 
-def start_method(model: nn.Module, init_param: Sequence[str] = ()) -> None:
+def start_method(model: Any, init_param: Sequence[str] = ()) -> None:
     """Start the method of ``model`` (ESPnet's, with our frontend) from the files that its options name. InputError when a
     file is missing, belongs to another upstream or an unfinished run, or has other tensors."""
-    attached: Any = model.frontend.attached  # type: ignore[union-attr]
+    attached = model.frontend.attached
     start, initial_mask = attached.config.get("start"), attached.config.get("initial_mask")
     if init_param and attached.startable:
         raise InputError("--init_param would replace weights that are pruned already: use start in mask_conf instead")
@@ -36,7 +36,7 @@ def start_method(model: nn.Module, init_param: Sequence[str] = ()) -> None:
             logging.info(f"{option}: {path}")
 
 
-def check_start_config(path: str, model: nn.Module) -> None:
+def check_start_config(path: str, model: Any) -> None:
     """InputError when the config.yaml beside a model file shows another method than finetune, or other tokens."""
     config = config_beside(path)
     method = mask_conf_of(config).get("method", "finetune")

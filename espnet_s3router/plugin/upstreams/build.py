@@ -31,7 +31,7 @@ def build_upstream(
         raise InputError("frontend_conf: layer and multilayer_feature exclude each other: remove one of them")
     if download_dir is not None:
         download.set_dir(download_dir)
-    upstream = load_upstream(source)
+    upstream: Any = load_upstream(source)
     if layer != -1 and not 0 <= layer < upstream.num_layers:
         raise InputError(f"frontend_conf: layer is {layer}, the upstream has {upstream.num_layers} (0 is the input)")
     return upstream, Featurizer(upstream, layer_selections=None if layer == -1 else [layer])

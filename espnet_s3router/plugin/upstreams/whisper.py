@@ -14,7 +14,7 @@ from espnet_s3router.errors import InputError, summary
 from espnet_s3router.plugin.upstreams.build import check_complete
 from espnet_s3router.plugin.upstreams.whisper_encoder import HOP, STRIDE, LogMel, Whisper
 
-FILES = ("*.json", "model.safetensors", "model-*-of-*.safetensors")
+FILES = ["*.json", "model.safetensors", "model-*-of-*.safetensors"]
 EXPECTED = "Expected a Hugging Face directory of a Whisper: config.json, preprocessor_config.json, model.safetensors"
 
 
