@@ -35,7 +35,7 @@ def test_options_one_level_too_deep(toy_upstreams):
     source = toy_upstreams["hf_hubert"]
     with pytest.raises(InputError, match="holds 'mask_conf', expected some of upstream, .* one level up"):
         build({**source, "mask_conf": ROUTING})
-    with pytest.raises(InputError, match="path_or_url is '/nowhere', and s3router_hubert_mini comes with this package"):
+    with pytest.raises(InputError, match="path_or_url is '/nowhere', but s3router_hubert_mini comes with this package"):
         build({"upstream": "s3router_hubert_mini", "path_or_url": "/nowhere"})
     with pytest.raises(InputError, match="within it is 'hubert', expected at least"):
         build("hubert")
