@@ -60,7 +60,7 @@ def connect(args: Options, jobs: int, of: int = 0) -> Iterator[Workers]:
         count = min(args.parallel, jobs)
         if args.cluster == "local":
             # The default address is port 8787, which another recipe on this machine may use.
-            silent = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
+            silent: dict[str, Any] = {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
             silent |= {"memory_limit": None, "silence_logs": logging.CRITICAL}
             cluster = stack.enter_context(LocalCluster(n_workers=count, threads_per_worker=1, processes=False, **silent))
             client = stack.enter_context(Client(cluster, set_as_default=False))
@@ -131,8 +131,8 @@ def slurm_cluster(options: Mapping[str, Any]) -> Any:
     if not shutil.which("sbatch"):
         raise InputError("--cluster slurm: there is no sbatch here. Start this on a machine that submits to SLURM")
     try:
-        trial = {"input": job_script(options), "capture_output": True, "text": True, "timeout": CONTACT_S, "check": False}
-        answer = subprocess.run(["sbatch", "--test-only"], **trial)
+        command, script = ["sbatch", "--test-only"], job_script(options)
+        answer = subprocess.run(command, input=script, capture_output=True, text=True, timeout=CONTACT_S, check=False)
         refusal = answer.stderr.strip() or "it does not say why" if answer.returncode else ""
     except (OSError, subprocess.TimeoutExpired) as error:
         refusal = str(error)

@@ -78,7 +78,7 @@ def specs_of(options: Options) -> list[Spec]:
     if not options.methods:  # the configuration itself is the experiment
         label = Path(options.asr_config[0]).stem.removeprefix("train_asr").removeprefix("train_").strip("_")
         methods = {label or base["frontend_conf"]["mask_conf"]["method"]: {}}
-    grid = {"sparsities": options.sparsities, "lrs": options.lrs, "seeds": options.seeds}
+    grid: dict[str, Any] = {"sparsities": options.sparsities, "lrs": options.lrs, "seeds": options.seeds}
     grid |= {"prefix": options.experiment_prefix, "assignments": assignments_of(options)}
     specs = expand(base, methods, options.methods or list(methods), **grid)
     check_model(specs, options)

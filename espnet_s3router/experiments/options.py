@@ -258,8 +258,17 @@ class Options(ScriptOptions):
         handle, path = tempfile.mkstemp(prefix="s3router_options_", suffix=".yaml")
         os.close(handle)
         self.write(path)
-        plain = ("stage", "stop_stage", "skip_data_prep", "skip_eval", "train_set", "valid_set", "test_sets", "expdir", "nj")
-        plain += ("fs", "audio_format", "on_bad", "min_wav_duration", "max_wav_duration", "speed_perturb_factors")
+        plain: tuple[str, ...] = (
+            "stage",
+            "stop_stage",
+            "skip_data_prep",
+            "skip_eval",
+            "train_set",
+            "valid_set",
+            "test_sets",
+            "expdir",
+        )
+        plain += ("nj", "fs", "audio_format", "on_bad", "min_wav_duration", "max_wav_duration", "speed_perturb_factors")
         plain += ("training_set", "raw", "token_type", "token_folder", "token_list", "nbpe", "bpemode", "prune_methods")
         return {name: getattr(self, name) for name in plain} | {
             "options_file": path,

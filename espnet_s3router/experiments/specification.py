@@ -200,7 +200,7 @@ def expand(
 
 
 def _specify(
-    config: Mapping[str, Any],
+    config: dict[str, Any],
     label: str,
     sparsity: float | None,
     lr: float | None,
@@ -210,7 +210,7 @@ def _specify(
 ) -> Spec:
     from espnet_s3router.methods import resolve
 
-    config, row = deepcopy(dict(config)), method_of(config)
+    config, row = deepcopy(config), method_of(config)
     options = row.config.__dataclass_fields__
     mask_conf = config["frontend_conf"]["mask_conf"]
     name = f"{prefix}_{label}"

@@ -158,7 +158,8 @@ def best_of(sweep: Sweep, rows: Iterable[ResultRow], dev: str) -> dict[tuple[str
 def scored_runs(options: Options, dense: Iterable[Path], place: Place) -> list[ScoredRun]:
     """The scored runs of a place and their dense models. ``dense``: folders of dense models to include."""
     dense_folder = options.dense_folder if options.dense_exp else None
-    naming = {"prefix": options.experiment_prefix, "inference_tag": options.decoding_tag, "dense_folder": dense_folder}
+    naming: dict[str, Any] = {"prefix": options.experiment_prefix, "inference_tag": options.decoding_tag}
+    naming["dense_folder"] = dense_folder
     return runs_of_sweep(options.expdir, place, dense, **naming)
 
 
