@@ -4,8 +4,9 @@
 option, its value and the allowed values.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any, ClassVar
 
 from torch import nn
@@ -22,6 +23,31 @@ _KINDS: dict[object, tuple[Any, str]] = {
     int: (int, "a whole number"),
     float: (int | float, "a number"),
 }
+
+
+def read_options(kind: type, options: object, where: str, owner: str = "") -> Any:
+    """The dataclass ``kind`` with these options. InputError for an unknown or missing key, or a value of another type.
+
+    ``where`` is the block of options in messages, and ``owner`` its owner, such as " of method parp".
+    """
+    kinds = {field.name: field.type for field in fields(kind)}
+    allowed = ", ".join(kinds) or "none"
+    if not isinstance(options, Mapping):
+        raise InputError(f"{where} is {options!r}, expected keys and values; allowed: {allowed}")
+    for key, value in options.items():
+        if key not in kinds:
+            raise InputError(f"{where}: key {key!r} is not an option{owner}; allowed: {allowed}.{suggestion(key, kinds)}")
+        check_type(key, kinds[key], value, where=where)
+    try:
+        return kind(**options)
+    except TypeError as error:  # a required key is missing, or a value has a type that its check cannot compare
+        raise InputError(f"{where}{owner}: {error}; options: {allowed}") from error
+
+
+def suggestion(word: object, choices: Iterable[str]) -> str:
+    """A question with the nearest of ``choices``; empty if none is near."""
+    near = get_close_matches(str(word), choices, n=1)
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 def check(condition: bool, name: str, value: object, expected: str) -> None:

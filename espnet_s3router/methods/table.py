@@ -1,8 +1,7 @@
 """The table of methods: what a training run may do with an upstream."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import nn
@@ -13,7 +12,7 @@ from espnet_s3router.methods.finetune import BitfitConfig, FinetuneConfig, HeadO
 from espnet_s3router.methods.houlsby import HoulsbyConfig, houlsby
 from espnet_s3router.methods.lora import LoraConfig, lora
 from espnet_s3router.methods.magnitude_pruning import ImpConfig, MpiConfig, OmpConfig, RpConfig, imp, mpi, omp, rp
-from espnet_s3router.methods.options import check_type
+from espnet_s3router.methods.options import read_options, suggestion
 from espnet_s3router.methods.parp import ParpConfig, ParpPConfig, parp
 from espnet_s3router.methods.routing import FixedMaskConfig, RoutingConfig, magnitude, random, routing
 from espnet_s3router.methods.routing_prune import RoutingPruneConfig, routing_prune
@@ -64,25 +63,8 @@ def resolve(mask_conf: Mapping[str, Any]) -> tuple[str, Any]:
     options = dict(mask_conf)
     name = options.pop("method", None)
     if name not in METHODS:
-        raise InputError(f"mask_conf: method is {name!r}, expected one of {', '.join(METHODS)}.{_suggestion(name, METHODS)}")
-    kinds = {field.name: field.type for field in fields(METHODS[name].config)}
-    allowed = ", ".join(kinds)
-    for key, value in options.items():
-        if key not in kinds:
-            raise InputError(
-                f"mask_conf: key {key!r} is not an option of method {name}; allowed: {allowed or 'none'}."
-                f"{_suggestion(key, kinds)}"
-            )
-        check_type(key, kinds[key], value)
-    try:
-        return name, METHODS[name].config(**options)
-    except TypeError as error:  # a required key is missing, or a value has a type that its check cannot compare
-        raise InputError(f"mask_conf of method {name}: {error}; options: {allowed}") from error
-
-
-def _suggestion(word: object, choices: Iterable[str]) -> str:
-    near = get_close_matches(str(word), choices, n=1)
-    return f" Did you mean {near[0]}?" if near else ""
+        raise InputError(f"mask_conf: method is {name!r}, expected one of {', '.join(METHODS)}.{suggestion(name, METHODS)}")
+    return name, read_options(METHODS[name].config, options, "mask_conf", f" of method {name}")
 
 
 def attach(upstream: nn.Module, mask_conf: Mapping[str, Any]) -> Attached:

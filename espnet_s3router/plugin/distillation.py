@@ -33,22 +33,11 @@ class DistillConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
         for name in ("weight", "temperature"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
-                raise InputError(f"distill: {name} is {value!r}, expected a number above 0")
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(f"distill: {name} is {getattr(self, name)!r}, expected a number above 0")
         for layer in self.layers:
             if not isinstance(layer, int) or isinstance(layer, bool) or layer < 0:
                 raise InputError(f"distill: layers hold {layer!r}, expected whole numbers from 0")
-
-
-def distill_config(options: dict[str, Any] | None) -> DistillConfig | None:
-    """The checked options; None for None."""
-    if options is None:
-        return None
-    try:
-        return DistillConfig(**options)
-    except TypeError as error:
-        raise InputError(f"distill: {error}. Its options are weight, temperature, layers and teacher") from error
 
 
 class Distillation:

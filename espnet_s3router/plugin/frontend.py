@@ -5,7 +5,6 @@ In a YAML file ``frontend: s3prl`` becomes ``frontend: masked_upstream``, with a
 
 import logging
 from contextlib import nullcontext
-from difflib import get_close_matches
 from inspect import signature
 from typing import Any
 
@@ -15,12 +14,12 @@ from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks.recomputed_product import recomputed_products
-from espnet_s3router.methods import Attached, attach, check_type, resolve
+from espnet_s3router.methods import Attached, attach, check_type, read_options, resolve, suggestion
 from espnet_s3router.plugin.activation_checkpointing import checkpoint_layers
 from espnet_s3router.plugin.checkpoint import SlimState
-from espnet_s3router.plugin.distillation import distill_config
+from espnet_s3router.plugin.distillation import DistillConfig
 from espnet_s3router.plugin.extractor_cache import ExtractorCache
-from espnet_s3router.plugin.latent_masking import LatentMasking, add_layerdrop, latent_options
+from espnet_s3router.plugin.latent_masking import LatentMasking, LatentOptions, add_layerdrop
 from espnet_s3router.plugin.upstreams.build import build_upstream, load_upstream
 from espnet_s3router.plugin.upstreams.source import SOURCE_KEYS
 from espnet_s3router.upstreams import family_of
@@ -39,7 +38,7 @@ class MaskedUpstream(S3prlFrontend):
         fs, frontend_conf, download_dir, multilayer_feature, layer: as in ESPnet's ``S3prlFrontend``; ``frontend_conf``
             takes ``upstream`` (an s3prl name or one of ours, such as ``s3router_hubert_mini``) and ``path_or_url``.
         mask_conf: the method and its options, see ``espnet_s3router.methods``; by default routing at sparsity 0.08.
-        latent_masking: options of time and channel masking during training (see ``LatentMasking``); None for none.
+        latent_masking: options of time and channel masking during training (see ``LatentOptions``); None for none.
         dropout: ``off`` keeps the upstream in evaluation mode during training; ``upstream`` uses its own dropouts.
         layerdrop: probability of skipping each Transformer layer during training.
         cache_frozen: size in MiB of a cache for the output of the frozen convolutional frontend; 0 for none.
@@ -84,8 +83,8 @@ class MaskedUpstream(S3prlFrontend):
             raise InputError(f"frontend_conf: autocast is {autocast!r}, expected bfloat16, auto or nothing")
         mask_conf = mask_conf or DEFAULT
         resolve(mask_conf)  # check the options before a large upstream is loaded
-        latent_masking = latent_options(latent_masking)
-        distill_options = distill_config(distill)
+        latent_options = read_options(LatentOptions, latent_masking or {}, "latent_masking")
+        distill_options = None if distill is None else read_options(DistillConfig, distill, "distill")
         nn.Module.__init__(self)  # S3prlFrontend.__init__ would keep a deep copy of all weights
 
         self.distill = distill_options
@@ -108,7 +107,7 @@ class MaskedUpstream(S3prlFrontend):
         self.slim = SlimState(self, str(self.source.get("upstream")))  # before the method changes the weights
         self.attached: Attached = attach(self.expert, self.mask_conf)
         self.slim.keep(self, self.attached)
-        self.latent = LatentMasking(self.expert, self.family, lambda: self.training, **latent_masking)
+        self.latent = LatentMasking(self.expert, self.family, lambda: self.training, latent_options)
         if recompute:
             checkpoint_layers(self.expert, self.family)  # before layer drop, which must draw once per layer
         add_layerdrop(self.expert, self.family, lambda: self.training, layerdrop)
@@ -169,10 +168,7 @@ OPTIONS = {name: option for name, option in signature(MaskedUpstream).parameters
 
 def unknown_key(key: str) -> str:
     """The error message for an option that ``frontend_conf`` does not have."""
-    hint = f" {key} belongs into the frontend_conf within it." if key in SOURCE_KEYS else ""
-    near = get_close_matches(key, OPTIONS, n=1)
-    if near and not hint:
-        hint = f" Did you mean {near[0]}?"
+    hint = f" {key} belongs into the frontend_conf within it." if key in SOURCE_KEYS else suggestion(key, OPTIONS)
     return f"frontend_conf: key {key!r} is unknown, expected some of {', '.join(OPTIONS)}.{hint}"
 
 

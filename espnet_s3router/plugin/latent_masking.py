@@ -3,7 +3,8 @@
 Spans are drawn as in wav2vec 2.0 (arXiv 2006.11477 sec. 4.2 and app. A): about prob * size / length, with overlaps.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.methods import check_type
 from espnet_s3router.upstreams import Family
 
 
@@ -32,53 +32,38 @@ def span_mask(batch: int, size: int, prob: float, length: int, valid: Tensor | N
     return mask
 
 
-_TYPES: dict[str, type] = {"time_prob": float, "time_length": int, "channel_prob": float, "channel_length": int}
+@dataclass(frozen=True, kw_only=True)
+class LatentOptions:
+    """The options ``frontend_conf: latent_masking``, with the papers' values in parentheses."""
 
+    time_prob: float = 0.0
+    """Share of masked frames (0.65 to 0.75)."""
+    time_length: int = 10
+    """Span in frames (10)."""
+    channel_prob: float = 0.0
+    """Share of masked channels (0.25 or 0.5)."""
+    channel_length: int = 64
+    """Span in channels (64)."""
 
-def latent_options(options: Any) -> dict[str, Any]:
-    """The checked options of LatentMasking; InputError for an unknown option or a value outside its range."""
-    options = options or {}
-    if not isinstance(options, Mapping):
-        raise InputError(f"latent_masking is {options!r}, expected some of {', '.join(_TYPES)} with their values")
-    for name, value in options.items():
-        if name not in _TYPES:
-            raise InputError(f"latent_masking: key {name!r} is unknown, expected {', '.join(_TYPES)}")
-        check_type(name, _TYPES[name], value, where="latent_masking")
-        if name.endswith("_prob") and not 0.0 <= value <= 1.0:
-            raise InputError(f"latent_masking: {name} is {value}, expected a share in [0, 1]")
-        if name.endswith("_length") and value < 1:
-            raise InputError(f"latent_masking: {name} is {value}, expected a whole number from 1")
-    return dict(options)
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if name.endswith("_prob") and not 0.0 <= value <= 1.0:
+                raise InputError(f"latent_masking: {name} is {value}, expected a share in [0, 1]")
+            if name.endswith("_length") and value < 1:
+                raise InputError(f"latent_masking: {name} is {value}, expected a whole number from 1")
 
 
 class LatentMasking:
-    """Replaces masked frames by the upstream's mask embedding and zeroes masked channels, in training only.
-
-    Args:
-        active: returns True while the model trains.
-        time_prob, time_length: share of frames, and span in frames (papers: 0.65 to 0.75, 10).
-        channel_prob, channel_length: share of channels, and span in channels (papers: 0.25 or 0.5, 64).
-    """
+    """Replaces masked frames by the upstream's mask embedding and zeroes masked channels, while ``active()`` is True."""
 
     lengths: Tensor | None = None
     """Samples of each utterance in the next batch; the frontend sets it."""
 
-    def __init__(
-        self,
-        expert: nn.Module,
-        family: Family,
-        active: Callable[[], bool],
-        *,
-        time_prob: float = 0.0,
-        time_length: int = 10,
-        channel_prob: float = 0.0,
-        channel_length: int = 64,
-    ) -> None:
-        self.time_prob, self.time_length = time_prob, time_length
-        self.channel_prob, self.channel_length = channel_prob, channel_length
+    def __init__(self, expert: nn.Module, family: Family, active: Callable[[], bool], options: LatentOptions) -> None:
+        self.options = options
         self.active = active
         self._embedding = dict(expert.named_parameters()).get(family.mask_embedding or "")
-        if time_prob or channel_prob:
+        if options.time_prob or options.channel_prob:
             expert.get_submodule(family.latent).register_forward_hook(self._hook)
 
     def _hook(self, module: nn.Module, inputs: Any, output: Any) -> Any:
@@ -90,17 +75,17 @@ class LatentMasking:
 
     def apply_to(self, latents: Tensor) -> Tensor:
         """Masked copy of ``latents`` (batch, frames, dim)."""
-        batch, frames, dim = latents.shape
+        options, (batch, frames, dim) = self.options, latents.shape
         valid = None
         if self.lengths is not None and len(self.lengths) == batch:
             valid = (self.lengths.cpu() * frames).div(int(self.lengths.max()), rounding_mode="floor")
-        if self.time_prob:
-            masked = span_mask(batch, frames, self.time_prob, self.time_length, valid).to(latents.device)
+        if options.time_prob:
+            masked = span_mask(batch, frames, options.time_prob, options.time_length, valid).to(latents.device)
             embedding = self._embedding
             filler = latents.new_zeros(dim) if embedding is None else embedding.detach().to(latents.dtype)
             latents = torch.where(masked[:, :, None], filler, latents)
-        if self.channel_prob:
-            masked = span_mask(batch, dim, self.channel_prob, self.channel_length).to(latents.device)
+        if options.channel_prob:
+            masked = span_mask(batch, dim, options.channel_prob, options.channel_length).to(latents.device)
             latents = latents.masked_fill(masked[:, None, :], 0.0)
         return latents
 

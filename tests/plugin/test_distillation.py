@@ -9,7 +9,8 @@ import torch
 from toys import speech
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.plugin.distillation import distill_config, hidden_loss, install_distillation, posterior_loss
+from espnet_s3router.methods import read_options
+from espnet_s3router.plugin.distillation import DistillConfig, hidden_loss, install_distillation, posterior_loss
 from espnet_s3router.plugin.training.start_model import start_method
 from espnet_s3router.plugin.training.task import S3RouterASRTask
 
@@ -70,12 +71,12 @@ def test_hidden_loss():
         ({"weight": "1"}, "weight is '1', expected a number"),
         ({"weight": 1.0, "temperature": -1.0}, "temperature is -1.0"),
         ({"weight": 1.0, "layers": [0.5]}, "layers hold 0.5, expected whole numbers"),
-        ({"weight": 1.0, "heat": 1.0}, "'heat'.*options are weight, temperature, layers and teacher"),
+        ({"weight": 1.0, "heat": 1.0}, "'heat' is not an option; allowed: weight, temperature, layers, teacher"),
     ],
 )
 def test_refused(options, message):
     with pytest.raises(InputError, match=message):
-        distill_config(options)
+        read_options(DistillConfig, options, "distill")
 
 
 def test_an_unpruned_student_has_nothing_to_learn(student):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from espnet_s3router.plugin.latent_masking import LatentMasking, span_mask
+from espnet_s3router.plugin.latent_masking import LatentMasking, LatentOptions, span_mask
 
 
 @pytest.mark.parametrize(("prob", "length"), [(0.65, 10), (0.25, 10), (0.5, 1), (0.75, 4)])
@@ -58,7 +58,7 @@ class Names:
 
 def masking(active=True, **options):
     expert = Expert()
-    return expert, LatentMasking(expert, Names, lambda: active, **options)
+    return expert, LatentMasking(expert, Names, lambda: active, LatentOptions(**options))
 
 
 def test_masked_frames_are_the_embedding_and_channels_zero():
