@@ -12,6 +12,7 @@ import torch
 from espnet2.asr.frontend.s3prl import S3prlFrontend
 from torch import Tensor, nn
 
+from espnet_s3router.bfloat16 import use_bfloat16
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks.recomputed_product import recomputed_products
 from espnet_s3router.methods import Attached, attach, check_type, read_options, resolve, suggestion
@@ -44,7 +45,8 @@ class MaskedUpstream(S3prlFrontend):
         cache_frozen: size in MiB of a cache for the output of the frozen convolutional frontend; 0 for none.
         recompute: activation checkpointing of the Transformer layers: less memory, about a third more time.
         autocast: ``bfloat16`` runs the upstream's matrix products in that type during training; scores and evaluation
-            stay float32. ``auto`` does so on hardware that computes in bfloat16.
+            stay float32. ``auto`` does so on hardware that computes in bfloat16. It uses float32 where a convolution of
+            the upstream is wrong in bfloat16, and ``bfloat16`` refuses there.
         distill: options of distillation from a dense model during training (see ``DistillConfig``); None for none.
 
     Raises:
@@ -102,6 +104,7 @@ class MaskedUpstream(S3prlFrontend):
 
         self.dropout = dropout
         self.autocast = autocast
+        self._bfloat16: dict[torch.device, bool] = {}
         self.mask_conf = dict(mask_conf)
         self.family = family_of(self.expert)
         self.slim = SlimState(self, str(self.source.get("upstream")))  # before the method changes the weights
@@ -138,12 +141,20 @@ class MaskedUpstream(S3prlFrontend):
         self.latent.lengths = input_lengths
         if self.cache is not None:
             self.cache.lengths = input_lengths
-        half = self.autocast == "bfloat16" or (self.autocast == "auto" and computes_bfloat16(input.device))
-        mixed = torch.autocast(input.device.type, torch.bfloat16) if half and self.training else nullcontext()
+        half = self.training and self.trains_in_bfloat16(input.device)
+        mixed = torch.autocast(input.device.type, torch.bfloat16) if half else nullcontext()
         trains = self.training and any(parameter.requires_grad for parameter in self.parameters())
         with mixed, recomputed_products() if trains else torch.no_grad():
             feats, lengths = super().forward(input, input_lengths)
         return feats.float(), lengths
+
+    def trains_in_bfloat16(self, device: torch.device) -> bool:
+        """True if training on ``device`` uses bfloat16, by the option ``autocast``; InputError if it is wrong there."""
+        if device not in self._bfloat16:
+            requested = None if self.autocast == "auto" else self.autocast == "bfloat16"
+            option = "frontend_conf: autocast is 'bfloat16'"
+            self._bfloat16[device] = use_bfloat16(self.expert, device, requested, option)
+        return self._bfloat16[device]
 
     def train(self, mode: bool = True) -> "MaskedUpstream":
         """Keeps the upstream's dropout off: ESPnet calls ``train()`` in every epoch."""
@@ -170,10 +181,3 @@ def unknown_key(key: str) -> str:
     """The error message for an option that ``frontend_conf`` does not have."""
     hint = f" {key} belongs into the frontend_conf within it." if key in SOURCE_KEYS else suggestion(key, OPTIONS)
     return f"frontend_conf: key {key!r} is unknown, expected some of {', '.join(OPTIONS)}.{hint}"
-
-
-def computes_bfloat16(device: torch.device) -> bool:
-    """True if the device's matrix products are faster in bfloat16: GPUs from Ampere on, processors with AVX512-BF16."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported()

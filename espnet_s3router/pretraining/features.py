@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from espnet_s3router.bfloat16 import use_bfloat16
 from espnet_s3router.errors import InputError
 from espnet_s3router.pretraining.recordings import FS
 
@@ -38,11 +39,6 @@ def mfcc(waveform: np.ndarray) -> np.ndarray:
     return (stacked - stacked.mean(dim=0)).numpy()
 
 
-def bfloat16_is_native(device: str) -> bool:
-    """True if ``device`` computes in bfloat16 at full speed."""
-    return device != "cpu" or torch.cpu._is_avx512_bf16_supported()
-
-
 def hidden_states(model_folder: Path, layer: int, device: str = "cpu") -> Extract:
     """Return a function that computes the output of Transformer layer ``layer`` (1 is the lowest) of an exported model."""
     from transformers import HubertModel
@@ -55,10 +51,12 @@ def hidden_states(model_folder: Path, layer: int, device: str = "cpu") -> Extrac
     outputs: list[Tensor | tuple[Tensor, ...]] = []
     model.encoder.layers[-1].register_forward_hook(lambda module, args, output: outputs.append(output))
 
+    half = use_bfloat16(model, torch.device(device), None, "autocast")
+
     @torch.inference_mode()
     def extract(waveform: np.ndarray) -> np.ndarray:
         outputs.clear()
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bfloat16_is_native(device)):
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
             model(torch.from_numpy(waveform)[None].to(device))
         hidden = outputs[0] if isinstance(outputs[0], Tensor) else outputs[0][0]  # a tuple in older transformers
         return hidden[0].float().cpu().numpy()

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from espnet_s3router.bfloat16 import use_bfloat16
 from espnet_s3router.errors import InputError
 from espnet_s3router.files import digest, read_yaml, replacing_file, write_atomic
 from espnet_s3router.pretraining.batches import Batches
 from espnet_s3router.pretraining.clusters import Labels, read_labels, read_settings
 from espnet_s3router.pretraining.config import Config
 from espnet_s3router.pretraining.export import export, load_weights, weights_digest
-from espnet_s3router.pretraining.features import bfloat16_is_native
 from espnet_s3router.pretraining.model import MaskedPrediction, span_mask
 from espnet_s3router.pretraining.store import Store, read_store
 from espnet_s3router.text_format import clock
@@ -42,6 +42,7 @@ class Training:
         if args.init:
             load_weights(self.model.hubert, args.init)
         self.model.to(self.device)
+        self.bfloat16 = use_bfloat16(self.model, self.device, args.autocast, "--autocast")
         self.batches = Batches(store, labels, config.batch, config.seed)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.optim.lr, betas=config.optim.betas, weight_decay=config.optim.weight_decay
@@ -80,8 +81,8 @@ class Training:
         waveforms, labels = (torch.from_numpy(array).to(self.device) for array in batch)
         rows, frames = labels.shape
         masked = span_mask(rows, frames, self.config.mask, np.random.default_rng(seed)).to(self.device)
-        use_bfloat16 = self.args.autocast and self.model.training
-        with torch.autocast(self.device.type, torch.bfloat16) if use_bfloat16 else nullcontext():
+        mixed = self.bfloat16 and self.model.training
+        with torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext():
             return self.model(waveforms, labels, masked)
 
     @torch.no_grad()
@@ -159,8 +160,6 @@ def check_settings(output: Path, settings: dict[str, Any]) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train and export one iteration. ``args`` are the options of the command ``train``."""
-    if args.autocast is None:
-        args.autocast = bfloat16_is_native(args.device)
     if args.updates < 1 or args.max_hours < 0:
         raise InputError(f"got {args.updates} updates and {args.max_hours} hours, expected at least 1 and at least 0")
     if args.device != "cpu" and not torch.cuda.is_available():

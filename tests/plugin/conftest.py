@@ -29,6 +29,32 @@ def frontend(toy_upstreams):
     return make
 
 
+@pytest.fixture
+def right_bfloat16():
+    """A machine whose convolutions are right in bfloat16: those of oneDNN are not on every processor."""
+    import torch
+
+    from espnet_s3router.bfloat16 import convolution_error
+
+    before = torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    convolution_error.cache_clear()
+    yield
+    torch._C._set_mkldnn_enabled(before)
+    convolution_error.cache_clear()
+
+
+@pytest.fixture
+def wrong_bfloat16(monkeypatch):
+    """A processor that computes in bfloat16, and seems to compute every convolution wrongly in it."""
+    import torch
+
+    from espnet_s3router import bfloat16
+
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(bfloat16, "convolution_error", lambda *shape: 1.0)
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
     """Eight tones of about half a second, each with two letters: wav.scp, text, shapes and a token list."""

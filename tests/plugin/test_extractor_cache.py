@@ -55,7 +55,7 @@ def test_cache_equals_computing_alone(family, frontend):
 
 
 @pytest.mark.parametrize("family", ["hf_hubert", "wav2vec2"])
-def test_cache_of_training_in_bfloat16_is_not_that_of_evaluation(family, frontend):
+def test_cache_of_training_in_bfloat16_is_not_that_of_evaluation(family, frontend, right_bfloat16):
     """A recording may be in the training set and in the validation set."""
     model = frontend(family, cache_frozen=8, autocast="bfloat16").train()
     model(BATCH.waves, BATCH.lengths)

@@ -1,9 +1,12 @@
 """What must hold on every family of upstreams."""
 
+import re
+
 import pytest
 import torch
 from toys import DIM, TOYS, speech
 
+from espnet_s3router.errors import InputError
 from espnet_s3router.masks import remove
 from espnet_s3router.plugin.bake import bake_upstream
 
@@ -203,7 +206,7 @@ def test_latent_masking_acts_in_training_only(family, frontend):
     assert torch.equal(features(frontend(family)), quiet)
 
 
-def test_autocast(family, frontend):
+def test_autocast(family, frontend, right_bfloat16):
     """bfloat16 inside, float32 outside; scores and their gradients stay float32."""
     model = frontend(family, autocast="bfloat16").train()
     feats, _ = model(BATCH.waves, BATCH.lengths)
@@ -215,6 +218,18 @@ def test_autocast(family, frontend):
     for parameter in model.attached.trained.values():
         assert parameter.dtype == parameter.grad.dtype == torch.float32
         assert parameter.grad.isfinite().all()
+
+
+def test_autocast_where_a_convolution_is_wrong(family, frontend, wrong_bfloat16, caplog):
+    """The option ``auto`` trains in float32 with one warning; ``bfloat16`` is an error that names the layer."""
+    model = frontend(family, autocast="auto").train()
+    layer = next(name for name, part in model.expert.named_modules() if isinstance(part, torch.nn.Conv1d))
+    exact = features(frontend(family).train())
+    assert torch.equal(features(model), exact) and torch.equal(features(model), exact)
+    assert [record.levelname for record in caplog.records if layer in record.message] == ["WARNING"]
+    with pytest.raises(InputError, match=f"autocast is 'bfloat16'.*{re.escape(layer)} .*Remove the option"):
+        features(frontend(family, autocast="bfloat16").train())
+    assert torch.equal(features(frontend(family, autocast="bfloat16")), features(frontend(family)))  # evaluation
 
 
 def test_no_deep_copy(family, frontend):

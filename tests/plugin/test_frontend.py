@@ -127,7 +127,7 @@ def test_init_through_the_configuration(asr_model):
 
 
 @pytest.mark.parametrize("native", [True, False])
-def test_autocast_depends_on_the_device_in_use(native, frontend, monkeypatch):
+def test_autocast_depends_on_the_device_in_use(native, frontend, monkeypatch, right_bfloat16):
     """An unused GPU does not make the processor compute in bfloat16."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)

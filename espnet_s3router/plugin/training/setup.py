@@ -29,6 +29,7 @@ def set_up_run(task: Any, args: argparse.Namespace, model: Any) -> torch.optim.O
     collection of statistics read no start model and no teacher."""
     check_trained_parameters(args, model.frontend)
     if not (args.dry_run or args.collect_stats):
+        model.frontend.trains_in_bfloat16(torch.device("cuda" if args.ngpu else "cpu"))
         start_method(model, args.init_param)
         install_distillation(task, model)
     optimizer = build_optimizer(args, model)
