@@ -2,10 +2,10 @@
 # Sets up what is missing and runs the main job to a table and a plot.
 #   ./run_all.sh                                     the main job: asterisk/asr1, half an hour on two cores
 #   ./run_all.sh --only librilight/asr1 [options]    another recipe, with any option of its run.sh
-#   ./run_all.sh --all                               every recipe whose corpus is there, half a day on two cores; lists the others
+#   ./run_all.sh --all                               every recipe with a corpus on this machine, half a day on two cores; lists the others
 #   PYTHON=python3.12 ./run_all.sh                   with another Python (3.11 to 3.13)
 set -euo pipefail
-for name in ASTERISK LIBRISPEECH LIBRILIGHT_LIMITED; do # which recipes read in folders of their own
+for name in ASTERISK LIBRISPEECH LIBRILIGHT_LIMITED; do # absolute paths: recipes change the working folder
     [ ! -d "${!name:-}" ] || export "${name}=$(cd "${!name}" && pwd)"
 done
 cd "$(dirname "$0")"

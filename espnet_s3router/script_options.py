@@ -27,6 +27,12 @@ RECIPE_OPTIONS = "recipe_options"
 """Environment variable with the help lines of the options that a run.sh handles itself (see common.sh)."""
 
 
+def require(condition: object, message: str) -> None:
+    """Raises InputError with the message unless the condition holds."""
+    if not condition:
+        raise InputError(message)
+
+
 def from_environment(name: str, default: str) -> Any:
     """A field that bash sets through the exported variable ``name``."""
     return dataclasses.field(default=default, metadata={FROM_ENVIRONMENT: name})
@@ -104,8 +110,9 @@ class ScriptOptions:
             if field_group != group:
                 group = field_group
                 lines += [f"# {group}"]
-            default = _shown(cls.on_command_line()[name].default)
-            lines.append(f"{f'--{name} {default}':<40} {text}".rstrip())
+            default = shown(cls.on_command_line()[name].default)
+            option = f'--{name} "{default}"' if " " in default else f"--{name} {default}"
+            lines.append(f"{option:<40} {text}")
         return "\n".join(lines).strip()
 
     @classmethod
@@ -172,10 +179,9 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _shown(default: Any) -> str:
-    """A default as a user would type it."""
-    text = shlex.join(map(str, default)) if isinstance(default, tuple) else _plain(default)
-    return f'"{text}"' if " " in text else text
+def shown(value: Any) -> str:
+    """A value as a user would type it between quotes."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else _plain(value)
 
 
 def _quoted(value: Any) -> str:

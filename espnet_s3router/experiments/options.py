@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import layout
-from espnet_s3router.script_options import ScriptOptions, Words, from_environment
+from espnet_s3router.script_options import ScriptOptions, Words, from_environment, require, shown
 
 NOT_BUILT = {14: "pack", 15: "upload", 17: "route and deploy", 18: "analyse"}
 LAST_STAGE = 16
@@ -286,90 +285,80 @@ class Options(ScriptOptions):
         self._check_datasets()
         self._check_stages()
         self._check_machines()
-        if self.token_type not in ("char", "bpe"):
-            raise InputError(f"--token_type is {self.token_type!r}, expected char or bpe")
-        if self.upstream_path and not self.upstream:
-            raise InputError(f"--upstream_path is {self.upstream_path}, expected --upstream with it: the name in s3prl")
+        require(self.token_type in ("char", "bpe"), f"--token_type is {self.token_type!r}, expected char or bpe")
+        message = f"--upstream_path is {self.upstream_path}, expected --upstream with it: the name in s3prl"
+        require(self.upstream or not self.upstream_path, message)
         if not self.prepares_data:
             self.check_unseen()
 
     def check_unseen(self) -> None:
         """Raises InputError if the file of unseen utterances is missing, which the tables need after all training."""
-        if self.stop_stage < 10 or not self.unseen or Path(self.unseen).is_file():
+        if self.stop_stage < 10 or not self.unseen:
             return
-        if not Path(self.unseen).parent.is_dir():
-            raise InputError(f"there is no {Path(self.unseen).parent}: run stages 1 to 5 first")
-        raise InputError(
-            f"--unseen is {self.unseen!r}, and there is no such file: give --unseen '' where your test sets have none"
-        )
+        folder = Path(self.unseen).parent
+        require(folder.is_dir(), f"there is no {folder}: run stages 1 to 5 first")
+        message = f"--unseen is {self.unseen!r}, and there is no such file: give --unseen '' where your test sets have none"
+        require(Path(self.unseen).is_file(), message)
 
     def _check_datasets(self) -> None:
-        if not (self.train_set and self.valid_set and self.test_sets):
-            raise InputError("--train_set, --valid_set and --test_sets are needed")
-        if self.valid_set not in self.test_sets:
-            raise InputError(
-                f"--test_sets is {' '.join(self.test_sets)!r}, expected --valid_set ({self.valid_set}) among them: "
-                "variants are chosen on it"
-            )
-        if self.fs not in ("16000", "16k"):
-            raise InputError(f"--fs is {self.fs!r}, expected 16000: s3prl's upstreams take audio of 16 kHz")
-        start = self.pretrained_model.partition(":")[0]
-        for name, file in (("pretrained_model", start), ("nlsyms_txt", self.nlsyms_txt)):
-            if file and not Path(file).is_file():
-                raise InputError(f"--{name} is {getattr(self, name)!r}, and there is no such file")
-        for file in self.committed_files:
-            if not Path(file).is_file():
-                raise InputError(f"--committed_results is {' '.join(self.committed_results)!r}, and there is no such file")
+        given = self.train_set and self.valid_set and self.test_sets
+        require(given, "--train_set, --valid_set and --test_sets are needed")
+        require(
+            self.valid_set in self.test_sets,
+            f"--test_sets is {' '.join(self.test_sets)!r}, expected --valid_set ({self.valid_set}) among them: "
+            "variants are chosen on it",
+        )
+        message = f"--fs is {self.fs!r}, expected 16000: s3prl's upstreams take audio of 16 kHz"
+        require(self.fs in ("16000", "16k"), message)
+        files = {"pretrained_model": [self.pretrained_model.partition(":")[0]], "nlsyms_txt": [self.nlsyms_txt]}
+        for name, paths in (files | {"committed_results": self.committed_files}).items():
+            found = all(Path(path).is_file() for path in paths if path)
+            require(found, f"--{name} is {shown(getattr(self, name))!r}, and there is no such file")
 
     def _check_stages(self) -> None:
+        listed = ", ".join(f"{stage} ({what})" for stage, what in NOT_BUILT.items())
         for name in ("stage", "stop_stage"):
             number = getattr(self, name)
-            if number < 0:
-                raise InputError(f"--{name} is '{number}', expected a number")
-            if number in NOT_BUILT:
-                listed = ", ".join(f"{stage} ({what})" for stage, what in NOT_BUILT.items())
-                raise InputError(f"stages {listed} are not built yet: use --stop_stage 13, or 16 to prune")
-        if self.stop_stage > LAST_STAGE:
-            raise InputError(f"--stop_stage is {self.stop_stage}, expected at most {LAST_STAGE}")
-        if self.stage > self.stop_stage:
-            hint = ": to prune, --stop_stage 16 too" if self.stage == LAST_STAGE else ""
-            raise InputError(f"--stage is {self.stage}, after --stop_stage, which is {self.stop_stage}{hint}")
-        if 6 <= self.stage <= 9:
-            raise InputError(
-                f"stage {self.stage} (language models) is not part of these recipes: CTC is decoded without one. "
-                "Use --stage 10"
-            )
+            require(number >= 0, f"--{name} is '{number}', expected a number")
+            require(number not in NOT_BUILT, f"stages {listed} are not built yet: use --stop_stage 13, or 16 to prune")
+        require(self.stop_stage <= LAST_STAGE, f"--stop_stage is {self.stop_stage}, expected at most {LAST_STAGE}")
+        hint = ": to prune, --stop_stage 16 too" if self.stage == LAST_STAGE else ""
+        message = f"--stage is {self.stage}, after --stop_stage, which is {self.stop_stage}{hint}"
+        require(self.stage <= self.stop_stage, message)
+        message = (
+            f"stage {self.stage} (language models) is not part of these recipes: CTC is decoded without one. Use --stage 10"
+        )
+        require(not 6 <= self.stage <= 9, message)
         if self.stop_stage == LAST_STAGE:
             self._check_pruning()
 
     def _check_pruning(self) -> None:
-        if not self.prune_methods or not self.sparsities:
-            example = "--prune_methods 'parp omp' --sparsities '0.1 0.5 0.8'"
-            raise InputError(f"stage 16 needs --prune_methods and --sparsities, for example {example}")
-        if self.pretrained_model:
-            raise InputError(
-                f"stage 16: --pretrained_model is {self.pretrained_model}, and pruning starts from dense models: give "
-                "--dense_exp, or train them from it with stage 11 first"
-            )
-        if self.dense_exp and "{seed}" not in self.dense_exp and len(self.seeds) > 1:
-            raise InputError(f"--dense_exp is {self.dense_exp}, expected {{seed}} in it: there are {len(self.seeds)} seeds")
+        example = "--prune_methods 'parp omp' --sparsities '0.1 0.5 0.8'"
+        message = f"stage 16 needs --prune_methods and --sparsities, for example {example}"
+        require(self.prune_methods and self.sparsities, message)
+        require(
+            not self.pretrained_model,
+            f"stage 16: --pretrained_model is {self.pretrained_model}, and pruning starts from dense models: give "
+            "--dense_exp, or train them from it with stage 11 first",
+        )
+        message = f"--dense_exp is {self.dense_exp}, expected {{seed}} in it: there are {len(self.seeds)} seeds"
+        require("{seed}" in self.dense_exp or not self.dense_exp or len(self.seeds) == 1, message)
 
     def _check_machines(self) -> None:
-        if self.gpu_inference not in ("", "true", "false"):
-            raise InputError(f"--gpu_inference is {self.gpu_inference!r}, expected true or false")
-        if self.gpu_decoding and self.ngpu == 0:
-            raise InputError("--gpu_inference is true and --ngpu 0: a run has no GPU to decode on")
-        if self.parallel < 1:
-            raise InputError(f"--parallel is {self.parallel}, expected at least 1 run at a time")
-        if self.threads < 0:
-            raise InputError(f"--threads is {self.threads}, expected a number of threads, or 0 to share the cores")
-        if self.cluster not in ("local", "slurm") and "://" not in self.cluster:
-            raise InputError(f"--cluster is {self.cluster!r}, expected local, slurm or an address such as tcp://host:8786")
-        if (self.cluster == "slurm") != bool(self.cluster_config):
-            raise InputError(
-                f"--cluster is {self.cluster} and --cluster_config is {self.cluster_config or 'empty'}: expected a YAML "
-                "file with slurm (example: egs2/s3router/TEMPLATE/router1/slurm.yaml), and none otherwise"
-            )
+        message = f"--gpu_inference is {self.gpu_inference!r}, expected true or false"
+        require(self.gpu_inference in ("", "true", "false"), message)
+        message = "--gpu_inference is true and --ngpu 0: a run has no GPU to decode on"
+        require(self.ngpu or not self.gpu_decoding, message)
+        require(self.parallel >= 1, f"--parallel is {self.parallel}, expected at least 1 run at a time")
+        message = f"--threads is {self.threads}, expected a number of threads, or 0 to share the cores"
+        require(self.threads >= 0, message)
+        message = f"--cluster is {self.cluster!r}, expected local, slurm or an address such as tcp://host:8786"
+        require(self.cluster in ("local", "slurm") or "://" in self.cluster, message)
+        require(
+            (self.cluster == "slurm") == bool(self.cluster_config),
+            f"--cluster is {self.cluster} and --cluster_config is {self.cluster_config or 'empty'}: expected a YAML file "
+            "with slurm (example: egs2/s3router/TEMPLATE/router1/slurm.yaml), and none otherwise",
+        )
 
 
 if __name__ == "__main__":

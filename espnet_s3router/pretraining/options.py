@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from espnet_s3router.errors import InputError
-from espnet_s3router.script_options import ScriptOptions, Words
+from espnet_s3router.script_options import ScriptOptions, Words, require, shown
 
 SHORT_HOURS = 0.5
 """Below this ``max_hours`` a recipe only shows that it works: little audio, one short epoch and one seed downstream."""
@@ -103,26 +102,21 @@ class PretrainingOptions(ScriptOptions):
     def check(self) -> None:
         """Raises InputError for the first option that is wrong, before anything runs."""
         for name in ("stage", "stop_stage", "layer", "ngpu"):
-            if getattr(self, name) < 0:
-                raise InputError(f"--{name} is '{getattr(self, name)}', expected a number")
+            require(getattr(self, name) >= 0, f"--{name} is '{getattr(self, name)}', expected a number")
         given = {"updates": self.updates, "clusters": self.clusters}
-        shown = {name: f"--{name} is {' '.join(map(str, numbers))!r}" for name, numbers in given.items()}
-        if not self.updates or len(self.updates) != len(self.clusters):
-            both = " and ".join(shown.values())
-            raise InputError(f"{both}, expected as many numbers in both, one for each iteration")
-        if not 0 <= self.max_hours < float("inf"):
-            raise InputError(f"--max_hours is '{self.max_hours}', expected a number of hours, 0 for no limit")
+        texts = {name: f"--{name} is {shown(numbers)!r}" for name, numbers in given.items()}
+        message = f"{' and '.join(texts.values())}, expected as many numbers in both, one for each iteration"
+        require(self.updates and len(self.updates) == len(self.clusters), message)
+        message = f"--max_hours is '{self.max_hours}', expected a number of hours, 0 for no limit"
+        require(0 <= self.max_hours < float("inf"), message)
         for name, least in (("updates", 1), ("clusters", 2)):
-            if min(given[name]) < least:
-                raise InputError(f"{shown[name]}, expected numbers from {least}")
-        if not Path(self.config).is_file():
-            raise InputError(f"--config is {self.config!r}, and there is no such file")
-        if self.card_notes and not Path(self.card_notes).is_file():
-            raise InputError(f"--card_notes is {self.card_notes!r}, and there is no such file")
-        if self.phones and not self.local_data and not Path(self.phones).is_dir():
-            raise InputError(f"--phones is {self.phones!r}, and there is no such folder; without phone labels: --phones ''")
-        if self.ngpu > 1:
-            raise InputError(f"--ngpu is {self.ngpu}, expected 0 or 1: pretraining uses one GPU")
+            require(min(given[name]) >= least, f"{texts[name]}, expected numbers from {least}")
+        require(Path(self.config).is_file(), f"--config is {self.config!r}, and there is no such file")
+        message = f"--card_notes is {self.card_notes!r}, and there is no such file"
+        require(not self.card_notes or Path(self.card_notes).is_file(), message)
+        message = f"--phones is {self.phones!r}, and there is no such folder; without phone labels: --phones ''"
+        require(not self.phones or self.local_data or Path(self.phones).is_dir(), message)
+        require(self.ngpu <= 1, f"--ngpu is {self.ngpu}, expected 0 or 1: pretraining uses one GPU")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ SETS = ("train_10min_en", "dev_en", "test_en")
 
 @pytest.fixture(scope="module")
 def first_call(tmp_path_factory, copying):
-    """(recipes, what the first_call call printed); the recordings come from ASTERISK, or through apt."""
+    """(recipes, output of the first call); the recordings come from ASTERISK, or through apt."""
     recipes = copying(tmp_path_factory.mktemp("asterisk"))
     if "ASTERISK" not in os.environ and not shutil.which("apt-get"):
         pytest.skip("no apt-get to download the recordings with: set ASTERISK to the folder of the unpacked packages")

@@ -1,6 +1,6 @@
 """From a user's own data directory to a baked model in stock ESPnet; also run alone on the other Python.
 
-Needs nothing but the fixtures of this folder, so that it says by itself whether an installation works.
+Needs only the fixtures of this folder, so that it shows alone whether an installation works.
 """
 
 import csv
@@ -11,6 +11,8 @@ import textwrap
 import numpy as np
 import pytest
 import yaml
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of ESPnet and s3prl, in this process
 
 NAME = "asr_train_routing_s0.1_seed0"
 EXP = "my exp"  # a path with a space is a path
@@ -78,17 +80,17 @@ def read_table(path):
 
 def test_stages_3_to_13(trained):
     recipes, done = trained
-    point = recipes.here / EXP / NAME
-    assert "0 of 1 points finished before" in done.stdout
+    experiment = recipes.here / EXP / NAME
+    assert "0 of 1 runs finished before" in done.stdout
     assert "routing" in done.stdout.split(f"numbers: {EXP}/results.tsv")[0]
     with (recipes.here / EXP / "results.tsv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert {(row["set"], row["metric"]) for row in rows} >= {(s, m) for s in ("dev", "test") for m in ("cer", "wer")}
     assert {(row["method"], row["upstream"], row["updates"]) for row in rows} == {("routing", "s3router_hubert_mini", "2")}
     for name in ("dev", "test"):
-        hypotheses = read_table(point / "decode_ctc" / name / "text")
+        hypotheses = read_table(experiment / "decode_ctc" / name / "text")
         assert hypotheses.keys() == read_table(recipes.here / f"data/{name}/text").keys()
-        assert (point / f"decode_ctc/{name}/score_cer/result.txt").is_file()
+        assert (experiment / f"decode_ctc/{name}/score_cer/result.txt").is_file()
     assert (recipes.here / EXP / "cer_against_sparsity.png").stat().st_size > 1000
 
 
@@ -101,11 +103,14 @@ def test_a_checkpoint_holds_scores_and_head_only(trained):
     assert kinds == {"scores", "base_fingerprint", "ctc"}
 
 
-def test_the_baked_model_decodes_alike_in_stock_espnet(trained):
+def test_the_baked_model_decodes_alike_in_stock_espnet(trained, monkeypatch):
+    from espnet_s3router.cli.main import main
+
     recipes, _ = trained
-    point = recipes.here / EXP / NAME
-    model = point / "valid.cer_ctc.ave.pth"
-    recipes.run(sys.executable, "-m", "espnet_s3router.cli.main", "bake", point / "config.yaml", model, "baked")
+    monkeypatch.chdir(recipes.here)
+    experiment = recipes.here / EXP / NAME
+    model = experiment / "valid.cer_ctc.ave.pth"
+    assert main(["bake", str(experiment / "config.yaml"), str(model), "baked"]) == 0
     config = yaml.safe_load((recipes.here / "baked/config.yaml").read_text("utf-8"))
     assert config["frontend"] == "s3prl"  # and its upstream is found from any folder
     assert config["frontend_conf"]["frontend_conf"]["path_or_url"] == str(recipes.here / "baked/s3router_hubert_mini")
@@ -116,7 +121,7 @@ def test_the_baked_model_decodes_alike_in_stock_espnet(trained):
         PYTHONPATH="",
     )
     stock = recipes.here / "stock/1best_recog"
-    ours = point / "decode_ctc/test"
+    ours = experiment / "decode_ctc/test"
     assert read_table(stock / "text") == read_table(ours / "text")
     assert any(read_table(stock / "text").values())  # not merely silence on both sides
     # "tensor(1.0000)": the sum of the same logarithms, rounded to four places
@@ -124,13 +129,15 @@ def test_the_baked_model_decodes_alike_in_stock_espnet(trained):
     np.testing.assert_allclose(*scores, rtol=1e-5)
 
 
-def test_one_word_of_a_users_own_yaml(trained):
+def test_one_word_of_a_users_own_yaml(trained, monkeypatch):
     """README: ``frontend: s3prl`` becomes ``masked_upstream``; without a mask_conf it routes at 0.08."""
     import torch
 
+    from espnet_s3router.bin.asr_train import main
     from espnet_s3router.upstreams import EMBEDDED
 
     recipes, _ = trained
+    monkeypatch.chdir(recipes.here)
     text = textwrap.dedent(OWN_YAML).format(upstream=EMBEDDED["s3router_hubert_mini"][1])
     changed = text.replace("frontend: s3prl", "frontend: masked_upstream", 1)
     (recipes.here / "own.yaml").write_text(changed, encoding="utf-8")
@@ -139,17 +146,10 @@ def test_one_word_of_a_users_own_yaml(trained):
         data += [f"--{part}_data_path_and_name_and_type", f"dump/raw/{name}/wav.scp,speech,sound"]
         data += [f"--{part}_data_path_and_name_and_type", f"dump/raw/{name}/text,text,text"]
         data += [f"--{part}_shape_file", f"dump/raw/{name}/utt2num_samples"]
-    command = [sys.executable, "-m", "espnet_s3router.bin.asr_train", "--config", "own.yaml", "--output_dir", "own", *data]
-    command += [
-        "--use_preprocessor",
-        "true",
-        "--token_type",
-        "char",
-        "--token_list",
-        "data/train_token_list/char/tokens.txt",
-    ]
-    recipes.run(*command)
-    recipes.run(*command, "--max_epoch", "2", "--resume", "true")  # a checkpoint that this version of ESPnet reads again
+    command = ["--config", "own.yaml", "--output_dir", "own", *data, "--use_preprocessor", "true", "--token_type", "char"]
+    command += ["--token_list", "data/train_token_list/char/tokens.txt"]
+    main(command)
+    main([*command, "--max_epoch", "2", "--resume", "true"])  # a checkpoint that this version of ESPnet reads again
     epochs = (recipes.here / "own/progress.tsv").read_text("utf-8").splitlines()[1:]
     assert [line.split("\t")[0] for line in epochs] == ["1", "2"]
     state = torch.load(recipes.here / "own/valid.acc.ave_1best.pth", weights_only=True)
