@@ -67,7 +67,7 @@ class ScriptOptions:
                 raise InputError(f"unexpected argument {word}; options begin with --")
             name = word[2:].replace("-", "_")
             if name not in fields:
-                raise InputError(f"unknown option {word}; {_near(name, fields)}see --help")
+                raise InputError(f"unknown option {word}{_near(name, fields)}; see --help")
             text = next(rest, None)
             if text is None:
                 raise InputError(f"option {word} needs a value")
@@ -154,7 +154,7 @@ def _near(name: str, fields: Mapping[str, Any]) -> str:
     """A suggestion for a misspelt option; empty where no name is near."""
     own = [line.removeprefix("--").split()[0] for line in os.environ.get(RECIPE_OPTIONS, "").splitlines()]
     near = difflib.get_close_matches(name, [*fields, *own], n=2)
-    return f"did you mean {' or '.join(f'--{match}' for match in near)}? For all of them " if near else ""
+    return f" (did you mean {' or '.join(f'--{match}' for match in near)}?)" if near else ""
 
 
 def _documented(cls: type) -> Iterator[tuple[str, str, str]]:

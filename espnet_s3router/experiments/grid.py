@@ -16,12 +16,11 @@ from espnet_s3router.data.tokens import read_tokens
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.experiments import layout
 from espnet_s3router.experiments.cluster import check_options, connect
-from espnet_s3router.experiments.datasets import digests_of_data, names_of_data
 from espnet_s3router.experiments.decoding import is_decoded, is_scored
 from espnet_s3router.experiments.job import Job
 from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.pool import run_jobs
-from espnet_s3router.experiments.provenance import changed_origin
+from espnet_s3router.experiments.provenance import changed_origin, digests_of_data, names_of_data
 from espnet_s3router.experiments.run import data_options, run_module
 from espnet_s3router.experiments.specification import (
     Assignment,

@@ -1,7 +1,7 @@
-"""What a run started from: the commit, and the digests of the models of other runs.
+"""What results depend on: the commit and the models that a run started from, and the datasets.
 
-The results of a run belong to these models. A dense model that is trained again, or copied from another machine, is another
-model under the same name and configuration.
+Markers hold digests, so that a change is noticed. A dense model that is trained again, or copied from another machine, is
+another model under the same name and configuration; so is a dataset that is prepared again.
 """
 
 import functools
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.experiments.layout import PROVENANCE, TRAIN_CONFIG, is_started
+from espnet_s3router.experiments.layout import LENGTHS, PROVENANCE, TEXT, TRAIN_CONFIG, is_started
+from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.specification import origins_of
 from espnet_s3router.files import digest, git_commit, read_yaml, write_atomic
 
@@ -56,3 +57,33 @@ def _read(experiment: Path) -> dict[str, Any]:
 def _digest(model: Path, mtime_ns: int) -> str:
     """Digest of a file. All runs of a seed start from the same model, so it is kept until the file changes."""
     return digest(model)
+
+
+def digest_of_data(*paths: Path) -> str:
+    """SHA-256 of the files of a dataset, one after the other. Raises InputError for a missing file."""
+    try:
+        return digest(*paths)
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}). Run stages 3 and 4") from error
+
+
+def digest_of_recordings(options: Options, name: str) -> str:
+    """Digest of the recordings' names and lengths of a test set."""
+    return digest_of_data(Path(options.test_data(name), LENGTHS))
+
+
+def digest_of_transcripts(options: Options, name: str) -> str:
+    """Digest of the reference text of a test set."""
+    return digest_of_data(Path(options.test_data(name), TEXT))
+
+
+def names_of_data(options: Options) -> str:
+    """Training set, validation set and token list of the statistics, in one line."""
+    return f"{options.training_set} {options.valid_set} {options.token_list}\n"
+
+
+def digests_of_data(options: Options) -> str:
+    """Training and validation set, one line each: the name, and the digest of text and lengths."""
+    folders = {name: Path(options.raw, name) for name in (options.training_set, options.valid_set)}
+    digests = {name: digest_of_data(folder / TEXT, folder / LENGTHS) for name, folder in folders.items()}
+    return "".join(f"{name} {value}\n" for name, value in digests.items())

@@ -376,4 +376,4 @@ def test_where_no_rate_was_finished_the_other_seeds_are_named(prepared, options,
     message = capsys.readouterr().err
     for rate in (0.001, 0.01):
         assert f"error: asr_omp_s0.5_lr{rate}_seed3 failed: out of memory" in message
-        assert f"error: asr_omp_s0.5_lr{rate}_seed4 failed: not started, because no rate of its method" in message
+        assert f"error: asr_omp_s0.5_lr{rate}_seed4 failed: not started, because seed 3" in message
