@@ -47,10 +47,17 @@ def attached_toy(**mask_conf):
     return expert, attach(expert, mask_conf)
 
 
+def loss_of(expert, update):
+    """A loss that differs from update to update."""
+    out = expert(WAVE)
+    return (out * torch.randn(out.shape, generator=torch.Generator().manual_seed(update))).sum()
+
+
 class Run:
     """A toy run with epochs of four updates. The loss differs from update to update."""
 
-    def __init__(self, conf, optimizer=ADAM, ranked=None):
+    def __init__(self, conf, optimizer=ADAM, ranked=None, clip=None):
+        self.clip = clip
         self.expert = toy_expert()
         self.attached = attach(self.expert, conf)
         self.pretrained = {name: p.detach().clone() for name, p in self.attached.startable.items()}
@@ -64,14 +71,17 @@ class Run:
         self.optimizer = kind(self.attached.trained.values(), **options)
 
     def update(self):
+        """As ESPnet's trainer, which clips between backward and step; returns the norm before clipping, if it clips."""
         attached = self.attached
         self.optimizer.zero_grad()
-        out = self.expert(WAVE)
-        direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(attached.update))
-        (out * direction).sum().backward()
+        loss_of(self.expert, attached.update).backward()
+        norm = None
+        if self.clip is not None:
+            norm = float(torch.nn.utils.clip_grad_norm_(self.expert.parameters(), self.clip))
         self.optimizer.step()
         attached.update += 1
         attached.step(attached.update, self.optimizer)
+        return norm
 
     def epoch(self, number, updates=4):
         self.attached.begin_epoch(number)

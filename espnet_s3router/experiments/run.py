@@ -127,7 +127,7 @@ def describe(experiment: Path, options: Options, label: str = "") -> dict[str, A
         "split": options.training_set,
         "method": spec.method,
         "variant": spec.variant,
-        "sparsity": spec.mask_conf.get("sparsity"),
+        "sparsity": getattr(method, "sparsity", None),
         "targets": getattr(method, "targets", None),
         "init": getattr(method, "init", None),
         "lr": config.get("optim_conf", {}).get("lr"),

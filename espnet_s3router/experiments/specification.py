@@ -147,6 +147,12 @@ def method_of(config: Mapping[str, Any]) -> Any:
     return METHODS[mask_conf["method"] if mask_conf.get("method") in METHODS else resolve(mask_conf)[0]]
 
 
+def sparsity_of(mask_conf: Mapping[str, Any]) -> float | None:
+    """Sparsity of a method, also where ``keep`` is given instead. None for a method without one."""
+    keep = mask_conf.get("keep")
+    return mask_conf.get("sparsity") if keep is None else 1.0 - keep
+
+
 def updates_of(config: Mapping[str, Any]) -> int | None:
     """Optimiser steps of a run; None if the configuration leaves their number to the data. Batches that are left over at the
     end of an epoch make no step."""
@@ -217,7 +223,7 @@ def _specify(
     if sparsity is not None:
         mask_conf["sparsity"] = sparsity
     if row.masks:
-        name += f"_s{mask_conf['sparsity']:g}"
+        name += f"_s{sparsity_of(mask_conf):g}"
     if lr is not None:
         config.setdefault("optim_conf", {})["lr"] = lr
     rate = config.get("optim_conf", {}).get("lr")

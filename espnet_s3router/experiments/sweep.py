@@ -17,7 +17,7 @@ from espnet_s3router.experiments import grid, layout
 from espnet_s3router.experiments.grid import assignments_of, base_of, check_model, folder_of, job_of
 from espnet_s3router.experiments.job import Job
 from espnet_s3router.experiments.options import Options
-from espnet_s3router.experiments.specification import Spec, expand, home, merge, merged_files, method_of
+from espnet_s3router.experiments.specification import Spec, expand, home, merge, merged_files, method_of, sparsity_of
 from espnet_s3router.files import read_yaml
 from espnet_s3router.results.pages.document import count_speakers
 from espnet_s3router.results.pages.sweep import DENSE, SweepPage, report, runs_of_sweep
@@ -143,7 +143,7 @@ def run(options: Options, sweep: Sweep, committed: Sequence[ResultRow]) -> dict[
     best = best_of(tuned, [row for row in rows.values() if row.seed == first], options.valid_set)
     rest = [spec for spec in sweep.specs if spec.config["seed"] in others]
     reason = f"not started, because seed {first}, which chooses the rate, finished none for its method at its sparsity"
-    failed |= {spec.name: reason for spec in rest if (spec.method, spec.mask_conf["sparsity"]) not in best}
+    failed |= {spec.name: reason for spec in rest if (spec.method, sparsity_of(spec.mask_conf)) not in best}
     variants = {(variant.method, variant.variant) for variant in best.values()}
     left = [spec for spec in rest if (spec.method, spec.variant) in variants]
     return failed | grid.run_unfinished(options, jobs_of(options, sweep.part(others, left), committed))

@@ -20,14 +20,26 @@ from espnet_s3router.masks.straight_through import StraightThrough, as_factor
 class MaskedTensor(nn.Module):
     """weight -> weight * mask(scores); the mask is selected once per change of the scores and then kept.
 
-    ``scores`` is float32 with the shape of the weight. The selection is cached by the selector's key (the version counter
-    of the scores), so evaluation, gradient accumulation and activation checkpointing select nothing again.
+    ``scores`` is float32 with the shape of the weight, or a size of 1 in the dimensions that share one score. ``shape`` is
+    that of the weight then. The selection is cached by the selector's key (the version counter of the scores), so
+    evaluation, gradient accumulation and activation checkpointing select nothing again.
+    ``dense_gradient`` and ``estimator`` are those of ``straight_through``.
     """
 
-    def __init__(self, scores: Tensor, selector: Selector, *, dense_gradient: bool = False) -> None:
+    def __init__(
+        self,
+        scores: Tensor,
+        selector: Selector,
+        *,
+        shape: torch.Size | None = None,
+        dense_gradient: bool = False,
+        estimator: str = "magnitude",
+    ) -> None:
         super().__init__()
         self.scores = nn.Parameter(scores.contiguous())
+        self.shape = scores.shape if shape is None else shape
         self.selector = selector
+        self.estimator = estimator
         if isinstance(selector, GlobalRanking):
             selector.join(self.scores)
         self.dense_gradient = dense_gradient
@@ -44,17 +56,17 @@ class MaskedTensor(nn.Module):
             self.selections += 1
             # Autograd could not use a mask made under inference_mode later.
             with torch.inference_mode(False), torch.no_grad():
-                self._mask = self.selector.select(self.scores.detach())
+                self._mask = self.selector.select(self.scores.detach()).expand(self.shape).contiguous()
             self._key = self.selector.key(self.scores)
         return self._mask
 
     def check_mask(self, mask: Tensor | None) -> None:
-        """ValueError for a mask that has not the shape of the scores."""
-        if mask is not None and mask.shape != self.scores.shape:
-            raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {tuple(self.scores.shape)}")
+        """ValueError for a mask that has not the shape of the weight."""
+        if mask is not None and mask.shape != self.shape:
+            raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {tuple(self.shape)}")
 
     def set_mask(self, mask: Tensor | None) -> None:
-        """Use this mask (boolean, shape of the scores) instead of the scores; None returns to the scores."""
+        """Use this mask (boolean, shape of the weight) instead of the scores; None returns to the scores."""
         self.check_mask(mask)
         self._fixed = mask is not None
         self._mask = None if mask is None else mask.to(device=self.scores.device, dtype=torch.bool)
@@ -70,12 +82,12 @@ class MaskedTensor(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """Masked weight, in the shape and dtype of ``weight``."""
         mask = self.mask
-        product = StraightThrough.apply(weight, self.scores, mask, self.dense_gradient)
+        product = StraightThrough.apply(weight, self.scores, mask, self.dense_gradient, self.estimator)
         register_product(product, weight, as_factor(mask))
         return product
 
     def extra_repr(self) -> str:
-        return f"shape={tuple(self.scores.shape)}, sparsity={self.selector.sparsity}"
+        return f"shape={tuple(self.shape)}, sparsity={self.selector.sparsity}"
 
 
 def inject(site: Site, masked: MaskedTensor) -> None:
@@ -84,8 +96,8 @@ def inject(site: Site, masked: MaskedTensor) -> None:
     ValueError for scores of another shape and for a tensor that is parametrized already.
     """
     weight = getattr(site.module, site.tensor)
-    if weight.shape != masked.scores.shape:
-        raise ValueError(f"{site.name}: scores have shape {tuple(masked.scores.shape)}, the tensor {tuple(weight.shape)}")
+    if weight.shape != masked.shape:
+        raise ValueError(f"{site.name}: scores have shape {tuple(masked.shape)}, the tensor {tuple(weight.shape)}")
     if parametrize.is_parametrized(site.module, site.tensor):
         raise ValueError(f"{site.name} is parametrized already (masked, or weight-normalised): it cannot take a mask")
     # unsafe: torch's check would run the selection once more, for shapes that are compared above

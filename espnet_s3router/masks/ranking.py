@@ -13,9 +13,11 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from espnet_s3router.masks.fast_threshold import ThresholdSearch, fast_global_masks, fast_topk_mask
-from espnet_s3router.masks.select import nm_mask, unit_mask, zero_count
+from espnet_s3router.masks.select import nm_mask, topk_mask, unit_mask, zero_count
 
-RANKINGS = ("matrix", "global", "output_units", "input_units")
+UNITS = ("output_units", "input_units")
+"""Choices that rank whole units. The index is the dimension of the units."""
+RANKINGS = ("matrix", "global", *UNITS)
 """All choices except the N:M patterns."""
 
 
@@ -40,15 +42,15 @@ class Selector(Protocol):
         """A value that changes whenever the mask may have changed."""
 
 
-def make_selector(ranking: str, sparsity: float, rounding: str) -> Selector:
-    """The selector of one tensor. With ``global``, one selector serves all tensors."""
+def make_selector(ranking: str, sparsity: float, rounding: str, *, signed: bool = False) -> Selector:
+    """The selector of one tensor. With ``global``, one selector serves all tensors. ``signed`` needs ``matrix``."""
     if (pattern := n_of_m(ranking)) is not None:
         return NM(*pattern)
     if ranking == "global":
         return GlobalRanking(sparsity, rounding)
     if ranking == "matrix":
-        return TopK(sparsity, rounding)
-    return Units(sparsity, ("output_units", "input_units").index(ranking), rounding)
+        return SignedTopK(sparsity, rounding) if signed else TopK(sparsity, rounding)
+    return Units(sparsity, UNITS.index(ranking), rounding)
 
 
 def version(tensor: Tensor) -> tuple[int, int]:
@@ -70,6 +72,13 @@ class TopK:
 
     def select(self, scores: Tensor) -> Tensor:
         return fast_topk_mask(scores, self.sparsity, self.rounding, self._search)
+
+
+class SignedTopK(TopK):
+    """Keeps the largest scores of one tensor, signs included (movement pruning, arXiv 2005.07683 sec. 3)."""
+
+    def select(self, scores: Tensor) -> Tensor:
+        return topk_mask(scores, self.sparsity, self.rounding, signed=True)
 
 
 class NM:

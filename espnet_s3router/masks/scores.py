@@ -10,9 +10,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from espnet_s3router.masks.select import topk_mask
+
 COMPARABLE_INITS = ("ori", "ori_sampled", "magnitude")
-"""Inits whose scores can be compared between tensors, as a global ranking does."""
+"""Inits whose scores can be compared between tensors, as a global ranking does. They keep the order of the weights."""
 INITS = (*COMPARABLE_INITS, "kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal", "constant")
+SIGNED_INITS = ("zeros", "kaiming_uniform")
+"""Inits of scores that are ranked with their signs (arXiv 2005.07683): their gradient at zero is not zero."""
 
 
 def init_scores(
@@ -29,13 +33,15 @@ def init_scores(
     |s| is that of |W|, so the first mask is exactly the magnitude mask. The values are evenly spread from 0 to ``spread``
     (1 / sqrt(fan_in) by default), with random signs: in closed form for ``ori``, drawn and sorted for ``ori_sampled``.
     ``kaiming_uniform`` has the same spread in random order. ``magnitude`` is W. ``constant`` has one magnitude and random
-    signs. ValueError for an unknown init or a scale that is not above 0.
+    signs. ``zeros`` serves signed scores alone. ValueError for an unknown init or a scale that is not above 0.
     """
-    if init not in INITS:
+    if init not in (*INITS, "zeros"):
         raise ValueError(f"init is {init!r}, expected one of {', '.join(INITS)}")
     if scale <= 0:
         raise ValueError(f"score scale is {scale}, expected a number above 0")
     weight = weight.detach().to(torch.float32)
+    if init == "zeros":
+        return torch.zeros_like(weight, memory_format=torch.contiguous_format)
     fan_in, fan_out = fans(weight)
     spread = 1.0 / math.sqrt(fan_in) if spread is None else spread
     if init == "ori":
@@ -61,11 +67,18 @@ def init_scores(
 
 
 def init_scores_together(
-    weights: Sequence[Tensor], init: str, *, scale: float = 1.0, generator: torch.Generator | None = None
+    weights: Sequence[Tensor],
+    init: str,
+    sparsity: float,
+    rounding: str = "nearest",
+    *,
+    scale: float = 1.0,
+    generator: torch.Generator | None = None,
 ) -> list[Tensor]:
     """Scores for one ranking over all ``weights``, by one of COMPARABLE_INITS; the first mask is the magnitude mask.
 
     All tensors share one spread. With a spread per tensor, those with many inputs would lose their weights first.
+    ``sparsity`` and ``rounding`` are those of the first mask, see ``separate``.
     """
     if init not in COMPARABLE_INITS:
         raise ValueError(f"init is {init!r}, expected one of {', '.join(COMPARABLE_INITS)}: other scores cannot be compared")
@@ -73,7 +86,27 @@ def init_scores_together(
     spread = sum(size / math.sqrt(fans(weight)[0]) for size, weight in zip(sizes, weights)) / sum(sizes)
     flat = torch.cat([weight.detach().flatten() for weight in weights])
     scores = init_scores(flat, init, scale=scale, generator=generator, spread=spread)
+    separate(scores, topk_mask(flat, sparsity, rounding))
     return [part.view(weight.shape).clone() for part, weight in zip(scores.split(sizes), weights)]
+
+
+def unit_saliency(weight: Tensor, dim: int) -> Tensor:
+    """Mean magnitude of each slice along ``dim``, with size 1 in the other dimensions."""
+    return weight.detach().abs().mean(dim=[d for d in range(weight.dim()) if d != dim], keepdim=True)
+
+
+def separate(scores: Tensor, kept: Tensor) -> None:
+    """Raise kept scores that rounding has made equal to a removed one to the next float, in place.
+
+    Float32 has 16.8 million values between 0 and 1, fewer than a large model has weights. So neighbouring ranks may have
+    equal scores, and the first mask would choose among them by index. ``scores`` has the order that ``kept`` was taken from.
+    """
+    if kept.all():
+        return
+    removed = scores[~kept].abs().max()
+    tied = kept & (scores.abs() == removed)
+    above = torch.nextafter(removed, torch.full_like(removed, math.inf))
+    scores[tied] = above.copysign(scores[tied])
 
 
 def fans(weight: Tensor) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Selection: from real-valued scores to binary masks with an exact number of zeros.
 
-Every function ranks the magnitudes of the scores and removes the smallest. Of equal magnitudes the lower index goes first,
-so equal scores always give equal masks. ``fast_threshold`` computes the same masks faster.
+Every function ranks the magnitudes of the scores (``signed``: the scores themselves) and removes the smallest. Of equal
+values the lower index goes first, so equal scores give equal masks. ``fast_threshold`` computes the same masks faster.
 """
 
 import math
@@ -18,6 +18,7 @@ def zero_count(numel: int, sparsity: float, rounding: str = "nearest") -> int:
 
     ``nearest`` is floor(sparsity * numel + 1/2), but leaves at least one entry. ``reference`` is int((1 - keep) * numel)
     with keep = 1 - sparsity in Python floats. That is the rounding of the S3-Router code (arXiv 2211.01522).
+    A sparsity of 1 - keep gives exactly the count of that code for the float ``keep``; 0.07 differs from 1 - 0.93.
     ValueError for a sparsity outside [0, 1) or an unknown rounding.
     """
     if not 0.0 <= sparsity < 1.0:
@@ -41,14 +42,17 @@ def require_finite(scores: Tensor) -> None:
     )
 
 
-def topk_mask(scores: Tensor, sparsity: float, rounding: str = "nearest") -> Tensor:
-    """Boolean mask (shape of ``scores``), False on the ``zero_count`` smallest magnitudes. ValueError as in zero_count."""
+def topk_mask(scores: Tensor, sparsity: float, rounding: str = "nearest", *, signed: bool = False) -> Tensor:
+    """Boolean mask (shape of ``scores``), False on the ``zero_count`` smallest magnitudes, or smallest scores if ``signed``.
+
+    ValueError as in zero_count.
+    """
     require_finite(scores)
-    magnitude = scores.detach().abs().flatten()  # (numel,)
-    zeros = zero_count(magnitude.numel(), sparsity, rounding)
-    threshold = exact_threshold(magnitude, zeros)
-    mask = magnitude > threshold
-    keep_ties(mask, magnitude, threshold, magnitude.numel() - zeros - int(mask.sum()))
+    ranked = (scores.detach() if signed else scores.detach().abs()).flatten()  # (numel,)
+    zeros = zero_count(ranked.numel(), sparsity, rounding)
+    threshold = exact_threshold(ranked, zeros)
+    mask = ranked > threshold
+    keep_ties(mask, ranked, threshold, ranked.numel() - zeros - int(mask.sum()))
     return mask.view(scores.shape)
 
 

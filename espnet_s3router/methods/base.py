@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet_s3router.masks import MaskedTensor, masked_tensors
+from espnet_s3router.masks.names import original_key
 from espnet_s3router.methods.schedule import Schedule
 
 
@@ -61,12 +62,18 @@ class Attached:
         """Boolean masks by the path of their tensor, True for weights in use. Empty for methods without sparsity."""
         return {name: masked.mask for name, masked in self.masks.items()}
 
+    def weights(self) -> dict[str, Tensor]:
+        """The masked or pruned tensors by path, without their masks."""
+        parameters = dict(self.upstream.named_parameters())
+        return {name: parameters.get(original_key(name), parameters.get(name)) for name in self.kept()}  # type: ignore[misc]
+
     def begin(self, start: Mapping[str, Tensor] | None = None, saliency: Mapping[str, Tensor] | None = None) -> None:
         """Prepare the first update.
 
         Args:
             start: a tensor for every key of ``startable``, from option ``start``.
-            saliency: scores by path of the tensor, from option ``initial_mask``. The first mask keeps the largest.
+            saliency: a tensor for every key of ``kept``, from option ``initial_mask``. The first mask keeps the largest
+                magnitudes.
         """
         with torch.no_grad():
             for name, tensor in (start or {}).items():

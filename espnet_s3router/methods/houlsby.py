@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet_s3router.methods.base import Attached
+from espnet_s3router.methods.finetune import norms
 from espnet_s3router.methods.options import check
 from espnet_s3router.upstreams import family_of
 
@@ -18,6 +19,8 @@ class HoulsbyConfig:
 
     bottleneck: int = 32
     """Width of an adapter in units."""
+    train_norms: bool = False
+    """Also train the layer norms of the Transformer, as the paper does."""
     seed: int = 0
     """Seed of the initial values of the adapters."""
 
@@ -43,10 +46,11 @@ class Bottleneck(nn.Module):
 
 
 def houlsby(upstream: nn.Module, config: HoulsbyConfig) -> Attached:
-    """Put an adapter on both outputs of every layer, before the residual is added, and train only these."""
+    """Put an adapter on both outputs of every layer, before the residual is added. Train these, with ``train_norms`` the
+    layer norms too."""
     family = family_of(upstream)
     generator = torch.Generator().manual_seed(config.seed)
-    trained: dict[str, nn.Parameter] = {}
+    trained = norms(upstream) if config.train_norms else {}
     for index, layer in enumerate(upstream.get_submodule(family.layers).children()):
         output: Any = layer.get_submodule(family.feed_forward[1])
         for place in (family.attention_module, family.feed_forward[1]):

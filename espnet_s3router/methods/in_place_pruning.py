@@ -1,8 +1,8 @@
 """Pruning in place: weights train as plain tensors, and removed weights are held at exact zero.
 
 No mask is stored, and none is multiplied in the forward pass: a weight is removed if and only if it is zero. (A kept weight
-that happens to be zero becomes the smallest normal number.) Momentum or a gradient may move a removed weight; after each
-optimiser step it is zero again.
+that happens to be zero becomes the smallest normal number.) Momentum may move a removed weight; after each optimiser step it
+is zero again. Its gradient is zero, as in ``torch.nn.utils.prune``, so it takes no part in the norm that clips gradients.
 
 The model that is validated and saved after an epoch always has the final sparsity. While the sparsity still rises, further
 weights are taken out for validation and put back afterwards. So the best epoch on the validation set may be any epoch.
@@ -11,6 +11,7 @@ Files of early epochs hold models that were pruned without adaptation.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -52,13 +53,23 @@ class Pruned(Attached):
     ranking: Ranking
     schedule: Schedule
     seed: int | None = None
-    rewind: bool = False
-    """After each pruning, return to the pretrained weights of the upstream."""
+    rewind: str | bool = False
+    """After each pruning, return to the pretrained weights of the upstream, or with "start" to those of ``start``."""
     _held: dict[str, Tensor] = field(default_factory=dict)
     """Masks of the sites, False for weights that are held at zero."""
     _removed: dict[str, Tensor] = field(default_factory=dict)
     """Between ``end_epoch`` and ``begin_epoch``: the weights that were taken out for validation, zero elsewhere."""
-    _pretrained: dict[str, Tensor] = field(default_factory=dict)
+    _origin: dict[str, Tensor] = field(default_factory=dict)
+    """The values to rewind to, until the last pruning."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, parameter in self.sites.items():
+            parameter.register_hook(partial(self._mask_gradient, name))
+
+    def _mask_gradient(self, name: str, grad: Tensor) -> Tensor:
+        """Gradient hook of a site: zero for weights that are held at zero."""
+        return grad * as_factor(self._held[name]) if name in self._held else grad
 
     @classmethod
     def of(cls, upstream: nn.Module, config: PruneConfig, schedule: Schedule, **options: Any) -> Self:
@@ -70,11 +81,14 @@ class Pruned(Attached):
 
     @torch.no_grad()
     def begin(self, start: Mapping[str, Tensor] | None = None, saliency: Mapping[str, Tensor] | None = None) -> None:
-        if self.rewind:
-            self._pretrained = {name: parameter.detach().clone() for name, parameter in self.trained.items()}
+        pretrained = self._copies() if self.rewind is True else {}
         super().begin(start)
+        self._origin = self._copies() if self.rewind == "start" else pretrained
         self._prune(self.schedule.at(0), saliency)
         self._rewind(0)
+
+    def _copies(self) -> dict[str, Tensor]:
+        return {name: parameter.detach().clone() for name, parameter in self.trained.items()}
 
     @torch.no_grad()
     def begin_epoch(self, epoch: int) -> None:
@@ -149,17 +163,17 @@ class Pruned(Attached):
             hold(self.sites[name], mask)
 
     def _rewind(self, update: int, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Set the remaining weights to their pretrained values and the state of the optimiser to its initial zeros."""
-        if not self._pretrained:
+        """Set the remaining weights to their values in ``_origin`` and the state of the optimiser to its initial zeros."""
+        if not self._origin:
             return
-        for name, value in self._pretrained.items():
+        for name, value in self._origin.items():
             self.trained[name].copy_(value)
             for state in optimizer.state.get(self.trained[name], {}).values() if optimizer else ():
                 if isinstance(state, Tensor):
                     state.zero_()  # as Adam and SGD start, the count of steps included
         self._hold()
         if update >= self.schedule.last:
-            self._pretrained = {}
+            self._origin = {}
 
 
 def erase(tensor: Tensor, mask: Tensor) -> None:

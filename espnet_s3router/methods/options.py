@@ -7,7 +7,8 @@ option, its value and the allowed values.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from types import NoneType
+from typing import Any, ClassVar, get_args
 
 from torch import nn
 
@@ -62,9 +63,14 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 
 def check_type(key: str, kind: object, value: object, *, where: str = "mask_conf") -> None:
-    """Accepts None and values of ``kind``, where that is bool, int or float. The text "false" is no switch."""
-    if value is None or kind not in _KINDS:
+    """Accepts None and values of ``kind``, where that is bool, int, float, or one of them or None.
+
+    The text "false" is no switch.
+    """
+    kinds = [part for part in get_args(kind) or (kind,) if part is not NoneType]
+    if value is None or len(kinds) != 1 or kinds[0] not in _KINDS:
         return
+    (kind,) = kinds
     accepted, words = _KINDS[kind]
     if not isinstance(value, accepted) or isinstance(value, bool) and kind is not bool:
         raise InputError(f"{where}: {key} is {value!r}, expected {words}")
@@ -131,8 +137,11 @@ class SparsityOptions:
 
     rankings: ClassVar[tuple[str, ...]] = ("global", "matrix")
 
-    sparsity: float
-    """Fraction of the target tensors that is removed at the end, in [0, 1)."""
+    sparsity: float = None  # type: ignore[assignment]  # follows from keep, or __post_init__ refuses None
+    """Fraction of the target tensors that is removed at the end, in [0, 1). Needed unless ``keep`` is given."""
+    keep: float | None = None
+    """Fraction that stays, in (0, 1], instead of ``sparsity``: ``prune_rate`` of the S3-Router code, with its exact count.
+    Implies ``rounding: reference``."""
     targets: str | tuple[str, ...] = "all"
     """feed_forward, attention, all, conv, or fnmatch patterns of tensor paths."""
     ranking: str = "global"
@@ -141,6 +150,7 @@ class SparsityOptions:
     """nearest, or reference: the count of the S3-Router code."""
 
     def __post_init__(self) -> None:
+        self._take_keep()
         check_sparsity("sparsity", self.sparsity)
         check_targets(self)
         check_choice("rounding", self.rounding, ROUNDINGS)
@@ -150,3 +160,16 @@ class SparsityOptions:
         if pattern is not None:
             implied = 1.0 - pattern[0] / pattern[1]
             check(abs(self.sparsity - implied) < 1e-9, "sparsity", self.sparsity, f"{implied} with ranking {self.ranking}")
+
+    def _take_keep(self) -> None:
+        """Derives ``sparsity`` and ``rounding`` from ``keep``."""
+        if self.keep is None:
+            return
+        check(0.0 < self.keep <= 1.0, "keep", self.keep, "a fraction kept in (0, 1], for example 0.92")
+        implied = 1.0 - self.keep
+        if self.sparsity not in (None, implied):
+            raise InputError(
+                f"mask_conf: sparsity {self.sparsity} with keep {self.keep} is a contradiction. Remove one of them"
+            )
+        object.__setattr__(self, "sparsity", implied)
+        object.__setattr__(self, "rounding", "reference")

@@ -4,14 +4,18 @@ grow back.
 Every n updates or epochs, the smallest weights are set to zero: W <- W * M, where M is the mask of |W| at the sparsity of
 the schedule. The two forms differ between two prunings:
 
-``hard_threshold`` (the authors' code: iterative hard thresholding) has no mask there. Removed weights move from zero at once
-and take part in the forward pass. The model is sparse only right after a pruning.
+``hard_threshold`` (iterative hard thresholding, the form of the authors' code) has no mask there. Removed weights move from
+zero at once and take part in the forward pass. The model is sparse only right after a pruning.
 
 ``remask`` (the paper's description) computes with W * M, while W gets the gradient of W * M without a mask. The hidden
 values of removed weights move, but stay out of the forward pass. The next pruning ranks these values and decides which
 weights come back; the others start from zero again.
 
 In both forms, the pruned model is validated and saved.
+
+The authors' runs are more than a form. They start from the pretrained model, rank biases too, and prune often enough that
+learning rate x interval is 0.0025. Their PARP-P rises from the sparsity of its first mask until 90 to 100 % of the run. The
+rows ``parp_authors`` and ``parp_p_authors`` of ``egs2/s3router/asterisk/prune1/conf/methods.yaml`` set all of this.
 """
 
 from collections.abc import Mapping
@@ -33,7 +37,8 @@ class ParpConfig(ScheduleOptions, PruneConfig):
     """PARP: every weight trains, removed weights may grow back, and the smallest are removed again and again."""
 
     form: str = "hard_threshold"
-    """hard_threshold (the authors' code) or remask (the paper's description), see ``methods.parp``."""
+    """hard_threshold (as between two prunings of the authors' code) or remask (the paper's description), see
+    ``methods.parp``."""
     interval_epochs: int | None = None
     """Epochs between two prunings, instead of ``interval``."""
     initial_mask: str | None = None
@@ -48,8 +53,7 @@ class ParpConfig(ScheduleOptions, PruneConfig):
         check_choice("form", self.form, FORMS)
         check_count("interval_epochs", self.interval_epochs, 1)
         check_path("initial_mask", self.initial_mask)
-        if self.initial_mask is not None and self.schedule != "constant" and not self.initial_sparsity:
-            raise InputError("mask_conf: initial_mask with a ramp from 0 would remove nothing: set initial_sparsity too")
+        self.refuse_idle_mask(self.initial_mask)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,10 @@ class HardThreshold(Pruned):
     """Weights move freely between two prunings."""
 
     interval_epochs: int | None = None
+
+    def _mask_gradient(self, name: str, grad: Tensor) -> Tensor:
+        """Removed weights learn."""
+        return grad
 
     def begin_epoch(self, epoch: int) -> None:
         super().begin_epoch(epoch)

@@ -1,67 +1,21 @@
-"""Methods that mask frozen weights: ``routing`` learns the masks; its controls ``random`` and ``magnitude`` do not."""
+"""``routing``: learned masks on frozen weights (S3-Router, arXiv 2211.01522)."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.masks import MaskedTensor, Site, init_scores, init_scores_together, inject, make_selector
-from espnet_s3router.masks.names import original_key, scores_key
-from espnet_s3router.masks.ranking import RANKINGS, n_of_m
-from espnet_s3router.masks.scores import COMPARABLE_INITS, INITS
+from espnet_s3router.masks import init_scores, init_scores_together
+from espnet_s3router.masks.names import original_key
+from espnet_s3router.masks.ranking import UNITS
+from espnet_s3router.masks.scores import COMPARABLE_INITS, INITS, SIGNED_INITS, unit_saliency
+from espnet_s3router.masks.straight_through import ESTIMATORS
 from espnet_s3router.methods.base import Attached
-from espnet_s3router.methods.finetune import biases, norms
-from espnet_s3router.methods.options import SparsityOptions, check, check_sparsity, sites_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class FixedMaskConfig(SparsityOptions):
-    """Masks that are not learned (``random``, ``magnitude``): the controls of ``routing``."""
-
-    rankings: ClassVar[tuple[str, ...]] = RANKINGS
-
-    targets: str | tuple[str, ...] = "feed_forward"
-    """feed_forward, attention, all, conv, or fnmatch patterns of tensor paths."""
-    feed_forward_sparsity: float | None = None
-    """Overrides ``sparsity`` on feed-forward matrices."""
-    attention_sparsity: float | None = None
-    """Overrides ``sparsity`` on attention matrices."""
-    layer_sparsity: Mapping[int, float] = field(default_factory=dict)
-    """Overrides ``sparsity`` per Transformer layer (0 = lowest), and the sparsities of groups."""
-    ranking: str = "matrix"
-    """matrix (one for each tensor, as the paper), global, output_units, input_units, or N:M such as 2:4."""
-    train_biases: bool = False
-    """Also train the biases of the Transformer."""
-    train_norms: bool = False
-    """Also train the layer norms of the Transformer (Piggyback, arXiv 1801.06519)."""
-    seed: int = 0
-    """Seed of the score initialisation."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("feed_forward_sparsity", "attention_sparsity"):
-            if getattr(self, name) is not None:
-                check_sparsity(name, getattr(self, name))
-        check(isinstance(self.layer_sparsity, Mapping), "layer_sparsity", self.layer_sparsity, "layer: sparsity pairs")
-        for layer, value in self.layer_sparsity.items():
-            check(isinstance(layer, int) and layer >= 0, "layer_sparsity", layer, "layer numbers from 0 as keys")
-            check_sparsity(f"layer_sparsity[{layer}]", value)
-        overrides = self.layer_sparsity or self.feed_forward_sparsity is not None or self.attention_sparsity is not None
-        if overrides and (self.ranking == "global" or n_of_m(self.ranking) is not None):
-            raise InputError(
-                f"mask_conf: ranking {self.ranking!r} with sparsities per layer or group is a contradiction: "
-                "one ranking has one sparsity. Remove the overrides or use ranking: matrix"
-            )
-
-    def sparsity_of(self, group: str, layer: int | None) -> float:
-        """Sparsity of a site: that of its layer if given, else that of its group, else the common one."""
-        if layer is not None and layer in self.layer_sparsity:
-            return self.layer_sparsity[layer]
-        by_group = {"feed_forward": self.feed_forward_sparsity, "attention": self.attention_sparsity}.get(group)
-        return self.sparsity if by_group is None else by_group
+from espnet_s3router.methods.fixed_masks import FixedMaskConfig, layer_extras, mask_sites, weights_of
+from espnet_s3router.methods.options import check, check_choice, check_path, sites_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,99 +26,93 @@ class RoutingConfig(FixedMaskConfig):
     """Score initialisation, see masks.scores."""
     scale: float = 1.0
     """Divides the initial scores. Relative to the learning rate it sets how fast masks change."""
+    estimator: str = "magnitude"
+    """Gradient of the scores, see masks.straight_through: magnitude (the paper), sigmoid (an option of its code) or signed.
+    signed ranks scores with their signs: with train_weights and init zeros it is movement pruning (arXiv 2005.07683)."""
+    score_per: str = "entry"
+    """With output_units and input_units: entry (a score for each weight, a unit has their mean magnitude), or unit (one
+    score for each unit, as in the paper's code)."""
     train_weights: bool = False
-    """Train the masked weights with their scores, as movement pruning does (arXiv 2005.07683). There signed scores are
-    ranked, here their magnitudes; and here removed weights are trained too."""
+    """Train the masked weights with their scores. Removed weights learn too, except with estimator signed."""
     freeze_below: int = 0
     """Masks of layers below this one keep their initial value."""
+    initial_mask: str | None = None
+    """Model file of another run on the same upstream, for example in another language. The first scores have the order of
+    its scores or weights, instead of that of the weights of this run."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        inits = COMPARABLE_INITS if self.ranking == "global" else INITS
-        check(self.init in inits, "init", self.init, f"one of {', '.join(inits)} with ranking {self.ranking}")
-        check(self.scale > 0, "scale", self.scale, "a number above 0")
+        self._check_scores()
         check(self.freeze_below >= 0, "freeze_below", self.freeze_below, "a layer number from 0")
+        check_path("initial_mask", self.initial_mask)
         if self.freeze_below and self.ranking == "global":
             raise InputError(
                 "mask_conf: freeze_below with ranking 'global' is a contradiction: one ranking moves the masks of all "
                 "layers. Remove freeze_below or use ranking: matrix"
             )
 
+    @property
+    def first_sparsity(self) -> float:
+        """The sparsity of the first mask."""
+        return self.sparsity
 
-def routing(upstream: nn.Module, config: RoutingConfig) -> Attached:
+    def _check_scores(self) -> None:
+        """Raises InputError for an initialisation, a ranking and an estimator that do not fit together."""
+        check_choice("estimator", self.estimator, list(ESTIMATORS))
+        check_choice("score_per", self.score_per, ("entry", "unit"))
+        inits: tuple[str, ...] = INITS
+        reason = f"ranking {self.ranking}"
+        check(self.ranking in UNITS or self.score_per == "entry", "score_per", self.score_per, f"entry with {reason}")
+        if self.estimator == "signed":
+            check(self.ranking == "matrix", "ranking", self.ranking, "matrix with estimator signed")
+            inits, reason = SIGNED_INITS, "estimator signed"
+        elif self.initial_mask is not None:
+            inits, reason = COMPARABLE_INITS, "initial_mask"
+        elif self.ranking == "global":
+            inits = COMPARABLE_INITS
+        check(self.init in inits, "init", self.init, f"one of {', '.join(inits)} with {reason}")
+        check(self.scale > 0, "scale", self.scale, "a number above 0")
+
+
+@dataclass(kw_only=True)
+class Routed(Attached):
+    """Learned masks."""
+
+    options: RoutingConfig
+
+    @torch.no_grad()
+    def begin(self, start: Mapping[str, Tensor] | None = None, saliency: Mapping[str, Tensor] | None = None) -> None:
+        """With ``saliency`` or ``start``, initialises the scores again from these."""
+        super().begin(start)
+        if start is None and saliency is None:
+            return
+        order = [tensor.cpu() for tensor in (saliency or self.weights()).values()]
+        for masked, scores in zip(self.masks.values(), initial_scores(order, self.options), strict=True):
+            masked.scores.copy_(scores)
+
+
+def routing(upstream: nn.Module, config: RoutingConfig) -> Routed:
     """Train scores on every site while the weights stay frozen (arXiv 2211.01522 sec. 3.2)."""
     sites = sites_of(upstream, config.targets, config.ranking)
-    scores = mask_sites(sites, config, initial_scores(weights_of(sites), config), config.train_weights)
+    dense = config.train_weights and config.estimator != "signed"
+    options = {"dense_gradient": dense, "estimator": config.estimator}
+    scores = mask_sites(sites, config, initial_scores(weights_of(sites), config), **options)
     frozen = [name for name, site in zip(scores, sites) if site.layer is not None and site.layer < config.freeze_below]
     if len(frozen) == len(scores):
         raise InputError(f"mask_conf: freeze_below is {config.freeze_below}, and no masked layer is left to train")
     trained = {name: parameter for name, parameter in scores.items() if name not in frozen}
     if config.train_weights:
         trained |= {key: upstream.get_parameter(key) for key in (original_key(site.name) for site in sites)}
-    trained |= _layer_extras(upstream, config)
-    return Attached(upstream=upstream, trained=trained, saved={name: scores[name] for name in frozen})
-
-
-def random(upstream: nn.Module, config: FixedMaskConfig) -> Attached:
-    """Random masks of the same sparsity with a trained head: the effect of masking alone."""
-    generator = torch.Generator().manual_seed(config.seed)
-    # One spread for every shape, because a global ranking compares the scores of all tensors.
-    return _fixed(upstream, config, lambda w: init_scores(w, "kaiming_uniform", spread=1.0, generator=generator))
-
-
-def magnitude(upstream: nn.Module, config: FixedMaskConfig) -> Attached:
-    """Magnitude masks with a trained head: the masks that ``routing`` with init ``ori`` starts from."""
-    return _fixed(upstream, config, lambda weight: init_scores(weight, "magnitude"))
-
-
-def _fixed(upstream: nn.Module, config: FixedMaskConfig, scores_of: Callable[[Tensor], Tensor]) -> Attached:
-    """Masks from scores that are saved and never trained."""
-    sites = sites_of(upstream, config.targets, config.ranking)
-    scores = mask_sites(sites, config, [scores_of(weight) for weight in weights_of(sites)])
-    return Attached(upstream=upstream, trained=_layer_extras(upstream, config), saved=scores)
-
-
-def weights_of(sites: Sequence[Site]) -> list[Tensor]:
-    """The tensor of each site."""
-    return [getattr(site.module, site.tensor) for site in sites]
+    trained |= layer_extras(upstream, config)
+    return Routed(upstream=upstream, trained=trained, saved={name: scores[name] for name in frozen}, options=config)
 
 
 def initial_scores(weights: Sequence[Tensor], config: RoutingConfig) -> list[Tensor]:
-    """Scores (shapes of ``weights``) by ``config.init``. A global ranking initialises all tensors together."""
+    """Scores by ``config.init``, one for each entry or unit of ``weights``. A global ranking initialises all together."""
     generator = torch.Generator().manual_seed(config.seed)
+    options: dict[str, Any] = {"scale": config.scale, "generator": generator}
+    if config.score_per == "unit":
+        weights = [unit_saliency(weight, UNITS.index(config.ranking)) for weight in weights]
     if config.ranking == "global":
-        return init_scores_together(weights, config.init, scale=config.scale, generator=generator)
-    return [init_scores(weight, config.init, scale=config.scale, generator=generator) for weight in weights]
-
-
-def mask_sites(
-    sites: Sequence[Site], config: FixedMaskConfig, scores: Sequence[Tensor], dense_gradient: bool = False
-) -> dict[str, nn.Parameter]:
-    """Mask every site in place. Returns the score parameters by path, in the order of ``sites``."""
-    _refuse_unused(sites, config)
-    shared = make_selector("global", config.sparsity, config.rounding) if config.ranking == "global" else None
-    placed = {}
-    for site, values in zip(sites, scores, strict=True):
-        sparsity = config.sparsity_of(site.group, site.layer)
-        selector = shared or make_selector(config.ranking, sparsity, config.rounding)
-        masked = MaskedTensor(values, selector, dense_gradient=dense_gradient)
-        inject(site, masked)
-        placed[scores_key(site.name)] = masked.scores
-    return placed
-
-
-def _refuse_unused(sites: Sequence[Site], config: FixedMaskConfig) -> None:
-    """Raises InputError for the sparsity of a layer or a group that has no site."""
-    layers = sorted({site.layer for site in sites if site.layer is not None})
-    for layer in config.layer_sparsity:
-        if layer not in layers:
-            raise InputError(f"mask_conf: layer_sparsity names layer {layer}, but the masked layers are {layers}")
-    groups = {site.group for site in sites}
-    for group in ("feed_forward", "attention"):
-        if getattr(config, f"{group}_sparsity") is not None and group not in groups:
-            raise InputError(f"mask_conf: {group}_sparsity is given, but targets {config.targets!r} mask no {group} matrix")
-
-
-def _layer_extras(upstream: nn.Module, config: FixedMaskConfig) -> dict[str, nn.Parameter]:
-    """Biases and layer norms that the configuration trains."""
-    return (biases(upstream) if config.train_biases else {}) | (norms(upstream) if config.train_norms else {})
+        return init_scores_together(weights, config.init, config.first_sparsity, config.rounding, **options)
+    return [init_scores(weight, config.init, **options) for weight in weights]

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from espnet_s3router.masks import Selector
-from espnet_s3router.masks.names import original_key
-from espnet_s3router.methods.base import Attached
 from espnet_s3router.methods.finetune import finetuned
 from espnet_s3router.methods.options import check_path, require_start
-from espnet_s3router.methods.routing import RoutingConfig, initial_scores, routing
+from espnet_s3router.methods.routing import Routed, RoutingConfig, routing
 from espnet_s3router.methods.schedule import Ramp, ScheduleOptions, between
 
 
@@ -34,31 +32,30 @@ class RoutingPruneConfig(ScheduleOptions, RoutingConfig):
     """Sparsity at the start of a ramp; 0 by default. At 0 the scores move without any effect. With frozen weights use a
     higher value, such as 0.5, or a short ``interval``."""
 
+    @property
+    def first_sparsity(self) -> float:
+        return self.ramp(self.sparsity).at(0)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_path("start", self.start)
         require_start(self.start)
         self.check_schedule(self.sparsity, self.ranking)
+        self.refuse_idle_mask(self.initial_mask)
         self.refuse_idle_interval()
 
 
 @dataclass(kw_only=True)
-class RoutedPruning(Attached):
+class RoutedPruning(Routed):
     """Learned masks over the weights of a finetuned model. The sparsity may rise."""
 
-    options: RoutingPruneConfig
     schedule: Ramp
     targets: dict[Selector, float]
     """The sparsity of each selector at the end of the run."""
 
     @torch.no_grad()
     def begin(self, start: Mapping[str, Tensor] | None = None, saliency: Mapping[str, Tensor] | None = None) -> None:
-        """Initialises the scores again, from the weights of ``start``."""
-        super().begin(start)
-        parameters = dict(self.upstream.named_parameters())
-        weights = [parameters[original_key(name)].cpu() for name in self.masks]
-        for masked, scores in zip(self.masks.values(), initial_scores(weights, self.options), strict=True):
-            masked.scores.copy_(scores)
+        super().begin(start, saliency)
         self._set_sparsity(0)
 
     def begin_epoch(self, epoch: int) -> None:

@@ -8,6 +8,7 @@ Sparsity is a fraction in [0, 1). A schedule depends on the number of the update
 - ``last``: the update from which the sparsity is exactly ``target``; 0 if it never changes.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -69,6 +70,8 @@ class Rounds:
     rounds: int
     updates: int
     """Updates of the whole run."""
+    step: float | None = None
+    """Instead: the first round is dense, and each later one removes this share of all weights."""
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
@@ -81,10 +84,19 @@ class Rounds:
 
     def at(self, update: int) -> float:
         current = 1 + sum(start <= update for start in self.starts)
-        return self.target if current == self.rounds else 1.0 - (1.0 - self.target) ** (current / self.rounds)
+        if current == self.rounds:
+            return self.target
+        if self.step is not None:
+            return min((current - 1) * self.step, self.target)
+        return 1.0 - (1.0 - self.target) ** (current / self.rounds)
 
     def due(self, update: int) -> bool:
         return update in self.starts
+
+
+def rounds_of(target: float, step: float) -> int:
+    """Rounds from a dense one to ``target``, each with ``step`` more removed than the one before."""
+    return 1 + math.ceil(target / step - 1e-9)  # 0.3 / 0.1 is above 3 in floats
 
 
 Schedule = Ramp | Rounds
@@ -131,6 +143,11 @@ class ScheduleOptions:
         ramp = self.ramp(sparsity)
         allowed = f"updates with ramp_from ({ramp.begin}) < ramp_until <= updates ({self.updates})"
         check(ramp.begin < ramp.end <= (self.updates or 0), "ramp_until", ramp.end, allowed)
+
+    def refuse_idle_mask(self, initial_mask: str | None) -> None:
+        """Raises InputError for a given first mask that would remove nothing."""
+        if initial_mask is not None and self.schedule != "constant" and not self.initial_sparsity:
+            raise InputError("mask_conf: initial_mask with a ramp from 0 would remove nothing: set initial_sparsity too")
 
     def refuse_idle_interval(self) -> None:
         """Raises InputError for an interval when the method prunes only once."""

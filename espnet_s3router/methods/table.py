@@ -9,12 +9,13 @@ from torch import nn
 from espnet_s3router.errors import InputError
 from espnet_s3router.methods.base import Attached
 from espnet_s3router.methods.finetune import BitfitConfig, FinetuneConfig, HeadOnlyConfig, bitfit, finetune, head_only
+from espnet_s3router.methods.fixed_masks import FixedMaskConfig, magnitude, random
 from espnet_s3router.methods.houlsby import HoulsbyConfig, houlsby
 from espnet_s3router.methods.lora import LoraConfig, lora
 from espnet_s3router.methods.magnitude_pruning import ImpConfig, MpiConfig, OmpConfig, RpConfig, imp, mpi, omp, rp
 from espnet_s3router.methods.options import read_options, suggestion
 from espnet_s3router.methods.parp import ParpConfig, ParpPConfig, parp
-from espnet_s3router.methods.routing import FixedMaskConfig, RoutingConfig, magnitude, random, routing
+from espnet_s3router.methods.routing import RoutingConfig, routing
 from espnet_s3router.methods.routing_prune import RoutingPruneConfig, routing_prune
 
 

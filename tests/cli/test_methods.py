@@ -19,5 +19,5 @@ def test_every_option_is_explained(name):
 def test_an_option_with_its_default_and_meaning(capsys):
     assert main(["methods"]) == 0
     _, output = capsys.readouterr().out.split("\nparp  [https://arxiv.org/abs/2106.05933]\n")
-    assert "    sparsity: required\n        Fraction of the target tensors" in output
-    assert "    form: 'hard_threshold'\n        hard_threshold (the authors' code) or remask" in output
+    assert "    sparsity: None\n        Fraction of the target tensors" in output
+    assert "    form: 'hard_threshold'\n        hard_threshold (as between two prunings of the authors' code)" in output

@@ -24,6 +24,7 @@ from espnet_s3router.masks import (
     set_masks,
     topk_mask,
 )
+from espnet_s3router.masks.ranking import SignedTopK
 
 
 class Net(nn.Module):
@@ -204,10 +205,31 @@ def test_mask_of_inference_mode_serves_training(x):
     assert masks["bare"].scores.grad is not None
 
 
-def test_changed_sparsity_selects_anew():
-    net, masks = masked_net()
-    masks["bare"].selector.sparsity = 0.6
-    assert int((~masks["bare"].mask).sum()) == 12
+@pytest.mark.parametrize("kind", [TopK, SignedTopK, GlobalRanking, lambda sparsity: Units(sparsity, 0)])
+def test_changed_sparsity_selects_anew(kind):
+    masked = MaskedTensor(torch.randn(10, 2, generator=torch.Generator().manual_seed(0)), kind(0.3))
+    assert int((~masked.mask).sum()) == 6
+    masked.selector.sparsity = 0.6
+    assert int((~masked.mask).sum()) == 12
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_a_score_for_each_unit(dim):
+    """The mask has the shape of the weight; whole units of the smallest scores are removed."""
+    layer = nn.Linear(6, 10)
+    scores = torch.tensor([0.5, -0.1, 0.4, -0.9, 0.2, 0.3])[:, None]
+    scores = torch.cat([scores, torch.full((4, 1), 1.0)]) if dim == 0 else scores.t()
+    masked = MaskedTensor(scores, Units(0.2 if dim == 0 else 1 / 3, dim), shape=layer.weight.shape)
+    dense = layer.weight.detach().clone()
+    inject(Site(name="weight", module=layer, tensor="weight"), masked)
+    assert masked.mask.shape == (10, 6) and masked.mask.is_contiguous()
+    units = masked.mask if dim == 0 else masked.mask.t()
+    assert (~units.any(1)).nonzero().flatten().tolist() == [1, 4]
+    assert torch.equal(layer.weight, dense * masked.mask)
+    layer(torch.ones(1, 6)).sum().backward()
+    assert masked.scores.grad.shape == scores.shape
+    with pytest.raises(ValueError, match="expected .10, 6."):
+        masked.set_mask(torch.ones(scores.shape))
 
 
 def test_global_ranking_selects_once_for_all(x, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from espnet_s3router.masks import global_masks, init_scores, init_scores_together, topk_mask
-from espnet_s3router.masks.scores import COMPARABLE_INITS, INITS
+from espnet_s3router.masks.scores import COMPARABLE_INITS, INITS, unit_saliency
 
 WEIGHTS = {
     "normal": torch.randn(24, 40, generator=torch.Generator().manual_seed(0)),
@@ -63,7 +63,7 @@ def test_first_mask_is_the_magnitude_mask(init, sparsity, name):
 def test_first_mask_of_a_ranking_over_all_tensors(init, sparsity):
     """Whatever the shapes: a spread of its own would empty the tensor with the most inputs first."""
     weights = {name: torch.randn(shape, generator=torch.Generator().manual_seed(5)) for name, shape in SHAPES.items()}
-    scores = init_scores_together(list(weights.values()), init, generator=torch.Generator().manual_seed(0))
+    scores = init_scores_together(list(weights.values()), init, sparsity, generator=torch.Generator().manual_seed(0))
     assert [tensor.shape for tensor in scores] == list(SHAPES.values())
     assert all(tensor.is_contiguous() and (tensor != 0).all() for tensor in scores)
     found, wanted = global_masks(dict(zip(weights, scores)), sparsity), global_masks(weights, sparsity)
@@ -72,9 +72,43 @@ def test_first_mask_of_a_ranking_over_all_tensors(init, sparsity):
     assert init == "magnitude" or 1 / math.sqrt(64) < largest < 1 / math.sqrt(16)
 
 
+@pytest.mark.parametrize("init", ["ori", "ori_sampled"])
+def test_first_mask_of_a_ranking_over_more_weights_than_float32_has_values(init):
+    """Neighbouring ranks above 1/2 share a score there. The first mask is the magnitude mask all the same."""
+    weight = torch.randn(5000, 4500, generator=torch.Generator().manual_seed(6))
+    for sparsity in (0.6, 0.6000001):
+        (scores,) = init_scores_together([weight], init, sparsity, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(topk_mask(scores, sparsity), topk_mask(weight, sparsity))
+    if init == "ori":
+        magnitudes = scores.abs().flatten()
+        assert magnitudes.unique().numel() < magnitudes.numel()
+
+
+def test_first_mask_where_the_scale_rounds():
+    """Neighbouring floats divided by 3 become equal. Both signs, and a mask that cuts through each pair of them."""
+    ladder = torch.arange(64, dtype=torch.int32).add(0x3FE00000).view(torch.float32)  # 64 floats from 1.75 upwards
+    weight = ladder[torch.randperm(64, generator=torch.Generator().manual_seed(0))].view(8, 8)
+    weight[::2] *= -1
+    assert (weight / 3).abs().unique().numel() < 64
+    for removed in range(64):
+        (scores,) = init_scores_together([weight], "magnitude", removed / 64, scale=3.0)
+        assert torch.equal(topk_mask(scores, removed / 64), topk_mask(weight, removed / 64)), removed
+        assert torch.equal(scores.sign(), weight.sign())
+        torch.testing.assert_close(scores, weight / 3, rtol=3e-7, atol=0)
+
+
+def test_scores_of_units():
+    """Mean magnitude of each row or column. Zeros are for scores that are ranked with their signs."""
+    weight = torch.tensor([[1.0, -3.0], [0.5, 0.5], [0.0, -1.0]])
+    assert unit_saliency(weight, 0).tolist() == [[2.0], [0.5], [0.5]]
+    assert unit_saliency(weight, 1).tolist() == [[0.5, 1.5]]
+    assert unit_saliency(torch.ones(4, 3, 2), 1).shape == (1, 3, 1)
+    assert not init_scores(WEIGHTS["half"], "zeros").any() and init_scores(WEIGHTS["half"], "zeros").dtype == torch.float32
+
+
 def test_scores_that_no_ranking_can_compare():
     with pytest.raises(ValueError, match="'kaiming_uniform', expected one of ori, ori_sampled, magnitude"):
-        init_scores_together([torch.ones(2, 2)], "kaiming_uniform")
+        init_scores_together([torch.ones(2, 2)], "kaiming_uniform", 0.5)
 
 
 @pytest.mark.parametrize("init", INITS)

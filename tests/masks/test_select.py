@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from espnet_s3router.masks import global_masks, nm_mask, topk_mask, unit_mask, zero_count
@@ -68,6 +68,42 @@ def test_reference_rounding_differs_from_nearest():
     assert zero_count(7, 0.5) == 4 and zero_count(7, 0.5, "reference") == 3
     assert zero_count(10, 0.3, "reference") == int((1 - (1 - 0.3)) * 10)
     assert zero_count(30, 0.1, "reference") == 2 and zero_count(30, 0.1) == 3
+
+
+@pytest.mark.parametrize(
+    ("numel", "sparsity", "nearest", "reference"),
+    [
+        (10, 0.0, 0, 0),
+        (10, 0.08, 1, 0),
+        (3, 0.5, 2, 1),  # a half is rounded up
+        (5, 0.5, 3, 2),
+        (4, 0.99, 3, 3),  # one entry stays
+        (1, 0.9, 0, 0),
+        (0, 0.5, 0, 0),
+        (30, 0.1, 3, 2),  # 1 - (1 - 0.1) is below 0.1
+        (589824, 0.08, 47186, 47185),  # 47185.92, an attention matrix of wav2vec 2.0 base
+        (2359296, 0.1, 235930, 235929),  # 235929.6, a feed-forward matrix of it
+        (2359296, 0.12, 283116, 283115),  # 283115.52
+    ],
+)
+def test_counts_worked_out_by_hand(numel, sparsity, nearest, reference):
+    assert zero_count(numel, sparsity) == nearest
+    assert zero_count(numel, sparsity, "reference") == reference
+
+
+@given(keep=st.floats(0.001, 1.0), numel=st.integers(1, 10**7))
+@example(keep=0.93, numel=1638400)
+def test_the_authors_count_for_any_share_kept(keep, numel):
+    """A sparsity of 1 - keep, as floats compute it, has the count of their ``int((1 - keep) * numel)``."""
+    assert zero_count(numel, 1.0 - keep, "reference") == int((1 - keep) * numel)
+
+
+def test_signed_ranking_removes_the_most_negative():
+    """Movement pruning's top-v (arXiv 2005.07683 sec. 3): signs count."""
+    scores = torch.tensor([[-3.0, 0.5], [2.0, -0.1]])
+    assert topk_mask(scores, 0.5, signed=True).tolist() == [[False, True], [True, False]]
+    assert topk_mask(scores, 0.5).tolist() == [[True, False], [True, False]]
+    assert topk_mask(torch.zeros(2, 2), 0.5, signed=True).tolist() == [[False, False], [True, True]]
 
 
 def test_ties_go_by_index():

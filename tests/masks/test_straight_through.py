@@ -34,6 +34,39 @@ def test_gradients(tensors, dense):
     assert (scores.grad[~mask] != 0).all()
 
 
+def test_sigmoid_is_that_of_the_authors_code(tensors):
+    """S3-Router's option ste_sigmoid: the mask is (M - sigmoid(|s|)).detach() + sigmoid(|s|)."""
+    weight, scores, mask, upstream = tensors
+    gate = torch.sigmoid(scores.abs())
+    (expected,) = torch.autograd.grad((weight * ((mask.float() - gate).detach() + gate) * upstream).sum(), scores)
+    out = StraightThrough.apply(weight, scores, mask, False, "sigmoid")
+    assert torch.equal(out, weight * mask)
+    (found,) = torch.autograd.grad((out * upstream).sum(), scores)
+    torch.testing.assert_close(found, expected)
+    assert (found != 0).all()
+
+
+def test_signed_is_equation_2_of_movement_pruning(tensors):
+    """dL/dS = dL/dW_eff * W for kept and removed weights alike, whatever the sign of S; dL/dW is masked."""
+    weight, scores, mask, upstream = tensors
+    (StraightThrough.apply(weight, scores, mask, False, "signed") * upstream).sum().backward()
+    torch.testing.assert_close(scores.grad, upstream * weight.detach())
+    torch.testing.assert_close(weight.grad, upstream * mask)
+
+
+@pytest.mark.parametrize("shape", [(5, 1), (1, 7)])
+@pytest.mark.parametrize("estimator", ["magnitude", "sigmoid", "signed"])
+def test_the_score_of_a_unit_gets_the_sum_of_its_gradients(tensors, shape, estimator):
+    """As autograd does for the authors' layers, whose scores (outputs, 1) or (1, inputs) are broadcast."""
+    weight, _, mask, upstream = tensors
+    scores = torch.randn(shape, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    each = scores.detach().expand(5, 7).contiguous().requires_grad_()
+    for leaf in (scores, each):
+        (StraightThrough.apply(weight, leaf, mask, False, estimator) * upstream).sum().backward()
+    assert scores.grad.shape == shape
+    torch.testing.assert_close(scores.grad, each.grad.sum(dim=shape.index(1), keepdim=True))
+
+
 def test_frozen_weight_gets_no_gradient(tensors):
     weight, scores, mask, upstream = tensors
     frozen = weight.detach()

@@ -4,7 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_runs import GRADUAL, ONCE, PARP, Run
+from torch.nn.utils import prune
+from toy_runs import GRADUAL, ONCE, PARP, Run, loss_of
+from toys import toy_expert
 
 from espnet_s3router.masks import zero_count
 from espnet_s3router.methods.in_place_pruning import hold
@@ -68,6 +70,56 @@ def test_removed_weights_stay_zero(case, optimizer):
         assert not any((after[name] & ~before[name]).any() for name in before)
         assert any(not torch.equal(run.weights()[name], weights[name]) for name in before)
         before = after
+
+
+@pytest.mark.parametrize("case", ONCE)
+def test_clipping_is_that_of_torch_prune(case):
+    """20 updates under a norm of 1. There a removed weight has no gradient, so it takes no part in the norm."""
+    run = Run(ONCE[case], clip=1.0)
+    run.attached.begin_epoch(1)
+    masks = run.attached.kept()
+    twin = toy_expert().requires_grad_(False)
+    trained = {name: twin.get_parameter(name).requires_grad_() for name in run.attached.trained}
+    for name, parameter in trained.items():
+        parameter.data.copy_(run.attached.trained[name])
+    modules = {name: twin.get_submodule(name.rpartition(".")[0]) for name in masks}
+    for name, mask in masks.items():
+        prune.custom_from_mask(modules[name], "weight", mask)
+    optimizer = torch.optim.Adam(trained.values(), lr=0.02)
+    for update in range(20):
+        optimizer.zero_grad()
+        for module in modules.values():  # attention reads the tensor, so its own hook would not act
+            module.weight = module.weight_orig * module.weight_mask
+        loss_of(twin, update).backward()
+        expected = float(torch.nn.utils.clip_grad_norm_(trained.values(), 1.0))
+        optimizer.step()
+        assert run.update() == pytest.approx(expected, rel=1e-5) and expected > 1.0
+    for name, parameter in run.attached.trained.items():
+        mask = masks.get(name, torch.ones_like(parameter, dtype=torch.bool))
+        torch.testing.assert_close(parameter, trained[name] * mask, atol=1e-6, rtol=0)
+        state = run.optimizer.state[parameter]
+        assert not state["exp_avg"][~mask].any() and not state["exp_avg_sq"][~mask].any()
+
+
+@pytest.mark.parametrize("case", ["imp", "mpi, linear"])
+def test_gradients_of_removed_weights_are_zero_after_each_pruning(case):
+    run = Run(GRADUAL[case])
+    run.attached.begin_epoch(1)
+    for _ in range(14):
+        masks = run.attached.kept()
+        run.update()
+        for name, parameter in run.attached.sites.items():
+            assert not parameter.grad[~masks[name]].any() and parameter.grad[masks[name]].any()
+
+
+@pytest.mark.parametrize("case", PARP)
+def test_removed_weights_of_parp_have_gradients(case):
+    run = Run(PARP[case])
+    run.attached.begin_epoch(1)
+    masks = run.attached.kept()
+    loss_of(run.expert, 0).backward()
+    for name, parameter in run.attached.sites.items():
+        assert masks[name].all() or parameter.grad[~masks[name]].any()
 
 
 def test_a_kept_weight_is_never_zero():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from toy_runs import GRADUAL, Run
 
-from espnet_s3router.masks import topk_mask
+from espnet_s3router.masks import topk_mask, zero_count
 
 
 def test_magnitudes_of_the_weights_that_training_starts_from():
@@ -53,6 +53,26 @@ def test_a_rewound_round_is_a_fresh_finetuning():
     fresh.update()
     for name, parameter in run.attached.trained.items():
         assert torch.equal(parameter, fresh.attached.trained[name]), name
+
+
+def test_rounds_of_equal_steps_rewind_to_start():
+    """PARP's code: a dense round, then the weights of the finetuned checkpoint under a sparser mask, again and again."""
+    run = Run({**GRADUAL["imp"], "rounds": None, "step": 0.2, "updates": 12, "rewind": "start"})
+    attached = run.attached
+    assert run.zeros() == 0 and attached.config["rounds"] == 4
+    attached.begin_epoch(1)
+    for update in range(1, 13):
+        ranked = {name: p.detach().clone() for name, p in attached.sites.items()}
+        run.update()
+        begins = update in (3, 6, 9)
+        for name, parameter in attached.trained.items():
+            mask = attached.kept().get(name, torch.ones_like(parameter, dtype=torch.bool))
+            assert torch.equal(parameter, run.start[name] * mask) == begins
+        assert run.zeros() == zero_count(run.numel(), 0.2 * min(update // 3, 3))
+        if begins:  # what is kept was larger before this update than about anything removed
+            kept = torch.cat([ranked[name][mask].abs() for name, mask in attached.kept().items()])
+            removed = torch.cat([ranked[name][~mask].abs() for name, mask in attached.kept().items()])
+            assert kept.min() > removed.max() - 2 * 0.02
 
 
 def test_random_masks_come_from_the_seed_and_nest():

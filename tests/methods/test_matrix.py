@@ -19,6 +19,7 @@ from espnet_s3router.methods import METHODS, attach, resolve
 RECIPES = Path(__file__).resolve().parents[2] / "egs2/s3router"
 LAYERS = "model.encoder.layers."
 FEED_FORWARD = [f"{LAYERS}?.fc?.parametrizations.weight.0.scores"]
+ORIGINAL = [f"{LAYERS}?.fc?.parametrizations.weight.original"]
 ATTENTION = [f"{LAYERS}?.self_attn.*_proj.parametrizations.weight.0.scores"]
 NORMS = [f"{LAYERS}?.*layer_norm.*"]
 BIASES = [f"{LAYERS}?.*bias"]
@@ -46,6 +47,16 @@ CASES = {
     "routing, 2:4": ({"sparsity": 0.5, "ranking": "2:4"}, FEED_FORWARD),
     "routing, output units": ({"sparsity": 0.25, "ranking": "output_units"}, FEED_FORWARD),
     "routing, input units": ({"sparsity": 0.25, "ranking": "input_units"}, FEED_FORWARD),
+    "routing, a score for each output unit": (
+        {"sparsity": 0.25, "ranking": "output_units", "score_per": "unit"},
+        FEED_FORWARD,
+    ),
+    "routing, a score for each input unit": (
+        {"sparsity": 0.25, "ranking": "input_units", "score_per": "unit", "init": "magnitude"},
+        FEED_FORWARD,
+    ),
+    "routing, sigmoid": ({"sparsity": 0.08, "estimator": "sigmoid", "train_weights": True}, [*FEED_FORWARD, *ORIGINAL]),
+    "routing, keep": ({"keep": 0.93}, FEED_FORWARD),
     "routing, reference": ({"sparsity": 0.0701, "rounding": "reference", "targets": "all"}, BOTH),
     "routing, groups": (
         {"sparsity": 0.9, "targets": "all", "feed_forward_sparsity": 0.1, "attention_sparsity": 0.4},
@@ -61,7 +72,7 @@ CASES = {
     ),
     "routing, weights": (
         {"sparsity": 0.1, "train_weights": True},
-        [*FEED_FORWARD, f"{LAYERS}?.fc?.parametrizations.weight.original"],
+        [*FEED_FORWARD, *ORIGINAL],
     ),
     "routing, biases": ({"sparsity": 0.1, "train_biases": True}, [*FEED_FORWARD, *BIASES]),
     "routing, norms": ({"sparsity": 0.1, "train_norms": True}, [*FEED_FORWARD, *NORMS]),
@@ -79,6 +90,13 @@ CASES = {
         {"sparsity": 0.4, "train_weights": True, "start": "x"},
         [*BOTH, f"{LAYERS}?.*.parametrizations.weight.original"],
     ),
+    "routing_prune, movement": (
+        {
+            **{"sparsity": 0.4, "estimator": "signed", "init": "zeros", "train_weights": True, "start": "x"},
+            **{"schedule": "cubic", "updates": 3, "ramp_until": 2, "interval": 1},
+        },
+        [*BOTH, f"{LAYERS}?.*.parametrizations.weight.original"],
+    ),
     "parp": ({"sparsity": 0.4, "interval": 2}, TRANSFORMER),
     "parp, remask": ({"sparsity": 0.4, "interval": 2, "form": "remask", "ranking": "matrix"}, TRANSFORMER),
     "parp, 4:8": ({"sparsity": 0.5, "ranking": "4:8", "interval_epochs": 1}, TRANSFORMER),
@@ -86,6 +104,7 @@ CASES = {
     "omp": ({"sparsity": 0.4, "start": "x"}, TRANSFORMER),
     "omp, no rewinding": ({"sparsity": 0.4, "rewind": False, "ranking": "matrix", "start": "x"}, TRANSFORMER),
     "imp": ({"sparsity": 0.4, "rounds": 2, "updates": 3, "start": "x"}, TRANSFORMER),
+    "imp, steps": ({"sparsity": 0.4, "step": 0.2, "rewind": "start", "updates": 3, "start": "x"}, TRANSFORMER),
     "mpi": ({"sparsity": 0.4, "biases": True}, TRANSFORMER),
     "mpi, cnn": ({"sparsity": 0.3, "targets": ["conv", "feed_forward"], "train_cnn": True, "ranking": "matrix"}, ["*"]),
     "mpi, gradual": ({"sparsity": 0.4, "schedule": "linear", "updates": 3, "ramp_until": 3, "interval": 1}, TRANSFORMER),
@@ -97,6 +116,7 @@ CASES = {
         ["model.feature_extractor.conv_layers.0.0.parametrizations.weight.0.[ab]"],
     ),
     "houlsby": ({"bottleneck": 4}, [f"{LAYERS}?.*.houlsby.*"]),
+    "houlsby, norms": ({"bottleneck": 4, "train_norms": True}, [f"{LAYERS}?.*.houlsby.*", *NORMS]),
     "bitfit": ({}, BIASES),
     "bitfit, norms": ({"train_norms": True}, [*BIASES, *NORMS]),
 }

@@ -5,6 +5,7 @@ import torch
 from toys import toy_expert
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.masks import zero_count
 from espnet_s3router.methods import attach, resolve
 
 ROUTING = {"method": "routing", "sparsity": 0.1}
@@ -21,7 +22,7 @@ REFUSED = {
     "unknown key": ({**ROUTING, "sparsty": 0.1}, "'sparsty' is not an option of method routing.*Did you mean sparsity"),
     "key of another method": ({"method": "finetune", "sparsity": 0.1}, "allowed: train_cnn"),
     "no options": ({"method": "head_only", "seed": 1}, "allowed: none"),
-    "missing": ({"method": "routing"}, "missing 1 required.*'sparsity'"),
+    "missing": ({"method": "routing"}, "sparsity is None, expected a fraction removed"),
     "unknown target": ({**ROUTING, "targets": "feedforward"}, "'feedforward', expected one of feed_forward, attention"),
     "unknown target in a list": ({**ROUTING, "targets": ["attention", "ffn"]}, "'ffn', expected one of"),
     "no target": ({**ROUTING, "targets": []}, r"targets is \(\), expected"),
@@ -34,6 +35,23 @@ REFUSED = {
     "sparsity 1": ({**ROUTING, "sparsity": 1.0}, r"sparsity is 1.0, expected a fraction removed in \[0, 1\)"),
     "sparsity below 0": ({**ROUTING, "sparsity": -0.1}, r"\[0, 1\)"),
     "sparsity nan": ({**ROUTING, "sparsity": float("nan")}, r"\[0, 1\)"),
+    "keep 0": ({"method": "routing", "keep": 0.0}, r"keep is 0.0, expected a fraction kept in \(0, 1\]"),
+    "keep in words": ({"method": "routing", "keep": "0.9"}, "keep is '0.9', expected a number"),
+    "keep and another sparsity": ({**ROUTING, "keep": 0.8}, "sparsity 0.1 with keep 0.8 is a contradiction"),
+    "unknown estimator": ({**ROUTING, "estimator": "ste"}, "'ste', expected one of magnitude, sigmoid, signed"),
+    "signed and global": ({**ROUTING, "estimator": "signed", "init": "zeros", "ranking": "global"}, "expected matrix with"),
+    "signed and ori": ({**ROUTING, "estimator": "signed"}, "init is 'ori', expected one of zeros, kaiming_uniform with est"),
+    "dead scores": ({**ROUTING, "init": "zeros"}, "init is 'zeros', expected one of ori"),
+    "unknown score_per": ({**ROUTING, "score_per": "row"}, "'row', expected one of entry, unit"),
+    "score of a unit without units": ({**ROUTING, "score_per": "unit"}, "expected entry with ranking matrix"),
+    "mask and random scores": (
+        {**ROUTING, "initial_mask": "m.pth", "init": "kaiming_uniform"},
+        "expected one of ori, ori_sampled, magnitude with initial_mask",
+    ),
+    "routed mask and ramp": (
+        {**ROUTED, "initial_mask": "m.pth", "schedule": "linear", "updates": 100},
+        "initial_mask with a ramp from 0 would remove nothing",
+    ),
     "sparsity in words": ({**ROUTING, "sparsity": "ten"}, "sparsity is 'ten', expected a number"),
     "sparsity true": ({**ROUTING, "sparsity": True}, "expected a number"),
     "group sparsity": ({**ROUTING, "attention_sparsity": 1.2}, r"attention_sparsity is 1.2.*\[0, 1\)"),
@@ -88,6 +106,9 @@ REFUSED = {
     "gradual omp": ({"method": "omp", "sparsity": 0.5, "start": "x", "schedule": "linear"}, "not an option of method omp"),
     "rounds 0": ({**IMP, "rounds": 0}, "rounds is 0, expected a whole number from 1"),
     "imp without updates": ({**IMP, "updates": None}, "updates is None, expected .*which the rounds share"),
+    "rewind": ({**IMP, "rewind": "dense"}, "rewind is 'dense', expected true, false or start"),
+    "step 1": ({**IMP, "step": 1.0}, "step is 1.0, expected a share of all weights"),
+    "step and rounds": ({**IMP, "step": 0.1, "rounds": 3}, "rounds 3 with step 0.1 is a contradiction: .*needs 6 rounds"),
     "more rounds than updates": ({**IMP, "rounds": 101}, "updates is 100, expected a whole number from 101"),
     "unknown form": ({**PARP, "form": "soft"}, "form is 'soft', expected one of hard_threshold, remask"),
     "two intervals": ({**PARP, "interval": 5, "interval_epochs": 1}, "interval and interval_epochs exclude each other"),
@@ -138,6 +159,14 @@ def test_accepted_forms():
     _, config = resolve({**ROUTING, "targets": ["attention", "*.fc1.weight"], "scale": 2, "layer_sparsity": {0: 0}})
     assert config.targets == ("attention", "*.fc1.weight")
     assert config.sparsity_of("attention", 0) == 0 and config.sparsity_of("attention", 1) == 0.1
+
+
+@pytest.mark.parametrize("method", ["routing", "mpi"])
+def test_keep_is_the_share_kept_of_the_authors_code(method):
+    """Their count for 1,638,400 weights at 0.93, one less than sparsity 0.07 gives."""
+    _, config = resolve({"method": method, "keep": 0.93})
+    assert zero_count(1638400, config.sparsity, config.rounding) == int((1 - 0.93) * 1638400) == 114687
+    assert zero_count(1638400, 0.07, "reference") == zero_count(1638400, 0.07) == 114688
 
 
 def test_defaults_of_a_schedule():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_s3router.methods.schedule import Ramp, Rounds
+from espnet_s3router.methods.schedule import Ramp, Rounds, rounds_of
 
 
 @given(
@@ -49,6 +49,23 @@ def test_repeated_pruning_goes_on_after_the_ramp():
 def test_without_an_interval_only_the_end_of_the_ramp_prunes():
     ramp = Ramp(target=0.5, kind="linear", end=25, interval=None, repeats=True)
     assert [update for update in range(1, 51) if ramp.due(update)] == [25]
+
+
+@pytest.mark.parametrize(
+    ("target", "sparsities"),
+    [
+        (0.3, [0.0, 0.1, 0.2, 0.3]),
+        (0.8, [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]),
+        (0.25, [0.0, 0.1, 0.2, 0.25]),
+        (0.05, [0.0, 0.05]),
+    ],
+)
+def test_rounds_of_ten_points(target, sparsities):
+    """As PARP's code: train the dense model, remove ten points more of all weights, and so on."""
+    rounds = rounds_of(target, 0.1)
+    plan = Rounds(target=target, rounds=rounds, updates=10 * rounds, step=0.1)
+    assert [plan.at(update) for update in range(0, 10 * rounds, 10)] == pytest.approx(sparsities)
+    assert plan.at(10 * rounds) == target
 
 
 @given(target=st.floats(0.01, 0.99), rounds=st.integers(1, 6), updates=st.integers(6, 200))

@@ -159,6 +159,21 @@ def test_our_layerdrop(family, frontend):
     assert tuple(quiet.flatten()[:8].tolist()) in seen
 
 
+def test_layerdrop_is_the_probability_of_skipping(frontend):
+    """Of 800 layers one in five is skipped, give or take five standard deviations."""
+    model = frontend("wav2vec2", layerdrop=0.2)
+    skipped = []
+    for layer in model.expert.get_submodule(model.family.layers):
+        layer.register_forward_hook(lambda module, inputs, output: skipped.append(torch.equal(inputs[0], output[0])))
+    model.train()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for _ in range(400):
+            model(BATCH.waves[:1, :1600], torch.tensor([1600]))
+    assert len(skipped) == 800
+    assert abs(sum(skipped) / 800 - 0.2) < 5 * (0.2 * 0.8 / 800) ** 0.5
+
+
 def test_recompute_gives_the_same_gradients_and_selects_once(family, frontend):
     results = []
     for recompute in (False, True):

@@ -29,6 +29,7 @@ TOY_OF = {
 }
 METHODS = {"head_only", "finetune", "routing", "random", "magnitude", "lora", "houlsby", "bitfit"}
 PRUNING = {"routing_prune", "parp", "parp_p", "omp", "imp", "mpi", "rp"}
+AUTHORS = {"parp_authors", "parp_p_authors", "imp_authors"}
 PRUNE1 = [name for name in RECIPES if name.endswith("/prune1")]
 UPDATES = {"10min": 13000, "1h": 15000, "10h": 20000, "100h": 80000}
 MAY_DIFFER = {
@@ -144,11 +145,11 @@ def test_pruning_librispeech_has_the_schedules_of_finetuning_it(split, toys, tmp
     conf, files = RECIPES["librispeech/prune1"], ("train_asr.yaml", f"split/{split}.yaml", "upstream/wav2vec2_base.yaml")
     over = [f"interval/{split}.yaml"]
     specs = {spec.method: spec for spec in grid(*(conf / name for name in files), conf=conf, over=over)}
-    assert specs.keys() == PRUNING | {"finetune", "omp_continued"}
+    assert specs.keys() == PRUNING | {"finetune", "omp_continued"} | AUTHORS
     (expected,) = grid(*(LIBRILIGHT / name for name in files), methods=["finetune"], conf=LIBRILIGHT)
     for method, spec in specs.items():
         assert plain(spec.config) == plain(expected.config) and spec.config["optim_conf"] == expected.config["optim_conf"]
-        if method not in ("finetune", "mpi"):
+        if method not in ("finetune", "mpi", "parp_authors", "parp_p_authors"):
             assert spec.mask_conf["start"] == "exp/asr_finetune_seed0/valid.cer_ctc.ave.pth"
     assert specs["mpi"].mask_conf["start"] is None
     assert specs["imp"].mask_conf["updates"] == specs["parp_p"].mask_conf["updates"] == UPDATES[split]
@@ -174,8 +175,9 @@ def test_the_quick_sweep_is_the_sweep_in_small(tmp_path):
         assert updates == config["scheduler_conf"]["max_steps"]
         assert updates == (60 if spec.mask_conf.get("start") else 350)
         assert spec.mask_conf.get("updates", updates) == updates
-        ratio = spec.mask_conf.get("interval", 0) / model.mask_conf.get("interval", 1)
-        assert ratio == 0 or ratio == pytest.approx(60 / 360, rel=0.1)
+        share = 60 / 360 if spec.mask_conf.get("start") else 350 / 880
+        intervals = [one.mask_conf.get("interval", 1) for one in (spec, model)]
+        assert intervals[0] == 1 or intervals[0] / intervals[1] == pytest.approx(share, rel=0.1)
 
 
 def test_pruning_builds_on_whisper(toys, tmp_path):

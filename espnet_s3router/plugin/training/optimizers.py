@@ -18,6 +18,8 @@ def build_optimizer(args: argparse.Namespace, model: nn.Module) -> torch.optim.O
     options = dict(args.optim_conf)
     if args.exclude_weight_decay:
         add_optimizer_hooks(model, **args.exclude_weight_decay_conf)
+        for masked in model.frontend.attached.masks.values():  # type: ignore[union-attr, operator]
+            masked.scores._optim = {"weight_decay": 0.0}  # the mark that ESPnet puts on biases
     groups = parameter_groups(model, options)
     try:
         return optim_classes[args.optim](groups, **options)

@@ -9,10 +9,10 @@ import torch
 from espnet2.train.trainer import Trainer
 
 from espnet_s3router.methods import Attached
-from espnet_s3router.methods.flip_log import HEADER as FLIP_HEADER
-from espnet_s3router.methods.flip_log import FlipLog
 from espnet_s3router.plugin.checkpoint import UPSTREAM_KEYS
 from espnet_s3router.plugin.training import checkpoint_files
+from espnet_s3router.plugin.training.flip_log import HEADER as FLIP_HEADER
+from espnet_s3router.plugin.training.flip_log import FlipLog
 from espnet_s3router.plugin.training.log import PROGRESS_HEADER, write_model_description, write_rows
 from espnet_s3router.plugin.training.optimizers import was_skipped
 from espnet_s3router.plugin.training.schedulers import check_rounds

@@ -33,6 +33,32 @@ def test_mask_of_a_route_is_its_mask(finetuned, started):
         assert (mask != topk_mask(scores, 0.4)).sum() <= 1, name  # a count rounded over all tensors
 
 
+@pytest.mark.parametrize("method", ["finetune", "routing"])
+def test_routing_begins_from_the_mask_of_another_run(method, finetuned, started, asr_model):
+    """Of finetuned weights or of a route in another language; the weights stay the pretrained ones."""
+    more = {} if method == "finetune" else {"sparsity": 0.3}
+    path, state = finetuned(mask_conf={"method": method, **more})
+    attached = started({"method": "routing", "sparsity": 0.4, "initial_mask": path}).frontend.attached
+    key = f"{UPSTREAM_KEYS}{FC1.removesuffix('.weight')}.parametrizations.weight.0.scores"
+    ranked = state[key if method == "routing" else UPSTREAM_KEYS + FC1]
+    assert torch.equal(attached.masks[FC1].mask, topk_mask(ranked, 0.4))
+    pretrained, _ = asr_model(mask_conf={"method": "finetune"})
+    weights = pretrained.frontend.attached.trained
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in attached.weights().items())
+
+
+def test_pruning_by_masks_begins_from_the_mask_of_another_run(finetuned, started):
+    """The weights are those of ``start``, the order of the first scores that of ``initial_mask``."""
+    dense, weights = finetuned()
+    path, state = finetuned(name="other", mask_conf={"method": "routing", "sparsity": 0.3, "targets": "all"})
+    conf = {"method": "routing_prune", "sparsity": 0.4, "start": dense, "initial_mask": path}
+    attached = started(conf).frontend.attached
+    for name, masked in attached.masks.items():
+        scores = state[f"{UPSTREAM_KEYS}{name.removesuffix('.weight')}.parametrizations.weight.0.scores"]
+        assert torch.equal(masked.mask, topk_mask(scores, 0.4)), name
+        assert torch.equal(attached.weights()[name], weights[UPSTREAM_KEYS + name])
+
+
 def test_mask_of_scores_and_weights(finetuned, started):
     """The run masked the feed-forward matrices alone. Its other tensors are weights, which have another scale than scores.
     So each tensor loses its own smallest entries, and none loses all."""

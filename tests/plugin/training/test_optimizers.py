@@ -39,14 +39,15 @@ def test_learning_rates_by_group(optim_conf, expected, asr_model):
 
 
 def test_weight_decay_where_espnet_leaves_it_out(asr_model):
-    """exclude_weight_decay spares biases and norms, and neither scores nor matrices."""
+    """exclude_weight_decay spares biases, norms and scores, and no matrix."""
     mask_conf = {"method": "routing", "sparsity": 0.2, "train_norms": True}
     model, args = asr_model(mask_conf=mask_conf, optim_conf={"lr": 0.01, "weight_decay": 0.1}, exclude_weight_decay=True)
     (optimizer,) = S3RouterASRTask.build_optimizers(args, model)
     decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     spared = [name for name, p in model.named_parameters() if decays.get(id(p)) == 0.0]
-    assert spared and all(name.endswith("bias") or "layer_norm" in name for name in spared)
-    assert {decays[id(p)] for name, p in model.named_parameters() if name.endswith((".scores", "ctc_lo.weight"))} == {0.1}
+    assert all(name.endswith(("bias", ".scores")) or "layer_norm" in name for name in spared)
+    assert {decays[id(p)] for name, p in model.named_parameters() if name.endswith(".scores")} == {0.0}
+    assert decays[id(model.ctc.ctc_lo.weight)] == 0.1
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 from toy_runs import attached_toy
 
-from espnet_s3router.methods.flip_log import HEADER, FlipLog
+from espnet_s3router.plugin.training.flip_log import HEADER, FlipLog
 
 
 def test_flip_log():

@@ -1,0 +1,124 @@
+"""Masks that are not learned: ``random`` and ``magnitude``, the controls of ``routing``. Masking of sites, for it too."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.masks import MaskedTensor, Site, init_scores, inject, make_selector
+from espnet_s3router.masks.names import scores_key
+from espnet_s3router.masks.ranking import RANKINGS, n_of_m
+from espnet_s3router.methods.base import Attached
+from espnet_s3router.methods.finetune import biases, norms
+from espnet_s3router.methods.options import SparsityOptions, check, check_sparsity, sites_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedMaskConfig(SparsityOptions):
+    """Masks that are not learned (``random``, ``magnitude``): the controls of ``routing``."""
+
+    rankings: ClassVar[tuple[str, ...]] = RANKINGS
+
+    targets: str | tuple[str, ...] = "feed_forward"
+    """feed_forward, attention, all, conv, or fnmatch patterns of tensor paths."""
+    feed_forward_sparsity: float | None = None
+    """Overrides ``sparsity`` on feed-forward matrices."""
+    attention_sparsity: float | None = None
+    """Overrides ``sparsity`` on attention matrices."""
+    layer_sparsity: Mapping[int, float] = field(default_factory=dict)
+    """Overrides ``sparsity`` per Transformer layer (0 = lowest), and the sparsities of groups."""
+    ranking: str = "matrix"
+    """matrix (one for each tensor, as the paper), global, output_units, input_units, or N:M such as 2:4."""
+    train_biases: bool = False
+    """Also train the biases of the Transformer."""
+    train_norms: bool = False
+    """Also train the layer norms of the Transformer (Piggyback, arXiv 1801.06519)."""
+    seed: int = 0
+    """Seed of the score initialisation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("feed_forward_sparsity", "attention_sparsity"):
+            if getattr(self, name) is not None:
+                check_sparsity(name, getattr(self, name))
+        check(isinstance(self.layer_sparsity, Mapping), "layer_sparsity", self.layer_sparsity, "layer: sparsity pairs")
+        for layer, value in self.layer_sparsity.items():
+            check(isinstance(layer, int) and layer >= 0, "layer_sparsity", layer, "layer numbers from 0 as keys")
+            check_sparsity(f"layer_sparsity[{layer}]", value)
+        overrides = self.layer_sparsity or self.feed_forward_sparsity is not None or self.attention_sparsity is not None
+        if overrides and (self.ranking == "global" or n_of_m(self.ranking) is not None):
+            raise InputError(
+                f"mask_conf: ranking {self.ranking!r} with sparsities per layer or group is a contradiction: "
+                "one ranking has one sparsity. Remove the overrides or use ranking: matrix"
+            )
+
+    def sparsity_of(self, group: str, layer: int | None) -> float:
+        """Sparsity of a site: that of its layer if given, else that of its group, else the common one."""
+        if layer is not None and layer in self.layer_sparsity:
+            return self.layer_sparsity[layer]
+        by_group = {"feed_forward": self.feed_forward_sparsity, "attention": self.attention_sparsity}.get(group)
+        return self.sparsity if by_group is None else by_group
+
+
+def random(upstream: nn.Module, config: FixedMaskConfig) -> Attached:
+    """Random masks of the same sparsity with a trained head: the effect of masking alone."""
+    generator = torch.Generator().manual_seed(config.seed)
+    # One spread for every shape, because a global ranking compares the scores of all tensors.
+    return _fixed(upstream, config, lambda w: init_scores(w, "kaiming_uniform", spread=1.0, generator=generator))
+
+
+def magnitude(upstream: nn.Module, config: FixedMaskConfig) -> Attached:
+    """Magnitude masks with a trained head: the masks that ``routing`` with init ``ori`` starts from."""
+    return _fixed(upstream, config, lambda weight: init_scores(weight, "magnitude"))
+
+
+def _fixed(upstream: nn.Module, config: FixedMaskConfig, scores_of: Callable[[Tensor], Tensor]) -> Attached:
+    """Masks from scores that are saved and never trained."""
+    sites = sites_of(upstream, config.targets, config.ranking)
+    scores = mask_sites(sites, config, [scores_of(weight) for weight in weights_of(sites)])
+    return Attached(upstream=upstream, trained=layer_extras(upstream, config), saved=scores)
+
+
+def weights_of(sites: Sequence[Site]) -> list[Tensor]:
+    """The tensor of each site."""
+    return [getattr(site.module, site.tensor) for site in sites]
+
+
+def mask_sites(
+    sites: Sequence[Site], config: FixedMaskConfig, scores: Sequence[Tensor], **options: Any
+) -> dict[str, nn.Parameter]:
+    """Mask every site in place. Returns the score parameters by path, in the order of ``sites``.
+
+    ``options`` are those of ``MaskedTensor``.
+    """
+    _refuse_unused(sites, config)
+    shared = make_selector("global", config.sparsity, config.rounding) if config.ranking == "global" else None
+    placed = {}
+    signed = options.get("estimator") == "signed"
+    for site, values in zip(sites, scores, strict=True):
+        sparsity = config.sparsity_of(site.group, site.layer)
+        selector = shared or make_selector(config.ranking, sparsity, config.rounding, signed=signed)
+        masked = MaskedTensor(values, selector, shape=getattr(site.module, site.tensor).shape, **options)
+        inject(site, masked)
+        placed[scores_key(site.name)] = masked.scores
+    return placed
+
+
+def _refuse_unused(sites: Sequence[Site], config: FixedMaskConfig) -> None:
+    """Raises InputError for the sparsity of a layer or a group that has no site."""
+    layers = sorted({site.layer for site in sites if site.layer is not None})
+    for layer in config.layer_sparsity:
+        if layer not in layers:
+            raise InputError(f"mask_conf: layer_sparsity names layer {layer}, but the masked layers are {layers}")
+    groups = {site.group for site in sites}
+    for group in ("feed_forward", "attention"):
+        if getattr(config, f"{group}_sparsity") is not None and group not in groups:
+            raise InputError(f"mask_conf: {group}_sparsity is given, but targets {config.targets!r} mask no {group} matrix")
+
+
+def layer_extras(upstream: nn.Module, config: FixedMaskConfig) -> dict[str, nn.Parameter]:
+    """Biases and layer norms that the configuration trains."""
+    return (biases(upstream) if config.train_biases else {}) | (norms(upstream) if config.train_norms else {})
