@@ -15,13 +15,10 @@ from typing import Any
 from espnet_s3router.data.tokens import read_tokens
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.experiments import layout
-from espnet_s3router.experiments.cluster import check_options, connect
 from espnet_s3router.experiments.decoding import is_decoded, is_scored
-from espnet_s3router.experiments.job import Job
 from espnet_s3router.experiments.options import Options
-from espnet_s3router.experiments.pool import run_jobs
 from espnet_s3router.experiments.provenance import changed_origin, digests_of_data, names_of_data
-from espnet_s3router.experiments.run import data_options, run_module
+from espnet_s3router.experiments.run import data_options
 from espnet_s3router.experiments.specification import (
     Assignment,
     Spec,
@@ -32,6 +29,10 @@ from espnet_s3router.experiments.specification import (
     set_path,
     store,
 )
+from espnet_s3router.experiments.workers.cluster import check_options, connect, threads_of
+from espnet_s3router.experiments.workers.job import Job
+from espnet_s3router.experiments.workers.pool import run_jobs
+from espnet_s3router.experiments.workers.worker import close_servers, run_here
 from espnet_s3router.files import locked, read_yaml, write_atomic
 from espnet_s3router.results.rows import Place
 
@@ -122,7 +123,9 @@ def collect_stats(options: Options, specs: Sequence[Spec]) -> None:
         words += ["--ngpu", "0", "--model_conf", "extract_feats_in_collect_stats=false", *data_options(options)]
         for part, name in (("train", options.training_set), ("valid", options.valid_set)):
             words += [f"--{part}_shape_file", f"{options.raw}/{name}/{layout.LENGTHS}"]
-        run_module("espnet_s3router.bin.asr_train", words, log=stats / layout.COLLECT_LOG)
+        log = stats / layout.COLLECT_LOG
+        job = Job("stage 10", "espnet_s3router.bin.asr_train", tuple(words), log, log, preload=PRELOAD)
+        run_here(job, threads_of(options, len(specs)))
         vocabulary = len(Path(options.token_list).read_text("utf-8").splitlines())
         for part in ("train", "valid"):
             lines = (stats / part / "text_shape").read_text("utf-8").splitlines()
@@ -257,14 +260,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     specs = specs_of(options)
     if only_check:
         return 0
-    if options.stage <= 10 <= options.stop_stage:
-        collect_stats(options, specs)
-    if options.stop_stage <= 10:
-        return 0
-    jobs = jobs_of(options, specs)
-    if options.stage == 11:
-        collected(options)  # stage 10, which compares the data, does not run
-    return status_of(run_unfinished(options, jobs))
+    try:
+        if options.stage <= 10 <= options.stop_stage:
+            collect_stats(options, specs)
+        if options.stop_stage <= 10:
+            return 0
+        jobs = jobs_of(options, specs)
+        if options.stage == 11:
+            collected(options)  # stage 10, which compares the data, does not run
+        return status_of(run_unfinished(options, jobs))
+    finally:
+        close_servers()
 
 
 if __name__ == "__main__":

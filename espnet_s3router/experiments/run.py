@@ -97,18 +97,10 @@ def data_options(options: Options) -> list[str]:
     return words
 
 
-def run_module(module: str, words: Sequence[str], log: Path | None = None) -> None:
-    """Run a module in its own process, with its output in ``log`` if given. Raises InputError with the end of the log."""
-    command = [sys.executable, "-m", module, *words]
-    if log is None:
-        code, ending = subprocess.run(command, check=False).returncode, "its message stands above"
-    else:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as file:
-            code = subprocess.run(command, check=False, stdout=file, stderr=subprocess.STDOUT).returncode
-        ending = "\n".join([f"the end of {log}:", *log.read_text("utf-8", errors="replace").splitlines()[-8:]])
-    if code:
-        raise InputError(f"{module} failed with exit code {code}; {ending}")
+def run_module(module: str, words: Sequence[str]) -> None:
+    """Run a module in its own process. Raises InputError if it fails."""
+    if code := subprocess.run([sys.executable, "-m", module, *words], check=False).returncode:
+        raise InputError(f"{module} failed with exit code {code}; its message stands above")
 
 
 def describe(experiment: Path, options: Options, label: str = "") -> dict[str, Any]:

@@ -15,9 +15,10 @@ from typing import Any
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.experiments import grid, layout
 from espnet_s3router.experiments.grid import assignments_of, base_of, check_model, folder_of, job_of
-from espnet_s3router.experiments.job import Job
 from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.specification import Spec, expand, home, merge, merged_files, method_of, sparsity_of
+from espnet_s3router.experiments.workers.job import Job
+from espnet_s3router.experiments.workers.worker import close_servers
 from espnet_s3router.files import read_yaml
 from espnet_s3router.results.pages.document import count_speakers
 from espnet_s3router.results.pages.sweep import DENSE, SweepPage, report, runs_of_sweep
@@ -196,8 +197,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     sweep = sweep_of(options)
     if only_check:
         return 0
-    grid.collect_stats(options, [*sweep.dense_specs, *sweep.specs])
-    failed = run(options, sweep, committed)
+    try:
+        grid.collect_stats(options, [*sweep.dense_specs, *sweep.specs])
+        failed = run(options, sweep, committed)
+    finally:
+        close_servers()
     runs = scored_runs(options, sweep.dense.values(), sweep.place)
     page = page_of(options, sweep, runs, failed)
     report(page, runs, expdir=Path(options.expdir), results_md=options.results_md, command=options.command)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_s3router.experiments.job import Job
+from espnet_s3router.experiments.workers.job import Job
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,7 +27,7 @@ def code_job(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
     def make(code, name="a", folder=Path("a"), after=""):
-        return Job(name, "tests.experiments.code_job", (code,), folder / "run.log", folder / "progress.tsv", after)
+        return Job(name, "tests.experiments.workers.code_job", (code,), folder / "run.log", folder / "progress.tsv", after)
 
     return make
 
@@ -35,7 +35,7 @@ def code_job(monkeypatch):
 @pytest.fixture(autouse=True)
 def no_run_server_is_left(monkeypatch):
     """Each test starts run servers of its own and ends them."""
-    from espnet_s3router.experiments import worker
+    from espnet_s3router.experiments.workers import worker
 
     monkeypatch.setattr(worker, "_servers", {})
     yield

@@ -122,7 +122,7 @@ def test_a_model_that_training_will_not_leave(one_run, model, kept):
 def test_statistics_of_data_that_changed(one_run, tmp_path, monkeypatch, folder, file):
     """At stage 10, and where training begins without it."""
     options = one_run("--asr_stats_dir", "s", "--stage", "10")
-    monkeypatch.setattr(grid, "run_module", lambda *_, **__: make_shapes(tmp_path / "s"))
+    monkeypatch.setattr(grid, "run_here", lambda *_, **__: make_shapes(tmp_path / "s"))
     assert not collected(options)
     grid.collect_stats(options, specs_of(options))
     assert collected(options)
@@ -144,7 +144,7 @@ def test_two_at_a_time_collect_once(one_run, tmp_path, monkeypatch):
         time.sleep(0.2)
         make_shapes(tmp_path / "s")
 
-    monkeypatch.setattr(grid, "run_module", slow)
+    monkeypatch.setattr(grid, "run_here", slow)
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(grid.collect_stats, options, specs_of(options)) for _ in range(2)]:
             done.result()

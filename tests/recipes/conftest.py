@@ -161,7 +161,7 @@ def copying():
 @pytest.fixture(scope="session", autouse=True)
 def shared_run_server():
     """Grids in this process leave their run server to the next grid, which saves the import of ESPnet."""
-    from espnet_s3router.experiments import cluster, worker
+    from espnet_s3router.experiments.workers import cluster, worker
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster, "close_servers", lambda: None)

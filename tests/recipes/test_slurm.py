@@ -9,10 +9,10 @@ import time
 import pytest
 import yaml
 
-from espnet_s3router.experiments.cluster import connect
-from espnet_s3router.experiments.job import Job
 from espnet_s3router.experiments.options import Options
-from espnet_s3router.experiments.pool import run_jobs
+from espnet_s3router.experiments.workers.cluster import connect
+from espnet_s3router.experiments.workers.job import Job
+from espnet_s3router.experiments.workers.pool import run_jobs
 from tests.recipes.conftest import ROOT
 
 LONGEST_S = 120
@@ -63,7 +63,7 @@ def test_a_job_that_is_cancelled_is_replaced_and_its_run_resumes(slurm, config, 
     monkeypatch.chdir(tmp_path)
     code = "import os, time; begun = os.path.exists('begun'); open('begun', 'w').close(); begun or time.sleep(600)"
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    job = Job("cut", "tests.experiments.code_job", (code,), tmp_path / "run.log", tmp_path / "progress.tsv")
+    job = Job("cut", "tests.experiments.workers.code_job", (code,), tmp_path / "run.log", tmp_path / "progress.tsv")
 
     def cancel():
         limit = time.monotonic() + LONGEST_S

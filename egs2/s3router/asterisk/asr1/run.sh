@@ -20,7 +20,8 @@ router() {
 }
 
 if ! "${full}"; then
-    router --methods_config "${methods}" --methods "head_only finetune routing" --sparsities "0.08 0.2" "${rest[@]}"
+    # all four runs at a time: with two, one core would be idle while the last one trains
+    router --methods_config "${methods}" --methods "head_only finetune routing" --sparsities "0.08 0.2" --parallel 4 "${rest[@]}"
     exit
 fi
 # 1. the learning rate of every method, chosen on dev from grids of equal size

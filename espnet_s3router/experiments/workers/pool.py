@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_s3router.experiments.cluster import Workers
-from espnet_s3router.experiments.job import Job, Outcome, explain, tail
 from espnet_s3router.experiments.layout import read_progress
-from espnet_s3router.experiments.worker import end_jobs, run_job
+from espnet_s3router.experiments.workers.cluster import Workers
+from espnet_s3router.experiments.workers.job import Job, Outcome, explain, tail
+from espnet_s3router.experiments.workers.worker import end_jobs, run_job
 from espnet_s3router.text_format import clock
 
 if TYPE_CHECKING:

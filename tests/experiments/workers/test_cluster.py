@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.experiments import cluster
+from espnet_s3router.experiments.workers import cluster
 
 LONGEST_S = 20
 

@@ -8,10 +8,10 @@ import pytest
 from distributed.client import FutureCancelledError
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.experiments import pool
-from espnet_s3router.experiments.cluster import Workers, connect, share_gpus
 from espnet_s3router.experiments.grid import leads
-from espnet_s3router.experiments.pool import Grid, run_jobs, summary, time_left
+from espnet_s3router.experiments.workers import pool
+from espnet_s3router.experiments.workers.cluster import Workers, connect, share_gpus
+from espnet_s3router.experiments.workers.pool import Grid, run_jobs, summary, time_left
 
 LONGEST_S = 30
 

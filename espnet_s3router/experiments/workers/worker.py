@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from espnet_s3router.experiments.job import Job, Outcome
+from espnet_s3router.errors import InputError
+from espnet_s3router.experiments.workers.job import Job, Outcome, explain, tail
 
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 GPUS = "CUDA_VISIBLE_DEVICES"
@@ -43,7 +44,7 @@ class RunServer:
             environment[GPUS] = setting.gpus
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115  holds what imports print as long as the server lives
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "espnet_s3router.experiments.run_server", *setting.preload],
+            [sys.executable, "-m", "espnet_s3router.experiments.workers.run_server", *setting.preload],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -134,6 +135,14 @@ def run_job(job: Job, folder: Path, threads: int, gpus: str = "") -> Outcome:
     finally:
         del RUNNING[log]
     return Outcome(code, time.monotonic() - start, log_start)
+
+
+def run_here(job: Job, threads: int) -> None:
+    """Run a job in a run server of this process. Later jobs of the same setting share it. Raises InputError if it fails."""
+    outcome = run_job(job, Path.cwd(), threads)
+    if outcome.code:
+        lines = "\n".join(tail(job.log, 8, outcome.log_start))
+        raise InputError(f"{job.name} failed: {explain(outcome, job.log)}; the end of {job.log}:\n{lines}")
 
 
 def end_jobs(logs: Collection[Path]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments.options import Options
-from espnet_s3router.experiments.worker import GPUS, close_servers
+from espnet_s3router.experiments.workers.worker import GPUS, close_servers
 from espnet_s3router.files import read_yaml
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ def connect(args: Options, jobs: int, of: int = 0) -> Iterator[Workers]:
     ``of``: number of jobs of the grid, finished ones included. It decides the threads of a job: sums of floats depend on the
     number of threads, so a resumed grid must use the same. Raises InputError if no worker can be had.
     """
-    from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster
 
     with ExitStack() as stack:
@@ -64,10 +63,10 @@ def connect(args: Options, jobs: int, of: int = 0) -> Iterator[Workers]:
             silent |= {"memory_limit": None, "silence_logs": logging.CRITICAL}
             cluster = stack.enter_context(LocalCluster(n_workers=count, threads_per_worker=1, processes=False, **silent))
             client = stack.enter_context(Client(cluster, set_as_default=False))
-            side_by_side = min(args.parallel, max(jobs, of))
-            threads = args.threads or max(1, CPU_COUNT // side_by_side)
             stack.callback(close_servers)
-            yield Workers(client, count, threads, share_gpus(count, args.ngpu), all_threads=threads * side_by_side)
+            threads = threads_of(args, max(jobs, of))
+            all_threads = threads * min(args.parallel, max(jobs, of))
+            yield Workers(client, count, threads, share_gpus(count, args.ngpu), all_threads=all_threads)
             return
         if args.cluster == "slurm":
             options = slurm_options(args.cluster_config)
@@ -80,6 +79,13 @@ def connect(args: Options, jobs: int, of: int = 0) -> Iterator[Workers]:
             threads, stay = args.threads or 1, True
         wait_for_one(client, args)
         yield Workers(client, count, threads, stay=stay)
+
+
+def threads_of(options: Options, runs: int) -> int:
+    """Threads of one run in a grid of ``runs`` runs on this machine."""
+    from dask.system import CPU_COUNT
+
+    return options.threads or max(1, CPU_COUNT // min(options.parallel, runs))
 
 
 def share_gpus(workers: int, each: int) -> tuple[str, ...]:

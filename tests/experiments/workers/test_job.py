@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from espnet_s3router.experiments.job import Outcome, explain
-from espnet_s3router.experiments.worker import run_job
+from espnet_s3router.experiments.workers.job import Outcome, explain
+from espnet_s3router.experiments.workers.worker import run_job
 
 LONGEST_S = 20
 
@@ -25,9 +25,9 @@ child.wait()
 WORKER = """
 import sys
 from pathlib import Path
-from espnet_s3router.experiments.job import Job
-from espnet_s3router.experiments.worker import run_job
-run_job(Job("a", "tests.experiments.code_job", (sys.argv[1],), Path("run.log"), Path("progress.tsv")), Path.cwd(), 1)
+from espnet_s3router.experiments.workers.job import Job
+from espnet_s3router.experiments.workers.worker import run_job
+run_job(Job("a", "tests.experiments.workers.code_job", (sys.argv[1],), Path("run.log"), Path("progress.tsv")), Path.cwd(), 1)
 """
 
 

@@ -4,7 +4,7 @@ It reads requests from standard input and answers on standard output, both as on
 number of its request and the exit status of the child. When standard input ends, the server kills its children and stops.
 When the server is killed, its children stop too.
 
-    python -m espnet_s3router.experiments.run_server MODULE …      modules to import before the first request
+    python -m espnet_s3router.experiments.workers.run_server MODULE …      modules to import before the first request
 """
 
 import gc
@@ -18,6 +18,8 @@ import threading
 import traceback
 from collections.abc import Sequence
 from typing import Any
+
+from espnet_s3router.errors import exit_status
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 
@@ -76,7 +78,7 @@ def run_job(request: dict[str, Any], alive: int) -> int:
     try:
         module = importlib.import_module(request["module"])
         sys.argv = [str(module.__file__), *request["arguments"]]
-        return module.main(request["arguments"]) or 0
+        return exit_status(module.main)(request["arguments"])
     except SystemExit as stopped:
         if isinstance(stopped.code, str):
             print(stopped.code, file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Runs side by side: jobs, the workers that run them, and the process they are forked from."""
