@@ -22,6 +22,7 @@ from espnet_s3router.plugin.distillation import DistillConfig
 from espnet_s3router.plugin.extractor_cache import ExtractorCache
 from espnet_s3router.plugin.latent_masking import LatentMasking, LatentOptions, add_layerdrop
 from espnet_s3router.plugin.upstreams.build import build_upstream, load_upstream
+from espnet_s3router.plugin.upstreams.dropouts import Dropouts, set_dropouts
 from espnet_s3router.plugin.upstreams.source import SOURCE_KEYS
 from espnet_s3router.upstreams import family_of
 
@@ -42,6 +43,7 @@ class MaskedUpstream(S3prlFrontend):
         latent_masking: options of time and channel masking during training (see ``LatentOptions``); None for none.
         dropout: ``off`` keeps the upstream in evaluation mode during training; ``upstream`` uses its own dropouts.
         layerdrop: probability of skipping each Transformer layer during training.
+        upstream_dropouts: probabilities of the upstream's dropouts (see ``Dropouts``); None for those of pretraining.
         cache_frozen: size in MiB of a cache for the output of the frozen convolutional frontend; 0 for none.
         recompute: activation checkpointing of the Transformer layers: less memory, about a third more time.
         autocast: ``bfloat16`` runs the upstream's matrix products in that type during training; scores and evaluation
@@ -67,6 +69,7 @@ class MaskedUpstream(S3prlFrontend):
         latent_masking: dict[str, Any] | None = None,
         dropout: str = "off",
         layerdrop: float = 0.0,
+        upstream_dropouts: dict[str, Any] | None = None,
         cache_frozen: int = 0,
         recompute: bool = False,
         autocast: str | None = None,
@@ -83,9 +86,12 @@ class MaskedUpstream(S3prlFrontend):
             raise InputError(f"frontend_conf: dropout is {dropout!r}, expected one of {', '.join(DROPOUT)}")
         if autocast not in AUTOCAST:
             raise InputError(f"frontend_conf: autocast is {autocast!r}, expected bfloat16, auto or nothing")
+        if upstream_dropouts and dropout == "off":
+            raise InputError("frontend_conf: dropout is 'off', so upstream_dropouts would do nothing. Set dropout: upstream")
         mask_conf = mask_conf or DEFAULT
         resolve(mask_conf)  # check the options before a large upstream is loaded
         latent_options = read_options(LatentOptions, latent_masking or {}, "latent_masking")
+        dropouts = read_options(Dropouts, upstream_dropouts or {}, "upstream_dropouts")
         distill_options = None if distill is None else read_options(DistillConfig, distill, "distill")
         nn.Module.__init__(self)  # S3prlFrontend.__init__ would keep a deep copy of all weights
 
@@ -108,9 +114,12 @@ class MaskedUpstream(S3prlFrontend):
         self.mask_conf = dict(mask_conf)
         self.family = family_of(self.expert)
         self.slim = SlimState(self, str(self.source.get("upstream")))  # before the method changes the weights
+        set_dropouts(self.expert, self.family, dropouts)
         self.attached: Attached = attach(self.expert, self.mask_conf)
-        self.slim.keep(self, self.attached)
         self.latent = LatentMasking(self.expert, self.family, lambda: self.training, latent_options)
+        if latent_options.train_embedding:
+            train_also(self.attached, str(self.family.mask_embedding))
+        self.slim.keep(self, self.attached)
         if recompute:
             checkpoint_layers(self.expert, self.family)  # before layer drop, which must draw once per layer
         add_layerdrop(self.expert, self.family, lambda: self.training, layerdrop)
@@ -172,6 +181,15 @@ class MaskedUpstream(S3prlFrontend):
         if hasattr(self.featurizer, "weights"):
             self.featurizer.weights.zero_()  # equal weights after the softmax, as in s3prl
         logging.info(f"init: restored the weights and the initial scores of {self.source.get('upstream')}")
+
+
+def train_also(attached: Attached, name: str) -> None:
+    """Train a further parameter of the upstream, in place. A finetuned model (option ``start``) has trained it too."""
+    parameter = attached.upstream.get_parameter(name)
+    parameter.requires_grad_(True)
+    attached.trained[name] = parameter
+    if attached.startable:
+        attached.startable[name] = parameter
 
 
 OPTIONS = {name: option for name, option in signature(MaskedUpstream).parameters.items() if name != "unknown"}

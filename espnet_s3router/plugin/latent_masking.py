@@ -1,6 +1,7 @@
 """Time and channel masking of the latents, and layer drop, as in the papers' finetuning; the same for every family.
 
 Spans are drawn as in wav2vec 2.0 (arXiv 2006.11477 sec. 4.2 and app. A): about prob * size / length, with overlaps.
+``spans: reference`` draws as fairseq's ``compute_mask_indices``, with which the papers train. It masks less.
 """
 
 from collections.abc import Callable
@@ -32,6 +33,34 @@ def span_mask(batch: int, size: int, prob: float, length: int, valid: Tensor | N
     return mask
 
 
+def reference_span_mask(
+    batch: int, size: int, prob: float, length: int, valid: Tensor | None = None, least: int = 0
+) -> Tensor:
+    """As ``span_mask``, with the rules of fairseq: at least ``least`` spans a row, one number of spans for rows of equal
+    length, spans cut at the end of a row, and every row cut at random to the smallest masked count of the batch."""
+    limits = [size] * batch if valid is None else [int(limit) for limit in valid]
+    padded = any(limit < size for limit in limits)
+    common = float(torch.rand(()))
+    rows = []
+    for limit in limits:
+        spans = max(least, int(prob * limit / length + (float(torch.rand(())) if padded else common)))
+        starts = torch.randperm(max(limit - length, spans + 1))[:spans]
+        masked = (starts[:, None] + torch.arange(length)).flatten().unique()
+        rows.append(masked[masked < limit])
+    smallest = min(len(masked) for masked in rows)
+    mask = torch.zeros(batch, size, dtype=torch.bool)
+    for row, masked in enumerate(rows):
+        mask[row, masked[torch.randperm(len(masked))[:smallest]]] = True
+    return mask
+
+
+SPANS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    "independent": (span_mask, span_mask),
+    "reference": (partial(reference_span_mask, least=2), reference_span_mask),
+}
+"""Option ``spans`` -> functions that choose frames and channels."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LatentOptions:
     """The options ``frontend_conf: latent_masking``, with the papers' values in parentheses."""
@@ -44,8 +73,16 @@ class LatentOptions:
     """Share of masked channels (0.25 or 0.5)."""
     channel_length: int = 64
     """Span in channels (64)."""
+    spans: str = "independent"
+    """independent: each row by itself; reference: by the rules of fairseq, as the papers."""
+    train_embedding: bool = False
+    """Train the vector that replaces masked frames, as the papers; model files then hold it."""
 
     def __post_init__(self) -> None:
+        if self.spans not in SPANS:
+            raise InputError(f"latent_masking: spans is {self.spans!r}, expected one of {', '.join(SPANS)}")
+        if self.train_embedding and not self.time_prob:
+            raise InputError("latent_masking: train_embedding needs masked frames: set time_prob, or remove it")
         for name, value in vars(self).items():
             if name.endswith("_prob") and not 0.0 <= value <= 1.0:
                 raise InputError(f"latent_masking: {name} is {value}, expected a share in [0, 1]")
@@ -63,6 +100,8 @@ class LatentMasking:
         self.options = options
         self.active = active
         self._embedding = dict(expert.named_parameters()).get(family.mask_embedding or "")
+        if options.train_embedding and self._embedding is None:
+            raise InputError(f"latent_masking: train_embedding: this {family.name} upstream has no mask embedding")
         if options.time_prob or options.channel_prob:
             expert.get_submodule(family.latent).register_forward_hook(self._hook)
 
@@ -79,13 +118,14 @@ class LatentMasking:
         valid = None
         if self.lengths is not None and len(self.lengths) == batch:
             valid = (self.lengths.cpu() * frames).div(int(self.lengths.max()), rounding_mode="floor")
+        choose_frames, choose_channels = SPANS[options.spans]
         if options.time_prob:
-            masked = span_mask(batch, frames, options.time_prob, options.time_length, valid).to(latents.device)
+            masked = choose_frames(batch, frames, options.time_prob, options.time_length, valid).to(latents.device)
             embedding = self._embedding
-            filler = latents.new_zeros(dim) if embedding is None else embedding.detach().to(latents.dtype)
+            filler = latents.new_zeros(dim) if embedding is None else embedding.to(latents.dtype)
             latents = torch.where(masked[:, :, None], filler, latents)
         if options.channel_prob:
-            masked = span_mask(batch, dim, options.channel_prob, options.channel_length).to(latents.device)
+            masked = choose_channels(batch, dim, options.channel_prob, options.channel_length).to(latents.device)
             latents = latents.masked_fill(masked[:, None, :], 0.0)
         return latents
 

@@ -4,6 +4,7 @@ Paths are relative to the s3prl expert (``S3PRLUpstream.upstream``). A family is
 own checkpoint of a known architecture needs no registration. A new family is a new row in FAMILIES.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -42,6 +43,8 @@ class Family:
     """Module whose output (batch, frames, dim) gets the time and channel masks."""
     mask_embedding: str | None
     """Parameter (dim,) that replaces a masked frame. None if the family has none; zeros then replace it."""
+    dropouts: Mapping[str, tuple[str, ...]]
+    """Paths of dropout modules or probabilities: input, transformer, attention, activation. ``*`` is every layer."""
     extractor_takes_lengths: bool = False
     """True if the extractor takes and returns lengths beside the waveform and the features."""
     conv_input_hop: int = 1
@@ -73,6 +76,18 @@ _FAIRSEQ_ATTENTION = tuple(f"self_attn.{part}_proj" for part in ("q", "k", "v", 
 _HF_ATTENTION = tuple(f"attention.{part}_proj" for part in ("q", "k", "v", "out"))
 _HF_FEED_FORWARD = ("feed_forward.intermediate_dense", "feed_forward.output_dense")
 
+
+def _hf_dropouts(encoder: str, projection: str) -> dict[str, tuple[str, ...]]:
+    """Dropouts of the families with Hugging Face's and torchaudio's names."""
+    layer = f"{encoder}.layers.*"
+    return {
+        "input": (f"{projection}.dropout",),
+        "transformer": (f"{encoder}.dropout", f"{layer}.dropout", f"{layer}.feed_forward.output_dropout"),
+        "attention": (f"{layer}.attention.dropout",),
+        "activation": (f"{layer}.feed_forward.intermediate_dropout",),
+    }
+
+
 FAMILIES = (
     Family(
         name="fairseq",
@@ -87,6 +102,12 @@ FAMILIES = (
         projection=("model.layer_norm", "model.post_extract_proj"),
         latent="model.dropout_input",
         mask_embedding="model.mask_emb",
+        dropouts={
+            "input": ("model.dropout_input",),
+            "transformer": ("model.encoder.dropout", "model.encoder.layers.*.dropout1", "model.encoder.layers.*.dropout3"),
+            "attention": ("model.encoder.layers.*.self_attn.dropout_module",),
+            "activation": ("model.encoder.layers.*.dropout2",),
+        },
     ),
     Family(
         name="huggingface",
@@ -101,6 +122,7 @@ FAMILIES = (
         projection=("model.feature_projection",),
         latent="model.feature_projection",
         mask_embedding="model.masked_spec_embed",
+        dropouts=_hf_dropouts("model.encoder", "model.feature_projection"),
     ),
     Family(
         name="torchaudio",
@@ -115,6 +137,7 @@ FAMILIES = (
         projection=("model.wav2vec2.encoder.feature_projection",),
         latent="model.wav2vec2.encoder.feature_projection",
         mask_embedding="model.mask_generator.mask_embedding",
+        dropouts=_hf_dropouts("model.wav2vec2.encoder.transformer", "model.wav2vec2.encoder.feature_projection"),
         extractor_takes_lengths=True,
     ),
     Family(
@@ -130,6 +153,11 @@ FAMILIES = (
         projection=(),
         latent="model.latent",
         mask_embedding=None,
+        dropouts={
+            "transformer": ("model.encoder.dropout", "model.encoder.layers.*.dropout"),
+            "attention": ("model.encoder.layers.*.self_attn.dropout",),
+            "activation": ("model.encoder.layers.*.activation_dropout",),
+        },
         conv_input_hop=160,
         first_frame=1,
     ),

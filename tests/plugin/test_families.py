@@ -9,6 +9,7 @@ from toys import DIM, TOYS, speech
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import remove
 from espnet_s3router.plugin.bake import bake_upstream
+from espnet_s3router.upstreams import family_of
 
 FAMILIES = list(TOYS)
 BATCH = speech(8000, 5000, seed=1)
@@ -19,9 +20,11 @@ def family(request):
     return request.param
 
 
-@torch.no_grad()
-def features(frontend, batch=BATCH):
+def features_of(frontend, batch=BATCH):
     return frontend(batch.waves, batch.lengths)[0]
+
+
+features = torch.no_grad()(features_of)
 
 
 def test_shapes(family, frontend):
@@ -147,6 +150,26 @@ def test_nothing_of_the_upstream_drops_layers_or_masks(family, frontend):
         torch.testing.assert_close(features(model), quiet)
 
 
+def test_upstream_dropouts(family, frontend):
+    """Without dropouts a training upstream says what it says in evaluation; each dropout alone changes that."""
+    names = family_of(frontend(family).expert).dropouts
+    none = dict.fromkeys(names, 0.0)
+    model = frontend(family, dropout="upstream", upstream_dropouts=none)
+    quiet = features(model)
+    assert torch.equal(quiet, features(frontend(family)))
+    torch.testing.assert_close(features(model.train()), quiet)
+    for name in names:
+        torch.manual_seed(0)
+        model = frontend(family, dropout="upstream", upstream_dropouts={**none, name: 0.5}).train()
+        assert not torch.allclose(features(model), quiet, rtol=1e-3, atol=1e-3), name
+
+
+def test_upstream_dropouts_that_a_family_lacks(frontend):
+    with pytest.raises(InputError, match="input is 0.1, but whisper upstreams have no such dropout, only transformer, att"):
+        frontend("hf_whisper", dropout="upstream", upstream_dropouts={"input": 0.1})
+    frontend("hf_whisper", dropout="upstream", upstream_dropouts={"input": None})
+
+
 def test_our_layerdrop(family, frontend):
     """s3prl still counts every layer; skipping happens in training only, and skips all of a layer."""
     model = frontend(family, layerdrop=0.5, multilayer_feature=True)
@@ -219,6 +242,30 @@ def test_latent_masking_acts_in_training_only(family, frontend):
     model.eval()
     assert torch.equal(features(model), quiet)
     assert torch.equal(features(frontend(family)), quiet)
+
+
+def test_the_mask_embedding_is_trained_if_asked(family, frontend):
+    """It gets a gradient, belongs to the slim checkpoint, and a finetuned model (``start``) has it too."""
+    options = {"latent_masking": {"time_prob": 0.6, "time_length": 3, "spans": "reference", "train_embedding": True}}
+    if family == "hf_whisper":
+        with pytest.raises(InputError, match="whisper upstream has no mask embedding"):
+            frontend(family, **options)
+        return
+    model = frontend(family, **options).train()
+    name = model.family.mask_embedding
+    features_of(model).square().sum().backward()
+    assert (model.attached.trained[name].grad != 0).any()
+    assert set(model.state_dict()) - set(frontend(family).state_dict()) == {f"upstream.upstream.{name}"}
+    assert model.attached.bytes_added() == frontend(family).attached.bytes_added() + 4 * DIM
+    with torch.no_grad():
+        model.attached.trained[name].add_(1.0)
+    other = frontend(family, **options)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.attached.trained[name], model.attached.trained[name])
+    parp = frontend(family, {"method": "parp", "sparsity": 0.2, "interval": 1}, **options)
+    assert name in parp.attached.startable and name in parp.attached.trained
+    prune = frontend(family, {"method": "routing_prune", "sparsity": 0.2, "start": "dense.pth"}, **options)
+    assert name in prune.attached.startable and name in prune.attached.trained and name not in prune.attached.saved
 
 
 def test_autocast(family, frontend, right_bfloat16):
