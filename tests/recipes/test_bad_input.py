@@ -391,7 +391,7 @@ def test_an_interruption(prepared, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(experiments, "run_unfinished", interrupted)
     assert experiments.main(prepared.words(tmp_path / "exp")) == 130
-    assert_message(capsys.readouterr().err, "error: interrupted", "the same command goes on")
+    assert_message(capsys.readouterr().err, "error: interrupted", "run the same command again")
 
 
 def job_in(options):
