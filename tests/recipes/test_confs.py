@@ -363,7 +363,6 @@ def test_variants_of_committed_sweeps(sweeps, recipes, options, rows):
     assert_as_committed([*found.dense_specs, *found.specs], recipes.here / f"results/{rows}.tsv")
 
 
-@pytest.mark.xfail(strict=True, reason="the committed rows were clipped at 5, and the configuration does not clip any more")
 @pytest.mark.parametrize("model", ["whisper_tiny_en", "hubert_mini"])
 def test_variants_of_the_committed_main_job(commands, recipes, monkeypatch, model):
     made = commands("asterisk/asr1", "--model", model, "--stage", "11")
