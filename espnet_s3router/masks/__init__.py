@@ -1,6 +1,6 @@
 """The mathematics of masks: which weights the scores keep, and how a mask acts on a tensor. Depends on torch alone."""
 
-from espnet_s3router.masks.inject import MaskedTensor, bake, inject, masked_tensors, remove, set_masks
+from espnet_s3router.masks.inject import MaskedTensor, bake, inject, masked_tensors
 from espnet_s3router.masks.ranking import NM, GlobalRanking, Selector, TopK, Units, make_selector
 from espnet_s3router.masks.scores import init_scores, init_scores_together
 from espnet_s3router.masks.select import global_masks, nm_mask, topk_mask, unit_mask, zero_count
@@ -23,8 +23,6 @@ __all__ = [
     "make_selector",
     "masked_tensors",
     "nm_mask",
-    "remove",
-    "set_masks",
     "topk_mask",
     "unit_mask",
     "zero_count",

@@ -1,10 +1,10 @@
-"""Putting masks on tensors, switching them, and taking them off.
+"""Putting masks on tensors and baking them in.
 
 A mask is a parametrization of the tensor (``torch.nn.utils.parametrize``), never a changed ``forward``: fairseq-style
 attention hands its weights straight to ``F.multi_head_attention_forward``, where a wrapped layer would silently do nothing.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 
 import torch
 from torch import Tensor, nn
@@ -60,14 +60,10 @@ class MaskedTensor(nn.Module):
             self._key = self.selector.key(self.scores)
         return self._mask
 
-    def check_mask(self, mask: Tensor | None) -> None:
-        """ValueError for a mask that has not the shape of the weight."""
-        if mask is not None and mask.shape != self.shape:
-            raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {tuple(self.shape)}")
-
     def set_mask(self, mask: Tensor | None) -> None:
         """Use this mask (boolean, shape of the weight) instead of the scores; None returns to the scores."""
-        self.check_mask(mask)
+        if mask is not None and mask.shape != self.shape:
+            raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {tuple(self.shape)}")
         self._fixed = mask is not None
         self._mask = None if mask is None else mask.to(device=self.scores.device, dtype=torch.bool)
         self._key = None
@@ -107,27 +103,6 @@ def inject(site: Site, masked: MaskedTensor) -> None:
 def masked_tensors(model: nn.Module) -> dict[str, MaskedTensor]:
     """All masks of a model by the dotted path of their tensor, in the order of the model."""
     return {plain_name(name): module for name, module in model.named_modules() if isinstance(module, MaskedTensor)}
-
-
-def set_masks(model: nn.Module, masks: Mapping[str, Tensor | None]) -> None:
-    """Switch the named tensors to these masks, in place; None returns a tensor to its scores.
-
-    KeyError for a name without a mask and ValueError for a wrong shape, both before anything changes.
-    """
-    present = masked_tensors(model)
-    unknown = sorted(set(masks) - set(present))
-    if unknown:
-        raise KeyError(f"no mask lies on {unknown[:5]}; masked tensors: {sorted(present)[:5]} ({len(present)} in all)")
-    for name, mask in masks.items():
-        present[name].check_mask(mask)
-    for name, mask in masks.items():
-        present[name].set_mask(mask)
-
-
-def remove(model: nn.Module) -> None:
-    """Take every mask off, in place: the dense weights are back bit for bit."""
-    for module, tensor in _parametrized(model, MaskedTensor):
-        parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
 
 
 def bake(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...] = MaskedTensor) -> None:

@@ -1,7 +1,5 @@
 """Masks on tensors: on, off, baked, switched; selected once per change of the scores."""
 
-import copy
-
 import pytest
 import torch
 from torch import nn
@@ -20,8 +18,6 @@ from espnet_s3router.masks import (
     inject,
     masked_tensors,
     ranking,
-    remove,
-    set_masks,
     topk_mask,
 )
 from espnet_s3router.masks.ranking import SignedTopK
@@ -94,17 +90,6 @@ def test_the_mask_acts(x):
     assert all(int((~m.mask).sum()) == round(0.3 * m.mask.numel()) for m in masks.values())
 
 
-def test_remove_gives_back_the_dense_weights(x):
-    torch.manual_seed(0)
-    before = copy.deepcopy(Net().state_dict())
-    net, _ = masked_net(seed=0)
-    net(x)
-    remove(net)
-    assert not masked_tensors(net)
-    assert set(net.state_dict()) == set(before)
-    assert all(torch.equal(net.state_dict()[key], before[key]) for key in before)
-
-
 @pytest.mark.parametrize("selector", [lambda: TopK(0.3), lambda: Units(0.5, 0), lambda: Units(0.4, 1)])
 def test_bake_is_equal_bit_for_bit(x, selector):
     net, masks = masked_net(selector)
@@ -116,39 +101,31 @@ def test_bake_is_equal_bit_for_bit(x, selector):
         assert int((net.get_parameter(name) == 0).sum()) == zeros[name]
 
 
-def test_set_masks_and_back(x):
-    """Masks of ones give the dense model, masks of zeros nothing; None returns a tensor to its scores."""
-    net, masks = masked_net()
+def test_set_mask_and_back(x):
+    """Masks of ones give the dense model, a mask of zeros nothing; None returns a tensor to its scores."""
+    torch.manual_seed(0)
+    dense = output(Net().requires_grad_(False), x)
+    net, masks = masked_net(seed=0)
     plain = output(net, x)
-    set_masks(net, {name: torch.ones_like(m.mask) for name, m in masks.items()})
-    dense = output(net, x)
-    assert not torch.equal(dense, plain)
-    set_masks(net, {"linear.weight": torch.zeros(10, 6)})
+    for masked in masks.values():
+        masked.set_mask(torch.ones_like(masked.mask))
+    assert torch.equal(output(net, x), dense) and not torch.equal(dense, plain)
+    masks["linear.weight"].set_mask(torch.zeros(10, 6))
     assert torch.equal(net.linear.weight, torch.zeros(10, 6))
-    set_masks(net, dict.fromkeys(masks))
+    for masked in masks.values():
+        masked.set_mask(None)
     assert torch.equal(output(net, x), plain)
     with torch.no_grad():
         masks["linear.weight"].scores.mul_(-1).add_(0.05)
     assert torch.equal(masks["linear.weight"].mask, topk_mask(masks["linear.weight"].scores, 0.3))
-    remove(net)
-    assert torch.equal(output(net, x), dense)
 
 
-@pytest.mark.parametrize(
-    ("error", "match", "given"),
-    [
-        (KeyError, r"linear\.bias", {"bare": torch.zeros(4, 5), "linear.bias": torch.ones(10)}),
-        (ValueError, r"shape \(2,\), expected \(4, 5\)", {"linear.weight": torch.zeros(10, 6), "bare": torch.zeros(2)}),
-    ],
-)
-def test_set_masks_refuses_before_it_changes_anything(x, error, match, given):
-    """Also if an earlier mask of the same call is a good one."""
+def test_set_mask_refuses_another_shape(x):
     net, masks = masked_net()
     before = output(net, x)
-    with pytest.raises(error, match=match):
-        set_masks(net, given)
+    with pytest.raises(ValueError, match=r"shape \(2,\), expected \(4, 5\)"):
+        masks["bare"].set_mask(torch.zeros(2))
     assert torch.equal(output(net, x), before)
-    assert not any(m._fixed for m in masks.values())
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adam foreach", "adam fused", "sgd"])
