@@ -86,7 +86,8 @@ class Routed(Attached):
         super().begin(start)
         if start is None and saliency is None:
             return
-        order = [tensor.cpu() for tensor in (saliency or self.weights()).values()]
+        ranked = saliency or self.weights()
+        order = [ranked[name].cpu() for name in self.masks]
         for masked, scores in zip(self.masks.values(), initial_scores(order, self.options), strict=True):
             masked.scores.copy_(scores)
 

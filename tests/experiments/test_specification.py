@@ -6,7 +6,16 @@ import pytest
 import yaml
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.experiments.specification import Spec, expand, merge, method_of, parse_assignment, store, updates_of
+from espnet_s3router.experiments.specification import (
+    Spec,
+    expand,
+    merge,
+    method_of,
+    parse_assignment,
+    sparsity_of,
+    store,
+    updates_of,
+)
 
 BASE = {
     "frontend_conf": {"frontend_conf": {"upstream": "mini"}, "mask_conf": {"method": "routing", "sparsity": 0.1}},
@@ -42,6 +51,16 @@ def test_names_and_values_of_a_grid():
     last = specs[-1]
     assert (last.config["seed"], last.mask_conf["seed"], last.mask_conf["sparsity"]) == (7, 7, 0.3)
     assert BASE["frontend_conf"]["mask_conf"] == {"method": "routing", "sparsity": 0.1}  # nothing is changed in place
+
+
+def test_the_share_kept_is_a_sparsity():
+    """A row may have ``keep`` instead: the folder has its sparsity, and no other sparsity is swept."""
+    methods = {"kept": row("routing", keep=0.93)}
+    (spec,) = expand(BASE, methods, ["kept"])
+    assert spec.name == "asr_kept_s0.07_seed0" and "sparsity" not in spec.mask_conf
+    assert sparsity_of(spec.mask_conf) == pytest.approx(0.07)
+    with pytest.raises(InputError, match="sparsity 0.1 with keep 0.93 is a contradiction"):
+        expand(BASE, methods, ["kept"], sparsities=[0.1])
 
 
 def test_a_pattern_has_one_sparsity():
