@@ -33,6 +33,7 @@ setup(
         "scikit-learn",  # k-means of the pretraining targets
         "scipy",
         "safetensors",
+        "constriction~=0.5.0",  # codes the masks of route files; another minor version may change its streams
         "huggingface_hub",
         "humanfriendly",  # sizes such as 16k in configurations
         "matplotlib",

@@ -26,3 +26,7 @@ def toy_upstreams(tmp_path_factory):
     from toys import TOYS
 
     return {name: write(tmp_path_factory.mktemp(name)) for name, write in TOYS.items()}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fuzz", type=int, default=300, help="number of mutated route files to read")

@@ -19,7 +19,7 @@ assert not heavy, heavy
 """
 
 
-@pytest.mark.parametrize("words", [("--help",), ("bake", "--help")])
+@pytest.mark.parametrize("words", [("--help",), ("bake", "--help"), ("route", "write", "--help")])
 def test_help_loads_no_heavy_library(words):
     done = subprocess.run([sys.executable, "-c", CODE, *words], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

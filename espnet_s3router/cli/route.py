@@ -1,0 +1,205 @@
+"""``s3router route …``: write, describe, compare, merge and check route files."""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FACTS = ("language", "corpus", "licence", "training_command")
+MERGE_RULES = ("union", "intersection", "majority")
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to a parser's subparsers."""
+    parser: argparse.ArgumentParser = commands.add_parser("route", help="files of what one language or task adds to a base")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+
+    example = "s3router route write exp/asr/config.yaml exp/asr/valid.cer_ctc.ave.pth nl.route --language nl"
+    write = _action(actions, "write", run_write, "the route file of a trained experiment", example)
+    write.add_argument("train_config", help="config.yaml of the experiment")
+    write.add_argument("model_file", help="model of the experiment, for example valid.cer_ctc.ave.pth")
+    write.add_argument("out", help="file to write, for example nl.route")
+    write.add_argument("--task", choices=("asr", "slu"), default="asr")
+    for fact in FACTS:
+        write.add_argument(f"--{fact}", help=f"{fact.replace('_', ' ')}, kept in the file")
+    write.add_argument("--metric", action="append", default=[], metavar="NAME=VALUE", help="for example test_cer=31.2")
+    write.add_argument("--decode_config", help="YAML file of decoding options to keep in the file")
+    text = "store the head in 16 bits if the best-path text of these files stays the same"
+    write.add_argument("--half_if_same_text", nargs="+", default=[], metavar="AUDIO", help=text)
+
+    info = _action(actions, "info", run_info, "what route files hold", "s3router route info nl.route de.route")
+    info.add_argument("files", nargs="+", metavar="FILE")
+
+    diff = _action(
+        actions, "diff", run_diff, "how much the masks of two routes agree", "s3router route diff nl.route de.route"
+    )
+    diff.add_argument("files", nargs=2, metavar="FILE")
+    _add_base(diff)
+
+    example = "s3router route merge nl.route de.route --rule union --out germanic.route"
+    merge = _action(actions, "merge", run_merge, "one route from the masks of several", example)
+    merge.add_argument("files", nargs="+", metavar="FILE")
+    text = "keep a weight that any route keeps, that all keep, or that most keep"
+    merge.add_argument("--rule", choices=MERGE_RULES, required=True, help=text)
+    merge.add_argument("--head", metavar="FILE", help="the route that all but the masks comes from; by default the first")
+    merge.add_argument("--out", required=True, metavar="FILE", help="file to write")
+    _add_base(merge)
+
+    example = "s3router route verify nl.route --base"
+    verify = _action(actions, "verify", run_verify, "check that files are whole, and fit their base", example)
+    verify.add_argument("files", nargs="+", metavar="FILE")
+    verify.add_argument("--base", action="store_true", help="load the base that each file names, and fit the route to it")
+    _add_base(verify)
+
+
+def _action(actions: Any, name: str, run: Callable[[argparse.Namespace], None], text: str, example: str) -> Any:
+    parser = actions.add_parser(
+        name, help=text, description=f"Writes or reads route files: {text}.", epilog=f"example: {example}"
+    )
+    parser.add_argument("--json", action="store_true", help="print one line of JSON for each file")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_base(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--upstream", help="load this base, instead of the one that the file names")
+    parser.add_argument("--path_or_url", help="load the base from here")
+
+
+def run_write(args: argparse.Namespace) -> None:
+    """Write a route file and describe it."""
+    from espnet_s3router.files import read_yaml
+    from espnet_s3router.plugin.route import write_experiment
+    from espnet_s3router.routes import describe
+
+    metadata = {fact: getattr(args, fact) for fact in FACTS if getattr(args, fact) is not None}
+    if args.metric:
+        metadata["metrics"] = dict(_metric(text) for text in args.metric)
+    decoding = read_yaml(args.decode_config) if args.decode_config else {}
+    audio = [_audio(path) for path in args.half_if_same_text]
+    file = write_experiment(
+        args.train_config, args.model_file, args.out, task=args.task, metadata=metadata, decoding=decoding, same_text=audio
+    )
+    figures = describe(file)
+    _print(args, figures, _table(figures))
+    if audio and "float16" not in figures["tensor_types"] and not args.json:
+        print("tensors are stored in 32 bits: 16 bits would change the text")
+
+
+def run_info(args: argparse.Namespace) -> None:
+    """Describe files."""
+    from espnet_s3router.routes import describe, open_route
+
+    for path in args.files:
+        figures = describe(open_route(path))
+        _print(args, figures, _table(figures))
+
+
+def run_diff(args: argparse.Namespace) -> None:
+    """Compare the masks of two files."""
+    from espnet_s3router.routes import difference
+
+    figures = difference(*(_decoded(path, args) for path in args.files))
+    rows = [("all", figures), *figures["sites"].items()]
+    lines = [f"{'site':48} {'removed':>15} {'IoU of removed':>15} {'by chance':>10} {'cosine':>7}"]
+    for name, f in rows:
+        removed = f"{f['sparsity_first']:.2%} {f['sparsity_second']:.2%}"
+        lines.append(f"{name:48} {removed:>15} {f['iou']:15.4f} {f['iou_chance']:10.4f} {f['cosine']:7.4f}")
+    _print(args, figures, "\n".join(lines))
+
+
+def run_merge(args: argparse.Namespace) -> None:
+    """Write the merged route and describe it."""
+    from espnet_s3router.routes import combine, describe, write_route
+
+    figures = describe(
+        write_route(args.out, combine({path: _decoded(path, args) for path in args.files}, args.rule, args.head))
+    )
+    _print(args, figures, _table(figures))
+
+
+def run_verify(args: argparse.Namespace) -> None:
+    """Check each file and print the result; InputError at the end if some are wrong."""
+    from espnet_s3router.errors import InputError, raise_problems
+    from espnet_s3router.routes import open_route
+
+    problems = []
+    for path in args.files:
+        try:
+            if args.base or _source(args):
+                from espnet_s3router.plugin.route_model import load_frontend
+
+                load_frontend(open_route(path), _source(args))
+            else:
+                open_route(path).decode()
+            _print(args, {"file": path, "ok": True}, f"{path}: ok")
+        except InputError as error:
+            problems.append(str(error))
+            if args.json:
+                print(json.dumps({"file": path, "ok": False, "error": str(error)}))
+    raise_problems(
+        problems, f"{len(args.files)} route files", "The others are whole" if len(args.files) > len(problems) else ""
+    )
+
+
+def _decoded(path: str, args: argparse.Namespace) -> Any:
+    """The route in a file. The base is loaded if the masks need it."""
+    from espnet_s3router.routes import open_route
+
+    file = open_route(path)
+    if not file.needs_base():
+        return file.decode()
+    from espnet_s3router.plugin.route_model import base_weights
+
+    return file.decode(base_weights(file, _source(args)))
+
+
+def _source(args: argparse.Namespace) -> dict[str, str] | None:
+    """The base that the command line names."""
+    return {name: getattr(args, name) for name in ("upstream", "path_or_url") if getattr(args, name) is not None} or None
+
+
+def _metric(text: str) -> tuple[str, float]:
+    from espnet_s3router.errors import InputError
+
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise InputError(f"--metric is {text!r}, expected NAME=VALUE with a number, for example test_cer=31.2") from None
+
+
+def _audio(path: str) -> Any:
+    """Samples at 16 kHz."""
+    import torch
+
+    from espnet_s3router.data.audio import load_mono, resample
+
+    sound = load_mono(Path(path))
+    return torch.from_numpy(resample(sound.samples, sound.rate, 16000))
+
+
+def _print(args: argparse.Namespace, figures: dict[str, Any], text: str) -> None:
+    print(json.dumps(figures) if args.json else text)
+
+
+def _table(figures: dict[str, Any]) -> str:
+    """A description in lines for people."""
+    facts = {name: value for name, value in figures["metadata"].items() if name != "options"}
+    parts = ", ".join(f"{name} {size}" for name, size in figures["bytes_by_part"].items())
+    lines = [
+        f"{figures['file']}: {figures['bytes']} bytes ({parts})",
+        *(f"  {name}: {value}" for name, value in facts.items()),
+        f"  base: {figures['base'][:16]}…, coder: {figures['coder']}",
+        f"  tokens: {figures['tokens']}, tensors: {', '.join(figures['tensor_types']) or 'none'}",
+    ]
+    if figures["sites"]:
+        lines.append(
+            f"  {len(figures['sites'])} masks on {figures['connections']} connections, {figures['sparsity']:.2%} removed: "
+            f"{figures['bits_per_connection']:.4f} bits a connection, entropy {figures['entropy_per_connection']:.4f}"
+        )
+    for site in figures["sites"]:
+        shape = "x".join(map(str, site["shape"]))
+        lines.append(f"    {site['name']:46} {shape:>10} {site['sparsity']:8.2%} {site['codec']:9} {site['bytes']:9} bytes")
+    return "\n".join(lines)

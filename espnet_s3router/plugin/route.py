@@ -1,0 +1,141 @@
+"""Routes of ESPnet experiments: from a trained experiment to a route file, and from a file to a model.
+
+A route is put in place only after a model built from it gave the outputs of the trained model, bit for bit.
+"""
+
+import math
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.masks.names import original_key
+from espnet_s3router.methods import METHODS
+from espnet_s3router.plugin.bake import load_experiment
+from espnet_s3router.plugin.best_path import best_path
+from espnet_s3router.plugin.checkpoint import FINGERPRINT, FRONTEND_KEYS
+from espnet_s3router.plugin.frontend import FRONTEND_NAME, MaskedUpstream
+from espnet_s3router.plugin.route_model import FRONTEND_OPTIONS, MODEL_OPTIONS, hexadecimal, load_model
+from espnet_s3router.routes import Route, RouteFile, write_route
+
+ALLOWED_NORMALIZE = (None, "utterance_mvn")
+
+
+def write_experiment(
+    train_config: str | Path,
+    model_file: str | Path,
+    out: str | Path,
+    *,
+    task: str = "asr",
+    metadata: Mapping[str, Any] | None = None,
+    decoding: Mapping[str, Any] | None = None,
+    same_text: Sequence[Tensor] = (),
+) -> RouteFile:
+    """Write the route file ``out`` of a trained experiment, and return what a reader gets.
+
+    Args:
+        metadata: language, corpus, metrics, licence and the like, added to method, options, task and seed.
+        decoding: options of the decoder that belong to the route.
+        same_text: audio (samples,) at the rate of the frontend. If its best-path text stays the same, all tensors are stored
+            in 16 bits, else in 32.
+
+    Raises:
+        InputError: the method changes weights of the base, or the file would not give the outputs of the trained model.
+    """
+    model, args = load_experiment(Path(train_config), Path(model_file), task)
+    route, weights = route_of(model, args, task, metadata or {}, decoding or {}, train_config)
+    waves = [*same_text, speech_like(2.0), speech_like(0.7, pitch=220.0)]
+    expected = [outputs(model, wave) for wave in waves]
+
+    def check(file: RouteFile) -> None:
+        loaded = load_model(file)
+        for wave, values in zip(waves, expected):
+            if not torch.equal(outputs(loaded, wave), values):
+                raise InputError(f"{out}: was not written: a model from it gives other outputs than {model_file}")
+
+    def check_text(file: RouteFile) -> None:
+        loaded = load_model(file)
+        for wave, values in zip(same_text, expected):
+            if best_path(outputs(loaded, wave))[0] != best_path(values)[0]:
+                raise _TextChanged
+
+    if same_text:
+        half = {name: in_16_bits(tensor) for name, tensor in route.tensors.items()}
+        try:
+            return write_route(out, replace(route, tensors=half), weights, check_text)
+        except _TextChanged:
+            pass  # 32 bits, below
+    return write_route(out, route, weights, check)
+
+
+def in_16_bits(tensor: Tensor) -> Tensor:
+    """The tensor in float16, or unchanged if it holds other numbers than float32 or leaves the range of float16."""
+    fits = tensor.dtype == torch.float32 and (tensor.abs() <= torch.finfo(torch.float16).max).all()
+    return tensor.half() if fits else tensor
+
+
+class _TextChanged(Exception):
+    """16 bits would change the text of an audio."""
+
+
+def route_of(
+    model: Any, args: Namespace, task: str, metadata: Mapping[str, Any], decoding: Mapping[str, Any], where: object
+) -> tuple[Route, dict[str, Tensor]]:
+    """(the route of a trained model, the tensors of the base that its masks lie on)."""
+    refuse(model, args, where)
+    frontend: MaskedUpstream = model.frontend
+    attached, expert = frontend.attached, frontend.expert
+    scores = {id(masked.scores) for masked in attached.masks.values()}
+    tensors = {f"upstream/{name}": p for name, p in (attached.trained | attached.saved).items() if id(p) not in scores}
+    tensors |= {f"featurizer/{name}": p for name, p in frontend.featurizer.named_parameters() if p.requires_grad}
+    tensors |= {f"head/{name}": t for name, t in model.state_dict().items() if not name.startswith(FRONTEND_KEYS)}
+    config = {name: value for name, value in vars(args).items() if name.removesuffix("_conf") in MODEL_OPTIONS}
+    config["frontend_conf"] = {name: args.frontend_conf[name] for name in FRONTEND_OPTIONS if name in args.frontend_conf}
+    config["frontend_conf"]["mask_conf"] = frontend.mask_conf
+    facts = {"task": task, "method": attached.method, "options": attached.config, "seed": args.seed}
+    route = Route(
+        base=hexadecimal(getattr(frontend, FINGERPRINT)),
+        masks={name: masked.mask for name, masked in attached.masks.items()},
+        tensors={name: tensor.detach().clone() for name, tensor in tensors.items()},
+        tokens=list(args.token_list),
+        config=config | {"decoding": dict(decoding)},
+        metadata=facts | dict(metadata),
+    )
+    return route, {name: expert.get_parameter(original_key(name)).detach() for name in route.masks}
+
+
+def refuse(model: Any, args: Namespace, where: object) -> None:
+    """Raises InputError for an experiment that a route cannot hold."""
+    if args.frontend != FRONTEND_NAME:
+        raise InputError(f"{where}: frontend is {args.frontend}, expected {FRONTEND_NAME}")
+    attached = model.frontend.attached
+    if METHODS[attached.method].finetunes or attached.method == "routing_prune" or attached.config.get("train_weights"):
+        raise InputError(
+            f"{where}: method {attached.method} changes weights of the base, so a route would be as large as the model. "
+            "Nothing was written. Share it with python -m espnet2.bin.pack, or bake it with s3router bake"
+        )
+    if getattr(args, "use_adapter", False):
+        raise InputError(f"{where}: a route cannot hold ESPnet's own adapters (use_adapter). Use method lora instead")
+    if args.normalize not in ALLOWED_NORMALIZE:
+        raise InputError(f"{where}: normalize is {args.normalize}, which needs a file of statistics; expected none")
+
+
+@torch.no_grad()
+def outputs(model: Any, wave: Tensor) -> Tensor:
+    """Log probabilities (frames, tokens) of the CTC head for audio (samples,); the encoder's output if there is none."""
+    model.eval()
+    hidden, _ = model.encode(wave[None], torch.tensor([len(wave)]))
+    return (hidden if getattr(model, "ctc", None) is None else model.ctc.log_softmax(hidden))[0]
+
+
+def speech_like(seconds: float, pitch: float = 120.0, rate: int = 16000) -> Tensor:
+    """A voiced sound (samples,) with syllables and noise, the same on every call."""
+    time = torch.arange(int(seconds * rate)) / rate
+    voice = torch.stack([torch.sin(2 * math.pi * pitch * n * time) / n for n in range(1, 20)]).sum(dim=0)
+    noise = torch.randn(len(time), generator=torch.Generator().manual_seed(0))
+    return (0.1 * voice * torch.sin(math.pi * 4 * time) ** 2 + 0.01 * noise).float()

@@ -1,0 +1,21 @@
+"""The benchmark of route files runs on toy masks and prints one line of JSON."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_one_line_with_all_figures():
+    command = [sys.executable, str(ROOT / "benchmarks" / "routes.py"), "--tiny", "--json", "--rounds", "3"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    figures = json.loads(line)
+    assert isinstance(figures.pop("quiet"), bool)  # this machine may be busy
+    assert set(figures) == {"bytes_over_own_entropy", "bits_per_connection_best", "decode_s"}
+    assert figures["bytes_over_own_entropy"] > 1 and figures["decode_s"] > 0
