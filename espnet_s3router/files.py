@@ -18,9 +18,25 @@ from espnet_s3router.errors import InputError
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:
-    """Write ``content`` (text as UTF-8). ``path`` holds the old content or all of the new one, even after a crash."""
+    """Write ``content`` (text as UTF-8). ``path`` holds the old content or all of the new one, even after a crash.
+
+    If ``path`` is a link, this and the functions below replace the target of the link.
+    """
     with replacing_file(path) as temporary:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def _target(path: str | Path) -> Path:
+    """``path`` without links. Makes its parent. A rename would replace a link, and the folder it leads to would stay old."""
+    target = Path(path).resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def temporary_name(name: str) -> str:
+    """Name of the temporary file from which the file ``name`` is renamed."""
+    stem, suffix = os.path.splitext(name)
+    return f".{stem}.{os.getpid()}.tmp{suffix}"
 
 
 @contextmanager
@@ -30,9 +46,8 @@ def replacing_file(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
     The temporary name keeps the suffix of ``path``, by which some libraries choose a format. ``sync`` waits until the disk
     holds the content; it costs some milliseconds a file, and a file that can be made again does not need it.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    path = _target(path)
+    temporary = path.with_name(temporary_name(path.name))
     try:
         yield temporary
         if sync:
@@ -46,8 +61,7 @@ def replacing_file(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
 @contextmanager
 def replacing_dir(path: str | Path) -> Iterator[Path]:
     """Yield a temporary directory, which replaces ``path`` if the block succeeds and is removed if it fails."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = _target(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
@@ -59,7 +73,11 @@ def replacing_dir(path: str | Path) -> Iterator[Path]:
 
 
 def put_in_place(finished: Path, path: Path) -> None:
-    """Rename the directory ``finished`` to ``path`` and remove the directory that was there before."""
+    """Rename the directory ``finished`` to ``path`` and remove the directory that was there before.
+
+    ``finished`` must lie on the disk of the target if ``path`` is a link, for example beside ``path.resolve()``.
+    """
+    path = _target(path)
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     if path.exists():
         path.rename(old)

@@ -76,6 +76,25 @@ def test_put_in_place_replaces_a_directory_and_its_files(tmp_path):
     assert names(tmp_path / "dump") == ["new"] and names(tmp_path / "other") == ["only"]
 
 
+def test_links_stay_and_their_targets_are_replaced(tmp_path):
+    """A user keeps a folder on another disk behind a link."""
+    disk, home = tmp_path / "disk", tmp_path / "home"
+    (disk / "train").mkdir(parents=True)
+    (disk / "train" / "old").touch()
+    (disk / "file").write_text("old")
+    home.mkdir()
+    for name in ("train", "file", "new"):  # new leads to nothing yet
+        (home / name).symlink_to(disk / name)
+    for name in ("train", "new"):
+        with replacing_dir(home / name) as folder:
+            assert folder.parent == disk
+            (folder / "f").touch()
+    files.write_atomic(home / "file", "new")
+    assert names(home) == ["file", "new", "train"] and all(path.is_symlink() for path in home.iterdir())
+    assert names(disk) == ["file", "new", "train"] and names(disk / "train") == names(disk / "new") == ["f"]
+    assert (disk / "file").read_text() == "new"
+
+
 def test_a_lock_makes_the_second_process_wait(tmp_path):
     inside = []
 

@@ -1,33 +1,21 @@
-"""Audio files: read one as mono samples, resample, change the speed, write 16 bit samples.
+"""Audio files: read one as mono samples, resample, change the speed, write 16 bit samples."""
 
-soundfile (libsndfile) reads WAV, FLAC, MP3 and Ogg. PyAV reads all other formats (G.722, M4A, …).
-"""
-
-import os
-import struct
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
+from espnet_s3router.data.decode import BadAudio, decode
 from espnet_s3router.errors import InputError
 from espnet_s3router.files import replacing_file
 
-SNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".au", ".sph"})
-EIGHT_BIT = frozenset({"PCM_U8", "PCM_S8", "ULAW", "ALAW"})
 FULL_SCALE = 32768.0  # of 16 bit samples
-UNKNOWN_LENGTH = 0x7FFFF000  # programs that write WAV into a pipe state this length or a greater one
-DURATION_SLACK_S = 0.1  # the duration that a container states includes encoder padding
-
-
-class BadAudio(InputError):
-    """An audio file that cannot be used. ``rule`` names the fault in one word (missing, empty, unreadable, …)."""
-
-    def __init__(self, rule: str, detail: str) -> None:
-        super().__init__(f"{rule}: {detail}")
-        self.rule = rule
-        self.detail = detail
+# The mean of n independent channels has 1/n of their power (-3 dB for stereo), and so has one voice in one of n channels.
+# A mean 10 dB below that comes from channels that cancel each other: in stereo, a correlation below -0.9.
+CANCELLED_DB = -10.0
+# Peaks that resampling pushes over full scale hold less than 1 % of the power. A larger loss is heard as distortion.
+# Samples on another scale than [-1, 1) lose nearly everything.
+CLIPPED_DB = -20.0
 
 
 @dataclass(frozen=True)
@@ -40,106 +28,45 @@ class Sound:
 
 
 def load_mono(path: Path | str) -> Sound:
-    """Read an audio file and average its channels.
+    """Read an audio file and average its channels; use the loudest one where the average would cancel them.
 
-    Raises BadAudio with one of these rules: ``missing``, ``empty``, ``unreadable``, ``truncated`` (fewer samples
-    than the header states), ``not_finite`` (NaN or infinity), ``silent`` (all samples are equal).
+    Raises BadAudio with one of these rules: ``missing``, ``empty``, ``unreadable``, ``truncated`` (the file ends before its
+    container does), ``not_finite`` (NaN or infinity), ``silent`` (all samples are equal at 16 bit).
     """
     path = Path(path)
-    if not path.is_file():
+    try:
+        size = path.stat().st_size if path.is_file() else None
+    except OSError as error:
+        raise BadAudio("missing", f"{path} cannot be read ({error.strerror})") from error
+    if size is None:
         raise BadAudio("missing", f"no file {path}")
-    if path.stat().st_size == 0:
+    if size == 0:
         raise BadAudio("empty", f"{path} holds 0 bytes")
-    read = _read_sndfile if path.suffix.lower() in SNDFILE_SUFFIXES else _read_av
-    samples, rate, notices = read(path)  # (frames, channels)
+    samples, rate, notices = decode(path)  # (frames, channels)
     if len(samples) == 0:
         raise BadAudio("empty", f"{path} holds no samples")
     if not np.isfinite(samples).all():
         bad = int((~np.isfinite(samples)).any(axis=1).sum())
         raise BadAudio("not_finite", f"{path} holds NaN or infinity in {bad} of {len(samples)} frames")
-    if samples.shape[1] > 1:
-        notices.append(f"{samples.shape[1]} channels averaged to one")
+    mono, notice = one_channel(samples)
+    if np.ptp(np.rint(mono * FULL_SCALE)) == 0:
+        raise BadAudio("silent", f"every sample of {path} is {mono[0]:g} at 16 bit")
+    return Sound(mono, rate, (*notices, *notice))
+
+
+def one_channel(samples: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """(frames, channels) -> (frames,) and notices: the mean, or the loudest channel where channels cancel each other."""
+    channels = samples.shape[1]
     mono = samples.mean(axis=1, dtype=np.float32)  # (frames,)
-    if mono.min() == mono.max():
-        raise BadAudio("silent", f"every sample of {path} is {mono[0]:g}")
-    return Sound(mono, rate, tuple(notices))
-
-
-def _read_sndfile(path: Path) -> tuple[np.ndarray, int, list[str]]:
-    import soundfile
-
-    notices = []
-    _check_wav_length(path)
-    try:
-        file = soundfile.SoundFile(path)
-    except soundfile.LibsndfileError:
-        return _read_av(path)  # a codec in WAV that libsndfile does not know, or a wrong suffix
-    with file:
-        if file.subtype in EIGHT_BIT:
-            notices.append(f"8 bit samples ({file.subtype})")
-        if file.format == "OGG" and not _has_ogg_end(path):
-            notices.append("Ogg stream without its end mark, may be cut short")
-        stated, rate, channels = file.frames, file.samplerate, file.channels
-        try:
-            samples = file.read(dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise BadAudio("truncated", f"{path} ends while it is being decoded ({error})") from error
-    if len(samples) < stated:
-        raise BadAudio("truncated", f"{path} holds {len(samples)} frames, its header states {stated}")
-    return samples.reshape(-1, channels), rate, notices
-
-
-def _check_wav_length(path: Path) -> None:
-    """Compare the header of a WAV file with its size, because libsndfile reads a cut file as a shorter one."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        riff = file.read(12)
-        if riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
-            return
-        while len(header := file.read(8)) == 8:
-            name, length = header[:4], struct.unpack("<I", header[4:])[0]
-            if name == b"data":
-                held = size - file.tell()
-                if held < length < UNKNOWN_LENGTH:
-                    raise BadAudio("truncated", f"{path} holds {held} bytes of samples, its header states {length}")
-                return
-            file.seek(length + length % 2, os.SEEK_CUR)
-    raise BadAudio("truncated", f"{path} ends inside its WAV header")
-
-
-def _has_ogg_end(path: Path) -> bool:
-    """True if the last Ogg page carries the end-of-stream flag (RFC 3533, section 6)."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 2 * 65536))  # a page is shorter than 64 KiB
-        tail = file.read()
-    page = tail.rfind(b"OggS")
-    return page >= 0 and len(tail) > page + 5 and bool(tail[page + 5] & 4)
-
-
-def _read_av(path: Path) -> tuple[np.ndarray, int, list[str]]:
-    import av
-
-    # Raw G.722 has no header that shows its format.
-    demuxer = "g722" if path.suffix.lower() == ".g722" else None
-    blocks, rate, stated_s = [], 0, 0.0
-    try:
-        with av.open(str(path), format=demuxer) as container:
-            if not container.streams.audio:
-                raise BadAudio("unreadable", f"{path} holds no audio stream")
-            stream = container.streams.audio[0]
-            rate = stream.rate
-            stated_s = float((stream.duration or 0) * (stream.time_base or 0))
-            resampler = av.AudioResampler(format="fltp")  # float, one plane per channel, same rate
-            for frame in chain(container.decode(stream), (None,)):  # None ends the stream
-                blocks += [out.to_ndarray() for out in resampler.resample(frame)]
-    except av.error.FFmpegError as error:
-        rule = "truncated" if blocks else "unreadable"
-        raise BadAudio(rule, f"{path} cannot be decoded as audio ({error.strerror})") from error
-    samples = np.concatenate(blocks, axis=1).T if blocks else np.zeros((0, 1), np.float32)
-    seconds = len(samples) / rate
-    if demuxer is None and seconds < 0.98 * stated_s - DURATION_SLACK_S:
-        raise BadAudio("truncated", f"{path} holds {seconds:.2f} s, its header states {stated_s:.2f} s")
-    return samples, rate, []
+    if channels == 1:
+        return mono, []
+    power = np.square(samples, dtype=np.float64).mean(axis=0)  # (channels,)
+    kept = np.square(mono, dtype=np.float64).mean()
+    if kept < 10 ** (CANCELLED_DB / 10) * power.mean() / channels:
+        loudest = int(power.argmax())
+        notice = f"{channels} channels cancel each other, the loudest one is used: channel {loudest + 1}"
+        return samples[:, loudest], [notice]
+    return mono, [f"{channels} channels averaged to one"]
 
 
 def resample(samples: np.ndarray, rate: float, fs: float) -> np.ndarray:
@@ -163,6 +90,7 @@ def write_pcm16(path: Path, samples: np.ndarray, fs: int) -> int:
     """Write mono 16 bit audio atomically and return the number of clipped samples. The suffix (.flac, .wav) is the format.
 
     ``samples`` (frames,): float in [-1, 1) or int16. Samples that came from 16 bit audio stay exactly the same.
+    Raises BadAudio (``clipped``) when clipping loses more than CLIPPED_DB of the power.
     Raises InputError when the file cannot be written (a full disk).
     """
     import soundfile
@@ -170,8 +98,14 @@ def write_pcm16(path: Path, samples: np.ndarray, fs: int) -> int:
     clipped = 0
     if samples.dtype != np.int16:
         scaled = np.rint(samples * FULL_SCALE)
-        clipped = int(((scaled > 32767) | (scaled < -32768)).sum())
-        samples = np.clip(scaled, -32768, 32767).astype(np.int16)
+        limited = np.clip(scaled, -32768, 32767)
+        clipped = int((scaled != limited).sum())
+        lost, power = (np.square(part, dtype=np.float64).sum() for part in (scaled - limited, scaled))
+        if lost > 10 ** (CLIPPED_DB / 10) * power:
+            peak = abs(samples).max()
+            detail = f"{clipped} of {len(samples)} samples of {path.name} lie outside [-1, 1), up to {peak:g}: scale them"
+            raise BadAudio("clipped", detail)
+        samples = limited.astype(np.int16)
     try:
         with replacing_file(path, sync=False) as temporary:
             soundfile.write(temporary, samples, fs, subtype="PCM_16")

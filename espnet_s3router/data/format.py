@@ -16,8 +16,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from espnet_s3router.data.audio import BadAudio, change_speed, load_mono, resample, write_pcm16
+from espnet_s3router.data.audio import change_speed, load_mono, resample, write_pcm16
 from espnet_s3router.data.data_dir import DataDir, read_data_dir
+from espnet_s3router.data.decode import BadAudio
 from espnet_s3router.data.formatted import write_formatted, write_tsv
 from espnet_s3router.errors import InputError, raise_problems
 from espnet_s3router.files import locked, put_in_place
@@ -90,7 +91,8 @@ def format_data(
     with locked(dst):  # two recipes may format the same dataset at the same time
         if (dst / DONE).is_file() and (dst / DONE).read_text() == fingerprint:
             return Counter({"already done": len(jobs)})
-        partial = dst.parent / f".{dst.name}.partial"
+        target = dst.resolve()  # dst may be a link to another disk
+        partial = target.with_name(f".{target.name}.partial")
         (partial / "audio").mkdir(parents=True, exist_ok=True)
         results = _run_jobs(jobs, partial, nj)
         bad = [f"{r.utt}: {r.rule}: {r.detail}" for r in results if r.rule and r.rule not in DROP_ALWAYS]
@@ -118,21 +120,26 @@ def _fingerprint(jobs: list[Job], data: DataDir, on_bad: str) -> str:
 def format_utterance(job: Job, audio_dir: Path) -> Result:
     """Write one utterance into ``audio_dir``, or return the rule that drops it."""
     try:
-        sound = load_mono(job.source)
+        samples, notices = _write_audio(job, audio_dir)
     except BadAudio as error:
         return Result(job.key(), job.utt, rule=error.rule, detail=error.detail)
-    notices = list(sound.notices)
-    samples = sound.samples
+    return Result(job.key(), job.utt, samples, notices=tuple(notices))
+
+
+def _write_audio(job: Job, audio_dir: Path) -> tuple[int, list[str]]:
+    """Write one utterance; the number of its samples, and notices. Raises BadAudio."""
+    sound = load_mono(job.source)
+    samples, notices = sound.samples, list(sound.notices)
     if sound.rate != job.fs:
         notices.append(f"resampled from {sound.rate} to {job.fs} Hz")
         samples = resample(samples, sound.rate, job.fs)
     if job.speed != 1.0:
         samples = change_speed(samples, job.speed)
     if len(samples) == 0:
-        return Result(job.key(), job.utt, rule="empty", detail=f"{job.source} is too short to resample")
+        raise BadAudio("empty", f"{job.source} is too short to resample")
     if clipped := write_pcm16(audio_dir / job.file, samples, job.fs):
         notices.append(f"clipped to 16 bit: {clipped} samples")
-    return Result(job.key(), job.utt, len(samples), notices=tuple(notices))
+    return len(samples), notices
 
 
 def _run_jobs(jobs: list[Job], partial: Path, nj: int) -> list[Result]:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from espnet_s3router.data.audio import BadAudio, load_mono, resample
+from espnet_s3router.data.audio import load_mono, resample
+from espnet_s3router.data.decode import BadAudio
 from espnet_s3router.errors import InputError, raise_problems
 from espnet_s3router.files import digest
 from espnet_s3router.text_files import read_table

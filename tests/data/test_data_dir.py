@@ -204,6 +204,20 @@ def test_two_processes_format_a_dataset_once(corpus: Path, monkeypatch: pytest.M
     assert sum("already done" in counts.result() for counts in done) == 1
 
 
+def test_a_link_to_another_disk_stays(corpus: Path) -> None:
+    disk, dump = corpus.parent / "disk", corpus.parent / "dump"
+    for folder in (disk / "train", dump):
+        folder.mkdir(parents=True)
+    (disk / "train" / "old").touch()
+    (dump / "train").symlink_to(disk / "train")
+    format_data(corpus, dump / "train")
+    assert (dump / "train").is_symlink()
+    assert sorted(p.name for p in disk.iterdir()) == ["train"]
+    assert not (disk / "train" / "old").exists()
+    assert read_data_dir(dump / "train").wav["a-1"] == str(dump / "train" / "audio" / "a-1.flac")
+    assert format_data(corpus, dump / "train") == {"already done": 3}
+
+
 def test_speed_perturbation_makes_audio(corpus: Path) -> None:
     write_table(corpus / "utt_unseen", {"a-1": ""})
     out = corpus.parent / "data_sp"
