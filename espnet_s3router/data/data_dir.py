@@ -11,6 +11,7 @@ A data directory holds tables with one line per utterance (or speaker), ``key va
 """
 
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from espnet_s3router.files import replacing_dir
 from espnet_s3router.text_files import Table, read_table, write_table
 
 OWN_TABLES = frozenset({"utt2spk", "utt2speed", "utt2num_samples"})
-UNSUPPORTED = ("segments", "reco2file_and_channel")  # they need Kaldi, which cuts recordings into utterances
+UNSUPPORTED = ("segments", "reco2file_and_channel")  # they name parts of recordings as utterances
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,23 @@ def read_data_dir(path: Path | str, *, check_audio: bool = True, allow_empty_tex
     """Read and check a data directory.
 
     Raises InputError that lists the problems: missing files, text that is not UTF-8, repeated keys, utterances
-    without audio or transcript, empty transcripts, pipes. Speakers that differ between utt2spk and spk2utt and
-    speed factors out of range are problems too.
+    without audio or transcript, empty transcripts, pipes, white space that ESPnet reads in another way. Speakers that
+    hold a space or differ between utt2spk and spk2utt and speed factors out of range are problems too.
     """
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"{path}: no such data directory; expected one with wav.scp, text and utt2spk")
-    problems = [f"{name}: not supported" for name in UNSUPPORTED if (path / name).exists()]
-    wav, text, utt2spk = (read_table(path / name, problems) for name in ("wav.scp", "text", "utt2spk"))
+    cut = "not supported: cut the recordings into one file for each utterance, and list these in wav.scp"
+    problems = [f"{name}: {cut}" for name in UNSUPPORTED if (path / name).exists()]
+    wav, text, utt2spk = (read_table(path / name, problems, words=name == "text") for name in ("wav.scp", "text", "utt2spk"))
     problems += _key_problems({"wav.scp": wav, "text": text, "utt2spk": utt2spk})
     problems += [] if allow_empty_text else [f"text: empty transcript of {u!r}" for u in text if not text[u].strip()]
     problems += [f"utt2spk: no speaker for {u!r}" for u in utt2spk if not utt2spk[u]]
+    spaced = {utt: spk for utt, spk in utt2spk.items() if len(spk.split()) > 1}
+    problems += [
+        f"utt2spk: the speaker {spk!r} of {utt!r} holds a space, write {'_'.join(spk.split())}"
+        for utt, spk in spaced.items()
+    ]
     problems += _wav_problems(wav, check_audio)
     if (path / "spk2utt").exists():
         problems += _speaker_problems(utt2spk, read_table(path / "spk2utt", problems))
@@ -72,7 +79,7 @@ def read_data_dir(path: Path | str, *, check_audio: bool = True, allow_empty_tex
         for file in sorted(path.glob("utt*"))
         if file.is_file() and file.stat().st_size and file.name not in OWN_TABLES
     }
-    fix = "Expected one unique utterance id per line in each file. Mend the files and run again."
+    fix = "Expected one line for each utterance in each file. Mend the files and run again."
     raise_problems(problems, str(path), fix)
     return DataDir(wav, text, utt2spk, speed, extras).subset(wav)
 
@@ -88,12 +95,20 @@ def _wav_problems(wav: Table, check_audio: bool) -> list[str]:
     problems = []
     for utt, source in wav.items():
         if source.endswith("|"):
-            problems.append(f"wav.scp: {utt!r} is a pipe, not a path ({source[:60]})")
+            problems.append(f"wav.scp: {utt!r} is a pipe, not a path ({source[:60]}): store what it writes in a file")
         elif not source:
             problems.append(f"wav.scp: no path for {utt!r}")
-        elif check_audio and not os.path.isfile(source):
-            problems.append(f"wav.scp: audio of {utt!r} is missing ({source})")
+        elif check_audio and (reason := _unusable(source)):
+            problems.append(f"wav.scp: audio of {utt!r} is missing ({source}: {reason})")
     return problems
+
+
+def _unusable(source: str) -> str:
+    """Why ``source`` is no file that can be read; empty for a file."""
+    try:
+        return "" if stat.S_ISREG(os.stat(source).st_mode) else "not a file"
+    except OSError as error:
+        return str(error.strerror)
 
 
 def _speaker_problems(utt2spk: Table, spk2utt: Table) -> list[str]:

@@ -8,6 +8,7 @@ keeps the files that are finished.
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,8 @@ from espnet_s3router.data.data_dir import DataDir, read_data_dir
 from espnet_s3router.data.decode import BadAudio
 from espnet_s3router.data.formatted import write_formatted, write_tsv
 from espnet_s3router.errors import InputError, raise_problems
-from espnet_s3router.files import locked, put_in_place
+from espnet_s3router.files import locked, put_in_place, temporary_name
+from espnet_s3router.text_files import read_lines
 
 FORMATS = ("flac", "wav")
 DONE = ".done"
@@ -87,6 +89,7 @@ def format_data(
     dst = Path(dst_dir)
     data = read_data_dir(src_dir, check_audio=not dropping, allow_empty_text=dropping)
     jobs = [_job(data, utt, fs, audio_format) for utt in sorted(data.wav)]
+    _check_names(jobs, dst)
     fingerprint = _fingerprint(jobs, data, on_bad)
     with locked(dst):  # two recipes may format the same dataset at the same time
         if (dst / DONE).is_file() and (dst / DONE).read_text() == fingerprint:
@@ -105,9 +108,22 @@ def format_data(
     return counts + Counter(f"dropped: {r.rule}" for r in results if r.rule)
 
 
+def _check_names(jobs: list[Job], dst: Path) -> None:
+    """Raise InputError for names that the file system cannot take, before any audio is written."""
+    existing = next(folder for folder in dst.resolve().parents if folder.is_dir())
+    longest = os.pathconf(existing, "PC_NAME_MAX")
+    names = {job.utt: temporary_name(job.file) for job in jobs}
+    problems = [
+        f"utterance id {utt[:40]!r}… has {len(os.fsencode(utt))} bytes, its audio file would have a name of {size}"
+        for utt, name in names.items()
+        if (size := len(os.fsencode(name))) > longest
+    ]
+    raise_problems(problems, str(dst), f"This file system takes names of at most {longest} bytes. Shorten the ids.")
+
+
 def _job(data: DataDir, utt: str, fs: int, audio_format: str) -> Job:
     source = Path(data.wav[utt])
-    stat = source.stat() if source.is_file() else None
+    stat = source.stat() if os.path.isfile(source) else None
     size, mtime = (stat.st_size, stat.st_mtime_ns) if stat else (-1, -1)
     return Job(utt, str(source), size, mtime, data.speed.get(utt, 1.0), fs, audio_format)
 
@@ -164,7 +180,7 @@ def _run_jobs(jobs: list[Job], partial: Path, nj: int) -> list[Result]:
 
 
 def _read_journal(path: Path) -> Iterator[Result]:
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    for line in read_lines(path) if path.exists() else ():
         try:
             record = json.loads(line)
             yield Result(**{**record, "notices": tuple(record["notices"])})

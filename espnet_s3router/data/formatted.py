@@ -5,7 +5,7 @@ from pathlib import Path
 
 from espnet_s3router.data.data_dir import DataDir, write_tables
 from espnet_s3router.errors import raise_problems
-from espnet_s3router.text_files import read_table, write_table
+from espnet_s3router.text_files import read_lines, read_table, write_table
 
 Dropped = tuple[str, str, str]  # utterance, rule, detail
 
@@ -35,5 +35,5 @@ def read_samples(path: Path, utts: Iterable[str]) -> dict[str, int]:
 def read_dropped(path: Path) -> list[Dropped]:
     """The utterances that an earlier stage dropped; none if there is no ``dropped.tsv``."""
     listing = path / "dropped.tsv"
-    lines = listing.read_text(encoding="utf-8").splitlines()[1:] if listing.exists() else []
+    lines = read_lines(listing)[1:] if listing.exists() else []
     return [(utt, rule, detail) for utt, rule, detail in (line.split("\t", 2) for line in lines)]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from espnet_s3router.errors import InputError, raise_problems
 from espnet_s3router.files import write_atomic
-from espnet_s3router.text_files import Table, read_lines, read_table
+from espnet_s3router.text_files import Table, read_lines, read_symbols, read_table
 
 BLANK, UNKNOWN, SOS_EOS = "<blank>", "<unk>", "<sos/eos>"
 TOKEN_TYPES = ("char", "bpe", "word")
@@ -27,17 +27,16 @@ Tokenize = Callable[[str], Sequence[str]]
 def tokenizer(token_type: str, *, bpemodel: Path | str | None = None, nlsyms: Path | str | None = None) -> Tokenize:
     """A function text -> tokens, equal to ESPnet's tokenizer without the ten seconds of importing ESPnet.
 
-    ``nlsyms``: file of symbols that ``char`` does not split; the longest one that matches counts. ``word`` and ``bpe``
-    ignore it. Raises InputError for an unknown type and for bpe without ``bpemodel``.
+    ``nlsyms``: file of symbols that ``char`` does not split; ``word`` and ``bpe`` ignore it. Raises InputError for an
+    unknown type, for a faulty file of symbols and for bpe without ``bpemodel``.
     """
     if token_type not in TOKEN_TYPES:
         raise InputError(f"token_type: got {token_type!r}; expected one of {TOKEN_TYPES}. Change it.")
     if token_type == "word":
         return str.split
     if token_type == "char":
-        symbols = {line.rstrip() for line in read_lines(nlsyms)} - {""} if nlsyms else set()
-        longest_first = sorted(symbols, key=lambda symbol: (-len(symbol), symbol))
-        token = re.compile("|".join([*map(re.escape, longest_first), "."]), re.DOTALL)
+        symbols = read_symbols(nlsyms) if nlsyms else []
+        token = re.compile("|".join([*map(re.escape, symbols), "."]), re.DOTALL)
         return lambda text: ["<space>" if t == " " else t for t in token.findall(text)]
     if bpemodel is None:
         raise InputError("token_type bpe: got no bpemodel; expected the sentencepiece model of stage 5. Pass --bpemodel.")
@@ -52,7 +51,7 @@ def read_tokens(path: Path | str) -> list[str]:
 def read_texts(path: Path | str) -> Table:
     """The transcripts of a data directory. Raises InputError when they cannot be read."""
     problems: list[str] = []
-    texts = read_table(Path(path) / "text", problems)
+    texts = read_table(Path(path) / "text", problems, words=True)
     raise_problems(problems, str(path), "Expected `utterance transcript` lines in UTF-8.")
     return texts
 
@@ -82,8 +81,8 @@ def make_token_list(
         learned = _pieces(model)
     else:
         tokenize = tokenizer(token_type, nlsyms=nlsyms)
-        learned = _frequent(Path(train_dir) / "text", tokenize, cutoff)
-    tokens = [BLANK, UNKNOWN, *learned, SOS_EOS]
+        learned = _frequent(texts, tokenize, cutoff)
+    tokens = [BLANK, UNKNOWN, *(token for token in learned if token != UNKNOWN), SOS_EOS]  # <unk> may be a symbol too
     unknown = outside(tokens, texts, tokenize)
     if unknown and cutoff == 0:
         path.unlink(missing_ok=True)
@@ -92,19 +91,21 @@ def make_token_list(
     return tokens
 
 
-def _frequent(text: Path, tokenize: Tokenize, cutoff: int) -> list[str]:
-    """Tokens that occur more than ``cutoff`` times, by falling frequency; at equal frequency in the order of the text.
-
-    Words are joined by single spaces, and any Unicode space separates words, as in espnet2.bin.tokenize_text.
-    """
-    with text.open(encoding="utf-8") as file:
-        counts = Counter(token for line in file for token in tokenize(" ".join(line.split()[1:])))
+def _frequent(texts: Table, tokenize: Tokenize, cutoff: int) -> list[str]:
+    """Tokens that occur more than ``cutoff`` times, by falling frequency; at equal frequency in the order of the text."""
+    counts = Counter(token for text in texts.values() for token in tokenize(text))
     return [token for token, count in counts.most_common() if count > cutoff]
 
 
 def _train_bpe(texts: Table, model: Path, nbpe: int, bpemode: str, nlsyms: Path | str | None) -> None:
     import sentencepiece
 
+    symbols = read_symbols(nlsyms) if nlsyms else []
+    if used := [utt for utt in texts if UNKNOWN in texts[utt]]:
+        raise InputError(
+            f"bpe: {len(used)} transcripts, the first of {used[0]!r}, hold {UNKNOWN}, which sentencepiece reserves. Write "
+            "another symbol such as <other> in the transcripts, and list it in the file of --nlsyms_txt."
+        )
     trained = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -113,7 +114,7 @@ def _train_bpe(texts: Table, model: Path, nbpe: int, bpemode: str, nlsyms: Path 
             vocab_size=nbpe,
             model_type=bpemode,
             character_coverage=1.0,
-            user_defined_symbols=" ".join(read_lines(nlsyms)).split() if nlsyms else [],
+            user_defined_symbols=[symbol for symbol in symbols if symbol != UNKNOWN],
             minloglevel=2,
         )
     except (RuntimeError, OSError) as error:

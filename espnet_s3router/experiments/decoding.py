@@ -12,7 +12,7 @@ from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.provenance import digest_of_recordings, digest_of_transcripts
 from espnet_s3router.files import read_yaml, write_atomic
 from espnet_s3router.results.scoring import score_dir
-from espnet_s3router.text_files import read_lines
+from espnet_s3router.text_files import read_lines, read_symbols
 
 
 def decoding_marker(options: Options, name: str) -> str:
@@ -31,7 +31,7 @@ def scoring_marker(options: Options, name: str) -> str:
 
 def unscored_symbols(options: Options) -> list[str]:
     """The symbols of ``--nlsyms_txt``."""
-    return read_lines(options.nlsyms_txt) if options.nlsyms_txt else []
+    return read_symbols(options.nlsyms_txt) if options.nlsyms_txt else []
 
 
 def is_decoded(folder: Path, options: Options) -> bool:
@@ -72,7 +72,7 @@ def _decode_dataset(folder: Path, options: Options, experiment: Path, model: Pat
     logs = folder / "logdir"
     shutil.rmtree(logs, ignore_errors=True)
     audio = Path(options.test_data(folder.name), layout.AUDIO)
-    keys = [line.split(maxsplit=1)[0] for line in audio.read_text("utf-8").splitlines()]
+    keys = [line.split(maxsplit=1)[0] for line in read_lines(audio)]
     jobs = max(1, min(options.inference_nj, len(keys)))
     parts = [logs / f"output.{job + 1}" for job in range(jobs)]
     for job, part in enumerate(parts):
@@ -80,7 +80,7 @@ def _decode_dataset(folder: Path, options: Options, experiment: Path, model: Pat
         write_atomic(part / "keys", "".join(f"{key} {key}\n" for key in keys[job::jobs]))
     _run_decoders([decode_options(part, model, folder.name, experiment, options) for part in parts])
     for file in ("text", "token", "score"):
-        lines = [line for part in parts for line in (part / "1best_recog" / file).read_text("utf-8").splitlines()]
+        lines = [line for part in parts for line in read_lines(part / "1best_recog" / file)]
         write_atomic(folder / file, "".join(f"{line}\n" for line in sorted(lines)))
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from espnet_s3router.experiments import layout
 from espnet_s3router.script_options import ScriptOptions, Words, from_environment, require, shown
+from espnet_s3router.text_files import read_symbols
 
 NOT_BUILT = {14: "pack", 15: "upload", 17: "route and deploy", 18: "analyse"}
 LAST_STAGE = 16
@@ -308,12 +309,17 @@ class Options(ScriptOptions):
             f"--test_sets is {' '.join(self.test_sets)!r}, expected --valid_set ({self.valid_set}) among them: "
             "variants are chosen on it",
         )
+        names = " ".join([self.dumpdir, self.train_set, self.valid_set, *self.test_sets])
+        message = f"--dumpdir and the names of datasets are {names!r}, expected no comma: ESPnet splits `path,name,type` there"
+        require("," not in names, message)
         message = f"--fs is {self.fs!r}, expected 16000: s3prl's upstreams take audio of 16 kHz"
         require(self.fs in ("16000", "16k"), message)
         files = {"pretrained_model": [self.pretrained_model.partition(":")[0]], "nlsyms_txt": [self.nlsyms_txt]}
         for name, paths in (files | {"committed_results": self.committed_files}).items():
             found = all(Path(path).is_file() for path in paths if path)
             require(found, f"--{name} is {shown(getattr(self, name))!r}, and there is no such file")
+        if self.nlsyms_txt:
+            read_symbols(self.nlsyms_txt)
 
     def _check_stages(self) -> None:
         listed = ", ".join(f"{stage} ({what})" for stage, what in NOT_BUILT.items())

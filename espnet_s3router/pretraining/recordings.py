@@ -22,14 +22,16 @@ SHORTEST_S = 0.5
 LONGEST_S = 120  # clustering attends over a whole recording, at a cost that grows with the square of its length
 SKIPPED = frozenset({"silent", "empty"})  # a recording without sound is no error of the user
 WHERE = "pretraining audio"
+MISSING = "missing"  # content of a file that is not there
 
 
 class Recording(NamedTuple):
-    """One audio file. ``corpus`` is the name of its data directory."""
+    """One audio file. ``corpus`` is the name of its data directory, ``content`` the SHA-256 of the file, or ``missing``."""
 
     name: str
     corpus: str
     path: Path
+    content: str
 
 
 def find_recordings(data_dirs: Sequence[Path]) -> list[Recording]:
@@ -46,7 +48,9 @@ def find_recordings(data_dirs: Sequence[Path]) -> list[Recording]:
         if (folder / "segments").exists():
             own_problems.append("segments: not read, wav.scp would give whole sessions. Cut them into files first")
         problems += [f"{folder}: {problem}" for problem in own_problems]
-        recordings += [Recording(name, folder.name, Path(path)) for name, path in table.items()]
+        for name, source in table.items():
+            path = Path(source)
+            recordings.append(Recording(name, folder.name, path, digest(path) if path.is_file() else MISSING))
     names = [recording.name for recording in recordings]
     if len(names) > len(set(names)):
         twice = next(name for name in names if names.count(name) > 1)
@@ -59,11 +63,11 @@ def refuse_held_out(recordings: Iterable[Recording], held_out: Sequence[Path]) -
     """Raise InputError if a recording of the data directories ``held_out`` is in ``recordings``, by name or by content."""
     evaluated = find_recordings(held_out)
     names = {recording.name for recording in evaluated}
-    contents = {digest(recording.path) for recording in evaluated}
+    contents = {recording.content for recording in evaluated} - {MISSING}
     problems = [
-        f"{name} ({corpus}) is a recording to evaluate on"
-        for name, corpus, path in recordings
-        if name in names or digest(path) in contents
+        f"{recording.name} ({recording.corpus}) is a recording to evaluate on"
+        for recording in recordings
+        if recording.name in names or recording.content in contents
     ]
     raise_problems(problems, WHERE, "Remove these recordings: a model must not be evaluated on its training data.")
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from espnet_s3router.errors import InputError, raise_problems
-from espnet_s3router.files import digest as file_digest
 from espnet_s3router.files import replacing_dir
 from espnet_s3router.pretraining.recordings import (
     FS,
@@ -24,6 +23,7 @@ from espnet_s3router.pretraining.recordings import (
     prepare,
     refuse_held_out,
 )
+from espnet_s3router.text_files import read_lines
 
 HELD_OUT_ONE_IN = 50  # utterances: one of them is kept for validation
 
@@ -74,7 +74,7 @@ def write_store(folder: Path, recordings: Iterable[Recording], hours: float = 0.
     short or silent are skipped and counted. Raises InputError for audio that cannot be read or is too long.
     """
     recordings = sorted(recordings)
-    lines = [f"{n} {c} {path} {file_digest(path) if path.is_file() else 'missing'}" for n, c, path in recordings]
+    lines = [" ".join(map(str, recording)) for recording in recordings]
     lines += [f"{hours} hours"] if hours else []
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     if (folder / "sources").is_file() and (folder / "sources").read_text().strip() == digest:
@@ -98,7 +98,7 @@ def _write_audio(path: Path, recordings: Sequence[Recording], hours: float) -> t
     utterances: list[Utterance] = []
     skipped = start = 0
     with path.open("wb") as raw:
-        for name, corpus, source in recordings:
+        for name, corpus, source, _ in recordings:
             try:
                 prepared = prepare(source)
             except InputError as error:
@@ -123,12 +123,11 @@ def read_store(folder: Path) -> Store:
     """Read a store. Raises InputError if ``folder`` holds none or its files do not belong together."""
     try:
         digest = (folder / "sources").read_text(encoding="utf-8").strip()
-        lines = (folder / "index.tsv").read_text(encoding="utf-8").splitlines()
         audio = np.memmap(folder / "audio.raw", dtype=np.int16, mode="r")
     except OSError as error:
         raise InputError(f"{folder} holds no pretraining audio ({error.strerror}): run the stage that formats it") from error
     utterances = []
-    for line in lines:
+    for line in read_lines(folder / "index.tsv"):
         name, corpus, source, *numbers = line.split("\t")
         utterances.append(Utterance(name, corpus, source, *map(int, numbers)))
     store = Store(audio, tuple(utterances), digest)

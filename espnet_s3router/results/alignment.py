@@ -36,8 +36,11 @@ class Alignment:
 def tokenise(text: str, metric: str, nlsyms: Sequence[str] = (), cleaner: str = "none") -> list[str]:
     """Words (``wer``) of a text, or its characters with ``<space>`` between words (``cer``).
 
-    Words that are listed in ``nlsyms`` are removed before the cleaner is applied.
+    Words that are listed in ``nlsyms`` are removed before the cleaner is applied. ``cer`` removes them inside of words too,
+    as ESPnet does, because a model of characters may write them without spaces.
     """
+    for symbol in nlsyms if metric == "cer" else ():
+        text = text.replace(symbol, "")
     words = CLEANERS[cleaner](" ".join(w for w in text.split() if w not in nlsyms)).split()
     return words if metric == "wer" else [SPACE if c == " " else c for c in " ".join(words)]
 

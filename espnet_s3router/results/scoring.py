@@ -12,7 +12,7 @@ from pathlib import Path
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.files import write_atomic
 from espnet_s3router.results.alignment import CLEANERS, Alignment, Counts, align, check_keys, segment, tokenise
-from espnet_s3router.text_files import read_lines, read_text
+from espnet_s3router.text_files import read_lines, read_symbols, read_text
 
 COUNTS = "counts.json"
 """{metric: {utterance: [correct, substituted, deleted, inserted]}}"""
@@ -107,8 +107,9 @@ def score_dir(
         raise InputError(f"the subset names utterances that {ref} lacks: {', '.join(unknown[:5])}.")
     texts = [_read_side(path, refs, keep) for path in (ref, hyp)]
     words = [{k: tokenise(t, "wer", nlsyms, cleaner) for k, t in side.items()} for side in texts]
+    characters = [{k: tokenise(t, "cer", nlsyms, cleaner) for k, t in side.items()} for side in texts]
+    tokens = {"wer": words, "cer": characters}
     texts = [{k: " ".join(w) for k, w in side.items()} for side in words]
-    tokens = {"wer": words, "cer": [{k: tokenise(t, "cer") for k, t in side.items()} for side in texts]}
     if ref_token and hyp_token:
         sides = [_read_side(path, refs, keep) for path in (ref_token, hyp_token)]
         tokens["ter"] = [{k: t.split() for k, t in side.items()} for side in sides]
@@ -153,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cleaner", choices=CLEANERS, default="none")
     options = vars(parser.parse_args(argv))
     nlsyms, subset = options.pop("nlsyms_txt"), options.pop("subset")
-    options |= {"nlsyms": read_lines(nlsyms) if nlsyms else (), "subset": read_text(subset) if subset else None}
+    options |= {"nlsyms": read_symbols(nlsyms) if nlsyms else (), "subset": read_text(subset) if subset else None}
     scored = score_dir(**options)
     print(TABLE_HEAD.replace("dataset", "metric"))
     for metric, total in scored.items():

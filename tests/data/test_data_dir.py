@@ -71,6 +71,14 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty text": (lambda c: (c / "text").write_text(""), "text: no entries"),
     "slash in id": (lambda c: [edit(c / n, "b-1 ", "b/1 ") for n in ("text",)], "'b/1' holds a slash"),
     "segments": (lambda c: (c / "segments").write_text("a-1 r 0 1\n"), "segments: not supported"),
+    "speaker with a space": (
+        lambda c: edit(c / "utt2spk", "a-1 a", "a-1 Mary Ann"),
+        "speaker 'Mary Ann' of 'a-1' holds a space",
+    ),
+    "no-break space": (lambda c: edit(c / "text", "press one", "press\u00a0one"), "text line 2: 'a-2' holds U+00A0"),
+    "ideographic space": (lambda c: edit(c / "utt2spk", "a-2 ", "a-2\u3000"), "utt2spk line 2: 'a-2\\u3000a' holds U+3000"),
+    "file name too long": (lambda c: edit(c / "wav.scp", "a-1.wav", "a" * 300), f"{'a' * 300}: File name too long"),
+    "folder as audio": (lambda c: edit(c / "wav.scp", "/a-1.wav", ""), "not a file"),
     "speed": (lambda c: (c / "utt2speed").write_text("a-1 fast\n"), "utt2speed: 'fast'"),
 }
 
@@ -85,6 +93,42 @@ def test_faulty_directory_is_refused_before_anything_is_written(corpus: Path, na
     target = corpus.parent / "dump" / "x"
     assert main(["format", str(corpus), str(target)]) == 1
     assert not target.parent.exists()
+
+
+@pytest.mark.parametrize("utt", ["u" * 240, "é" * 120])
+def test_ids_that_are_no_file_names_are_refused_before_anything_is_written(corpus: Path, utt: str) -> None:
+    for name in ("wav.scp", "text", "utt2spk"):
+        edit(corpus / name, "b-1 ", f"{utt} ")
+    (corpus / "spk2utt").unlink()
+    with pytest.raises(InputError, match=r"has 240 bytes(?s:.*)takes names of at most 255 bytes. Shorten the ids"):
+        format_data(corpus, corpus.parent / "dump")
+    assert not (corpus.parent / "dump").exists()
+
+
+def test_names_that_are_too_long_drop_their_utterance(corpus: Path) -> None:
+    edit(corpus / "wav.scp", "a-1.wav", "a" * 300)
+    assert format_data(corpus, corpus.parent / "dump", on_bad="drop")["dropped: missing"] == 1
+
+
+def test_line_separators_in_a_path_stay(corpus: Path) -> None:
+    """Python's splitlines() would end a line at U+2028."""
+    soundfile.write(corpus.parent / "a\u2028b.wav", np.zeros(FS), FS)
+    edit(corpus / "wav.scp", "a-1.wav", "a\u2028b.wav")
+    format_data(corpus, corpus.parent / "org")
+    assert filter_data(corpus.parent / "org", corpus.parent / "dump", Rules())["kept"] == 2
+    assert "a\u2028b.wav" in (corpus.parent / "dump" / "dropped.tsv").read_text(encoding="utf-8")
+
+
+@pytest.mark.filterwarnings("ignore")  # ESPnet's own import
+def test_espnet_reads_a_formatted_directory_as_we_do(corpus: Path) -> None:
+    from espnet2.fileio.read_text import read_2columns_text
+
+    (corpus / "text").write_bytes("\ufeffa-1\tyes\r\na-2   press \t one \r\nb-1 thank  you\n".encode())
+    format_data(corpus, corpus.parent / "dump")
+    read = read_data_dir(corpus.parent / "dump")
+    assert read.text == {"a-1": "yes", "a-2": "press one", "b-1": "thank you"}
+    for name, table in {"wav.scp": read.wav, "text": read.text, "utt2spk": read.utt2spk}.items():
+        assert read_2columns_text(corpus.parent / "dump" / name) == table
 
 
 def test_no_such_directory(tmp_path: Path) -> None:

@@ -78,6 +78,25 @@ def test_tokenizers_are_those_of_espnet(tmp_path: Path) -> None:
             assert list(tokenizer(token_type, **options)(text)) == theirs.text2tokens(text)
 
 
+def test_unknown_words_in_transcripts_are_one_token(tmp_path: Path) -> None:
+    """espnet#287: ``<unk>`` among the symbols stood twice in the list."""
+    write_table(tmp_path / "text", {f"u{n}": f"yes <unk> <noise> {word}" for n, word in enumerate(["no", "so", "on"])})
+    (tmp_path / "symbols").write_text("<unk>\n<noise>\n")
+    tokens = make_token_list(tmp_path, tmp_path / "t", nlsyms=tmp_path / "symbols")
+    assert len(tokens) == len(set(tokens))
+    assert tokens.index("<unk>") == 1
+    assert "<noise>" in tokens
+    with pytest.raises(InputError, match="3 transcripts, the first of 'u0', hold <unk>, which sentencepiece reserves"):
+        make_token_list(tmp_path, tmp_path / "t", token_type="bpe", nbpe=10, nlsyms=tmp_path / "symbols")
+
+
+def test_a_blank_symbol_ends(tmp_path: Path) -> None:
+    """A tokenizer with an empty symbol never ends."""
+    (tmp_path / "symbols").write_text("<noise>\n\n")
+    with pytest.raises(InputError, match="line 2: the line is blank"):
+        tokenizer("char", nlsyms=tmp_path / "symbols")
+
+
 def test_tokenizer_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected one of"):
         tokenizer("phn")

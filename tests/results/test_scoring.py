@@ -164,3 +164,16 @@ def test_counts_add_up(pairs):
         assert sub + dele + ins == distance(refs[key], hyps[key])
         assert [t for t in aligned.ref if t != "***"] == refs[key]
         assert [t for t in aligned.hyp if t != "***"] == hyps[key]
+
+
+@pytest.mark.filterwarnings("ignore")  # ESPnet's own import
+@pytest.mark.parametrize("text", ["yes <noise> no", "<noise>yes no", "ye<noise>s <unk>", "<noise>"])
+def test_symbols_are_left_out_as_by_espnet(text):
+    from espnet2.text.build_tokenizer import build_tokenizer
+
+    symbols = ["<noise>", "<unk>"]
+    options = {"non_linguistic_symbols": symbols, "remove_non_linguistic_symbols": True}
+    words = build_tokenizer("word", **options).text2tokens(text)
+    characters = build_tokenizer("char", space_symbol=" ", **options).text2tokens(text)
+    assert tokenise(text, "wer", symbols) == words
+    assert tokenise(text, "cer", symbols) == [c.replace(" ", "<space>") for c in " ".join("".join(characters).split())]
