@@ -51,7 +51,7 @@ def test_a_missing_reader_is_no_error():
 def test_commands_of_bin_raise_in_python(monkeypatch, capsys):
     """A recipe that calls one with arguments handles the error; as a command it ends with a message."""
     module = type(sys)("espnet2.bin.asr_inference")
-    module.main = lambda cmd: None
+    module.main = module.get_parser = lambda cmd: None
     best_path = type(sys)("espnet_s3router.plugin.best_path")
     best_path.best_path_decoding = None
     for name in ("espnet2", "espnet2.bin", "espnet_s3router.plugin"):

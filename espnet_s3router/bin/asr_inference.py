@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Sequence
 from contextlib import nullcontext
 
+from espnet_s3router.bin.recordings import check_recordings
 from espnet_s3router.errors import InputError, exit_status
 
 OPTION = "--ctc_best_path"
@@ -14,6 +15,7 @@ OPTION = "--ctc_best_path"
 
 def main(cmd: Sequence[str] | None = None) -> None:
     """Decode with the options ``cmd``, by default those of the command line."""
+    from espnet2.bin.asr_inference import get_parser
     from espnet2.bin.asr_inference import main as espnet_main
 
     from espnet_s3router.plugin.best_path import best_path_decoding  # this import registers the frontend, too
@@ -25,6 +27,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
         print(f"{OPTION} true|false, and ESPnet's options:\n")
     if ours.ctc_best_path not in ("true", "false"):
         raise InputError(f"{OPTION} is {ours.ctc_best_path!r}, expected true or false")
+    args = get_parser().parse_args(espnet_options)
+    check_recordings(args.data_path_and_name_and_type, args.key_file, args.asr_train_config)
     with best_path_decoding() if ours.ctc_best_path == "true" else nullcontext():
         espnet_main(cmd=espnet_options)
 

@@ -22,9 +22,10 @@ def _print_counts(where: str, counts: Mapping[str, int]) -> None:
     print(f"{where}: {listed or 'nothing to report'}")
 
 
-def _validate(dirs: Sequence[str]) -> None:
-    for path in dirs:
-        data = read_data_dir(path)
+def _validate(dirs: Sequence[str], on_bad: str) -> None:
+    dropping = on_bad == "drop"
+    for path in dict.fromkeys(dirs):
+        data = read_data_dir(path, check_audio=not dropping, allow_empty_text=dropping)
         speakers = set(data.utt2spk.values())
         print(f"{path}: {len(data.wav)} utterances of {len(speakers)} speakers, no problems")
 
@@ -80,7 +81,8 @@ def build_parser() -> argparse.ArgumentParser:
     speed.add_argument("--factors", type=float, nargs="+", default=[0.9, 1.0, 1.1], help="speed factors")
     form.add_argument("--audio_format", choices=("flac", "wav"), default="flac")
     form.add_argument("--nj", type=int, default=2, help="threads")
-    form.add_argument("--on_bad", choices=("error", "drop"), default="error", help="what to do with faulty recordings")
+    for sub in (check, form):
+        sub.add_argument("--on_bad", choices=("error", "drop"), default="error", help="what to do with faulty recordings")
     drop.add_argument("--min_wav_duration", type=float, default=Rules.min_wav_duration, help="seconds")
     drop.add_argument("--max_wav_duration", type=float, default=Rules.max_wav_duration, help="seconds")
     drop.add_argument("--hop", type=int, default=Rules.hop, help="samples between the starts of two encoder frames")

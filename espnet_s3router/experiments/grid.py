@@ -35,6 +35,7 @@ from espnet_s3router.experiments.workers.pool import run_jobs
 from espnet_s3router.experiments.workers.worker import close_servers, run_here
 from espnet_s3router.files import locked, read_yaml, write_atomic
 from espnet_s3router.results.rows import Place
+from espnet_s3router.upstreams.families import FAMILIES, family_named
 
 PRELOAD = (
     "espnet_s3router.experiments.run",
@@ -90,6 +91,22 @@ def places_of(options: Options) -> set[Place]:
     base, methods = base_of(options, assignments_of(options)), merged_files(options.methods_config)
     rows = [methods.get(name, {}) for name in options.methods] or [{}]
     return {(options.recipe_name, Spec("", merge(base, row)).upstream, options.training_set) for row in rows}
+
+
+def frames_of(options: Options) -> tuple[int, int]:
+    """Hop and receptive field, in samples, of the upstreams of all runs: the largest ones, which give the fewest frames.
+
+    An upstream whose name tells no family counts as one with the CNN of wav2vec 2.0, and is named in a notice.
+    """
+    base, rows = base_of(options, assignments_of(options)), merged_files(options.methods_config)
+    names = {*options.methods, *options.prune_methods} & rows.keys() or {""}
+    sources = [merge(base, rows.get(name, {}))["frontend_conf"]["frontend_conf"] for name in names]
+    upstreams = sorted({source["upstream"] for source in sources})
+    families = [family_named(upstream) for upstream in upstreams]
+    for upstream in (name for name, family in zip(upstreams, families, strict=True) if family is None):
+        print(f"notice: the frames of {upstream} are unknown, taken are those of {FAMILIES[0].name} models", file=sys.stderr)
+    known = [family or FAMILIES[0] for family in families]
+    return max(family.frame_hop for family in known), max(family.first_frame for family in known)
 
 
 def check_model(specs: Iterable[Spec], options: Options) -> None:
@@ -238,27 +255,31 @@ def status_of(failed: Mapping[str, str]) -> int:
 # --- the commands
 
 
-def parse_arguments(description: str | None, argv: Sequence[str] | None) -> tuple[Options, bool]:
-    """The options of a grid or a sweep, checked, and whether to check them only."""
+def parse_arguments(description: str | None, argv: Sequence[str] | None) -> tuple[Options, argparse.Namespace]:
+    """The options of a grid or a sweep, checked, and the flags of the command."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--options", type=Path, required=True, help="file that experiments.options has written")
     parser.add_argument("--only_check", action="store_true", help="report what is wrong with the options, and run nothing")
+    parser.add_argument("--frames", action="store_true", help="print frames of the upstreams, as options of the data filter")
     args = parser.parse_args(argv)
     options = Options.read(args.options)
     options.check()
     check_options(options)
-    if not args.only_check:
+    if not (args.only_check or args.frames):
         options.check_unseen()
-    return options, args.only_check
+    return options, args
 
 
 @exit_status
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the grid."""
-    options, only_check = parse_arguments(__doc__, argv)
+    options, args = parse_arguments(__doc__, argv)
+    if args.frames:
+        print("--hop {} --receptive_field {}".format(*frames_of(options)))
+        return 0
     options = options.for_grid()
     specs = specs_of(options)
-    if only_check:
+    if args.only_check:
         return 0
     try:
         if options.stage <= 10 <= options.stop_stage:

@@ -191,11 +191,11 @@ def is_committed(spec: Spec, options: Options, rows: Sequence[ResultRow]) -> boo
 @exit_status
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the sweep and report on it."""
-    options, only_check = grid.parse_arguments(__doc__, argv)
+    options, args = grid.parse_arguments(__doc__, argv)
     options = options.for_sweep()
     committed = [row for path in options.committed_files for row in read_rows(path)]
     sweep = sweep_of(options)
-    if only_check:
+    if args.only_check:
         return 0
     try:
         grid.collect_stats(options, [*sweep.dense_specs, *sweep.specs])

@@ -164,6 +164,16 @@ FAMILIES = (
 )
 
 
+def family_named(upstream: str) -> Family | None:
+    """The family of an s3prl entry by its name, such as ``wav2vec2_base_960``. None if only its structure can tell.
+
+    The names of a family stand for all entries that begin with them; the longest name counts.
+    """
+    names = {name.removesuffix("_custom"): family for family in FAMILIES for name in family.upstreams}
+    matches = [name for name in names if f"{upstream}_".startswith(f"{name}_")]
+    return names[max(matches, key=len)] if matches else None
+
+
 def family_of(expert: "nn.Module") -> Family:
     """The family whose feed-forward matrices, attention and frontend are all present; InputError if there is none."""
     # Modules keep their paths when their tensors are masked or weight-normalised.

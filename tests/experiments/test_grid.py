@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -204,6 +205,31 @@ def test_the_validation_set_is_scored_whole(one_run, tmp_path):
     shutil.rmtree(tmp_path / "dump/raw/whole")
     with pytest.raises(InputError, match="dump/raw/whole/v/utt2num_samples: cannot be read .*Run stages 3 and 4"):
         finished(folder, options)
+
+
+METHODS = """
+head_only: {frontend_conf: {mask_conf: {method: head_only}}}
+large: {frontend_conf: {frontend_conf: {upstream: wav2vec2_large_ll60k}}}
+odd: {frontend_conf: {frontend_conf: {upstream: fbank}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "frames", "notice"),
+    [
+        ("--upstream hf_whisper_custom --methods head_only", "--hop 320 --receptive_field 1", ""),
+        ("--upstream hf_whisper_custom --methods 'head_only large'", "--hop 320 --receptive_field 400", ""),
+        ("--upstream hf_whisper_custom", "--hop 320 --receptive_field 1", ""),
+        ("--methods odd", "--hop 320 --receptive_field 400", "the frames of fbank are unknown"),
+    ],
+)
+def test_data_are_filtered_by_the_frames_of_the_upstreams(one_run, tmp_path, capsys, words, frames, notice):
+    """Of several upstreams, the one with the fewest frames decides."""
+    (tmp_path / "methods").write_text(METHODS)
+    one_run("--methods_config", "methods", *shlex.split(words)).write("options")
+    assert grid.main(["--options", "options", "--frames"]) == 0
+    out, err = capsys.readouterr()
+    assert (out, notice in err) == (f"{frames}\n", True)
 
 
 def test_symbols_that_are_no_words(one_run, tmp_path):

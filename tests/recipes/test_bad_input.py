@@ -76,6 +76,8 @@ def files(folder):
         (["--check_corpus", "yes"], ["--check_corpus is 'yes'", "expected true or false"]),
         (["--pretrained_model", "no.pth:a:b"], ["--pretrained_model is 'no.pth:a:b'", "no such file"]),
         (["--nlsyms_txt", "no.txt"], ["--nlsyms_txt is 'no.txt'", "no such file"]),
+        (["--nlsyms_txt", "run.sh"], ["run.sh: ", "holds white space", "Expected symbols such as <noise>"]),
+        (["--dumpdir", "a,b"], ["'a,b ", "expected no comma"]),
         (["--stage", "10", "--unseen", "no"], ["--unseen is 'no'", "no such file", "--unseen ''"]),
         (["--stage", "10"], ["there is no data/test_en", "run stages 1 to 5 first"]),
         (["--stage", "12", "--stop_stage", "11"], ["--stage is 12, after --stop_stage, which is 11"]),

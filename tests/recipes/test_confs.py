@@ -313,7 +313,7 @@ def test_commands_of_the_data_stages(recipes, commands):
     assert [command[0] for command in filters] == [f"dump/raw/{name}" for name in folders]
     assert ["1e9" in command for command in filters] == [False, False, True, True]
     assert [symbols[1] in command for command in filters] == [True, True, False, False]
-    check, tokens, grid, report = (command for command in made if "filter" not in command)
+    frames, check, tokens, grid, report = (command for command in made if "filter" not in command)
     assert symbols[1] in tokens
     assert {options_of(command).nlsyms_txt for command in (check, grid, report)} == {symbols[1]}
 

@@ -5,6 +5,7 @@ from toys import toy_expert
 
 from espnet_s3router.masks import MaskedTensor, TopK, find_sites, init_scores, inject
 from espnet_s3router.upstreams import FAMILIES, family_of
+from espnet_s3router.upstreams.families import family_named
 
 
 def test_a_masked_model_is_recognised():
@@ -25,3 +26,22 @@ def test_frames(samples):
         length = max(0, (length - kernel) // stride + 1)
     for family in FAMILIES:
         assert family.frames(samples) == (-(-samples // 320) if family.name == "whisper" else length)
+
+
+@pytest.mark.parametrize(
+    ("upstream", "family"),
+    [
+        ("wav2vec2", "fairseq"),
+        ("wav2vec2_large_ll60k", "fairseq"),
+        ("data2vec_base_960", "fairseq"),
+        ("hf_wav2vec2_custom", "huggingface"),
+        ("s3router_hubert_mini", "huggingface"),
+        ("espnet_hubert_base_iter1", "torchaudio"),
+        ("hf_whisper_custom", "whisper"),
+        ("wav2vec", None),
+        ("fbank", None),
+    ],
+)
+def test_family_by_name(upstream, family):
+    found = family_named(upstream)
+    assert (found and found.name) == family

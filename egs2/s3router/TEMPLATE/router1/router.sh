@@ -32,26 +32,29 @@ if ! "${skip_data_prep}" && [ "${stage}" -le 5 ]; then
     fi
     if runs 3; then
         log "Stage 3: audio -> ${raw}/org"
+        "${data[@]}" validate --on_bad "${on_bad}" "data/${training_set}" "data/${valid_set}" "${test_sets[@]/#/data/}"
         for name in "${training_set}" "${valid_set}" "${test_sets[@]}"; do
             "${data[@]}" format "data/${name}" "${raw}/org/${name}" --fs "${fs}" --audio_format "${audio_format}" --nj "${nj}" --on_bad "${on_bad}"
         done
     fi
     if runs 4; then
         log "Stage 4: leave out utterances that are too short, too long or empty -> ${raw}"
+        frame_options=$(experiments grid --frames)
+        read -ra frames <<<"${frame_options}"
         for name in "${training_set}" "${valid_set}"; do
             # characters, whatever the token type: there are at least as many characters as pieces of a sentencepiece model
             "${data[@]}" filter "${raw}/org/${name}" "${raw}/${name}" --fs "${fs}" --token_type char "${symbols[@]}" \
-                --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}"
+                "${frames[@]}" --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}"
         done
         for at in "${!test_sets[@]}"; do # a test set stays whole, and so does the validation set where it is decoded
-            "${data[@]}" filter "${raw}/org/${test_sets[at]}" "${test_folders[at]}" --fs "${fs}" \
+            "${data[@]}" filter "${raw}/org/${test_sets[at]}" "${test_folders[at]}" --fs "${fs}" "${frames[@]}" \
                 --token_type none --min_wav_duration 0 --max_wav_duration 1e9
         done
     fi
     if runs 5; then
         log "Stage 5: token list -> ${token_folder}"
         "${data[@]}" tokens "${raw}/${training_set}" "${token_list}" --token_type "${token_type}" --nbpe "${nbpe}" \
-            --bpemode "${bpemode}" "${symbols[@]}" --check "${raw}/${valid_set}"
+            --bpemode "${bpemode}" "${symbols[@]}" --check "${test_folders[@]}"
     fi
 fi
 
