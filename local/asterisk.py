@@ -16,7 +16,7 @@ from espnet_s3router.data.audio import load_mono, write_pcm16
 from espnet_s3router.data.data_dir import DataDir, write_data_dir
 from espnet_s3router.errors import InputError, exit_status
 from local.asterisk_download import VOICES, Source, download, find_source
-from local.asterisk_split import SPLITS_DIR, checked_lists, first_minutes
+from local.asterisk_split import SPLITS, checked_lists, first_minutes
 from local.asterisk_texts import NOT_SPEECH, read_texts
 from local.text import NORMALISERS
 
@@ -57,7 +57,7 @@ def prepare(
     download_dir: Path,
     sounds_dir: Path | None = None,
     minutes: float = 10,
-    splits_dir: Path = SPLITS_DIR,
+    splits: Path = SPLITS,
 ) -> dict[str, tuple[int, float]]:
     """Write ``data_dir/{train,train_<minutes>min,dev,test}_LANG``. Returns the utterances and seconds of each dataset.
 
@@ -72,7 +72,7 @@ def prepare(
     listed = read_texts(source.text_list, lang)
     keys = [key for key in listed if source.seconds(key) >= MIN_SECONDS]
     try:
-        lists = checked_lists(lang, keys, splits_dir)
+        lists = checked_lists(lang, keys, splits)
     except InputError as error:
         hint = "" if sounds_dir else f" What was downloaded is in {root}: remove it to download again."
         raise InputError(f"{error}{hint}") from error

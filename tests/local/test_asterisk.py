@@ -15,7 +15,7 @@ from espnet_s3router.data.data_dir import read_data_dir
 from espnet_s3router.errors import InputError
 from local import asterisk, asterisk_download, debian, downloads
 from local.asterisk_download import VOICES, download, find_source
-from local.asterisk_split import PARTS, checked_lists, first_minutes, key_hash, part_of, read_lists
+from local.asterisk_split import PARTS, SPLITS, checked_lists, first_minutes, key_hash, part_of, read_lists
 from local.asterisk_texts import read_texts
 from local.text import NORMALISERS
 
@@ -75,13 +75,11 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def splits(tmp_path: Path) -> Path:
-    """Key lists of the tiny corpus by the rule: test letters/at; dev beep, vm-goodbye2; train the rest."""
-    folder = tmp_path / "splits"
-    folder.mkdir()
+    """The table of the tiny corpus by the rule: test letters/at; dev beep, vm-goodbye2; train the rest."""
     keys = ["activated", "digits/1", "digits/2", "vm-goodbye", "vm-goodbye2", "letters/at", "beep"]
-    for part in PARTS:
-        (folder / f"en.{part}.txt").write_text("".join(k + "\n" for k in keys if part_of("en", k) == part))
-    return folder
+    path = tmp_path / "splits.tsv"
+    path.write_text("lang\tpart\tkey\n" + "".join(f"en\t{part_of('en', key)}\t{key}\n" for key in keys))
+    return path
 
 
 def test_hash_of_known_keys() -> None:
@@ -92,6 +90,12 @@ def test_hash_of_known_keys() -> None:
         "test",
     ]
     assert key_hash("it", "letters/O") != key_hash("it", "letters/o")  # case is kept
+
+
+def test_the_committed_table_holds_the_languages_of_the_corpus() -> None:
+    rows = SPLITS.read_text(encoding="utf-8").splitlines()[1:]
+    assert {row.split("\t")[0] for row in rows} == set(VOICES) == set(COUNTS)
+    assert len(rows) == len(set(rows)) == sum(map(sum, COUNTS.values()))
 
 
 @pytest.mark.parametrize("lang", COUNTS)
@@ -111,12 +115,15 @@ def test_altered_lists_are_refused(splits: Path) -> None:
     with pytest.raises(InputError, match="'new' has text and recording, but is not listed"):
         checked_lists("en", [*keys, "new"], splits)
     wrong = next(part for part in PARTS if part != part_of("en", "moved"))
-    with (splits / f"en.{wrong}.txt").open("a") as file:
-        file.write("moved\n")
+    with splits.open("a") as file:
+        file.write(f"en\t{wrong}\tmoved\n")
     with pytest.raises(InputError, match="the rule puts it into"):
         checked_lists("en", [*keys, "moved"], splits)
-    (splits / "en.dev.txt").unlink()
-    with pytest.raises(InputError, match="en.dev.txt: cannot be read"):
+    splits.write_text("en\ttrain\tactivated\n")
+    with pytest.raises(InputError, match="holds other columns than lang, part, key"):
+        checked_lists("en", keys, splits)
+    splits.unlink()
+    with pytest.raises(InputError, match="splits.tsv: cannot be read"):
         checked_lists("en", keys, splits)
 
 
@@ -175,7 +182,7 @@ def test_normalised_text_is_clean_and_stays(lang: str, text: str) -> None:
 
 def test_prepare(tree: Path, splits: Path, tmp_path: Path) -> None:
     data, audio = tmp_path / "data", tmp_path / "dl"
-    options = {"data_dir": data, "download_dir": audio, "sounds_dir": tree, "splits_dir": splits}
+    options = {"data_dir": data, "download_dir": audio, "sounds_dir": tree, "splits": splits}
     counts = asterisk.prepare("en", minutes=10, **options)
     assert sorted(counts) == ["dev_en", "test_en", "train_10min_en", "train_en"]
     assert sum(counts[f"{part}_en"][0] for part in PARTS) == 6  # beep is listed, but no speech
@@ -200,7 +207,7 @@ def test_prepare(tree: Path, splits: Path, tmp_path: Path) -> None:
 
 
 def test_prepare_refuses_before_writing(tree: Path, splits: Path, tmp_path: Path) -> None:
-    options = {"data_dir": tmp_path / "data", "download_dir": tmp_path / "dl", "splits_dir": splits}
+    options = {"data_dir": tmp_path / "data", "download_dir": tmp_path / "dl", "splits": splits}
     with pytest.raises(InputError, match="expected one of"):
         asterisk.prepare("xx", sounds_dir=tree, **options)
     (tmp_path / "bare").mkdir()
