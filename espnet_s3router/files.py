@@ -16,6 +16,9 @@ import yaml
 
 from espnet_s3router.errors import InputError
 
+TEMPORARY_BYTES = 13
+"""The most bytes that a temporary name has above the name of its file: two dots, a process id and ``.tmp``."""
+
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:
     """Write ``content`` (text as UTF-8). ``path`` holds the old content or all of the new one, even after a crash.
@@ -33,12 +36,6 @@ def _target(path: str | Path) -> Path:
     return target
 
 
-def temporary_name(name: str) -> str:
-    """Name of the temporary file from which the file ``name`` is renamed."""
-    stem, suffix = os.path.splitext(name)
-    return f".{stem}.{os.getpid()}.tmp{suffix}"
-
-
 @contextmanager
 def replacing_file(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield the path of a temporary file, which replaces ``path`` if the block succeeds and is removed if it fails.
@@ -47,7 +44,7 @@ def replacing_file(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
     holds the content; it costs some milliseconds a file, and a file that can be made again does not need it.
     """
     path = _target(path)
-    temporary = path.with_name(temporary_name(path.name))
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
         if sync:

@@ -47,6 +47,13 @@ def test_replacing_file_keeps_the_suffix_and_removes_half_a_file(tmp_path):
     assert path.read_text() == "whole" and names(tmp_path) == ["sound.flac"]
 
 
+def test_a_temporary_name_is_as_long_as_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.os, "getpid", lambda: 4194304)  # the largest process id of Linux
+    with replacing_file(tmp_path / "sound.flac") as temporary:
+        temporary.touch()
+        assert len(temporary.name) == len("sound.flac") + files.TEMPORARY_BYTES
+
+
 def test_replacing_dir_keeps_the_old_directory_when_the_block_fails(tmp_path):
     path = tmp_path / "x"
     with replacing_dir(path) as new:

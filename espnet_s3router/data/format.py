@@ -22,7 +22,7 @@ from espnet_s3router.data.data_dir import DataDir, read_data_dir
 from espnet_s3router.data.decode import BadAudio
 from espnet_s3router.data.formatted import write_formatted, write_tsv
 from espnet_s3router.errors import InputError, raise_problems
-from espnet_s3router.files import locked, put_in_place, temporary_name
+from espnet_s3router.files import TEMPORARY_BYTES, locked, put_in_place
 from espnet_s3router.text_files import read_lines
 
 FORMATS = ("flac", "wav")
@@ -112,11 +112,10 @@ def _check_names(jobs: list[Job], dst: Path) -> None:
     """Raise InputError for names that the file system cannot take, before any audio is written."""
     existing = next(folder for folder in dst.resolve().parents if folder.is_dir())
     longest = os.pathconf(existing, "PC_NAME_MAX")
-    names = {job.utt: temporary_name(job.file) for job in jobs}
     problems = [
-        f"utterance id {utt[:40]!r}… has {len(os.fsencode(utt))} bytes, its audio file would have a name of {size}"
-        for utt, name in names.items()
-        if (size := len(os.fsencode(name))) > longest
+        f"utterance id {job.utt[:40]!r}… has {len(os.fsencode(job.utt))} bytes, its audio file would have a name of {size}"
+        for job in jobs
+        if (size := len(os.fsencode(job.file)) + TEMPORARY_BYTES) > longest
     ]
     raise_problems(problems, str(dst), f"This file system takes names of at most {longest} bytes. Shorten the ids.")
 

@@ -310,7 +310,7 @@ class Options(ScriptOptions):
             "variants are chosen on it",
         )
         names = " ".join([self.dumpdir, self.train_set, self.valid_set, *self.test_sets])
-        message = f"--dumpdir and the names of datasets are {names!r}, expected no comma: ESPnet splits `path,name,type` there"
+        message = f"--dumpdir and datasets are {names!r}, expected no comma: ESPnet splits `path,name,type` there"
         require("," not in names, message)
         message = f"--fs is {self.fs!r}, expected 16000: s3prl's upstreams take audio of 16 kHz"
         require(self.fs in ("16000", "16k"), message)
