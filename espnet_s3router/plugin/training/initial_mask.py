@@ -20,6 +20,7 @@ def saliency_of(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: st
     """
     saliency: dict[str, Tensor] = {}
     weights: dict[str, Tensor] = {}
+    conf = mask_conf_of(config_beside(path))
     for name, tensor in own.items():
         key = next((key for key in (UPSTREAM_KEYS + scores_key(name), UPSTREAM_KEYS + name) if key in state), None)
         if key is None:
@@ -27,15 +28,19 @@ def saliency_of(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: st
                 f"mask_conf: initial_mask: {path} holds neither scores nor weights of {name}. "
                 "Expected a run that masked, pruned or finetuned the same targets"
             )
-        check_shape(f"initial_mask: {path}: {name}", state[key], tensor)
-        saliency[name] = state[key]
+        found = state[key]
+        if conf.get("score_per") == "unit" and found.dim() == tensor.dim():  # one score for each row or column
+            found = found.repeat(*(width if size == 1 else 1 for size, width in zip(found.shape, tensor.shape)))
+        check_shape(f"initial_mask: {path}: {name}", found, tensor)
+        saliency[name] = found
         if key == UPSTREAM_KEYS + name:
             weights[name] = saliency[name]
     fill_zeros(weights, own)
-    learned_together = not weights and mask_conf_of(config_beside(path)).get("ranking") == "global"
+    learned_together = not weights and conf.get("ranking") == "global"
     if learned_together or len(weights) == len(saliency):
         return saliency
-    return {name: ranks(tensor) for name, tensor in saliency.items()}
+    signed = conf.get("estimator") == "signed"
+    return {name: ranks(tensor if signed and name not in weights else tensor.abs()) for name, tensor in saliency.items()}
 
 
 def fill_zeros(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
@@ -52,8 +57,8 @@ def fill_zeros(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None
 
 
 def ranks(scores: Tensor) -> Tensor:
-    """For each entry the share of the tensor whose magnitude is not larger; same shape, in (0, 1]."""
-    order = scores.abs().flatten().argsort(stable=True)
+    """For each entry the share of the tensor that is not larger; same shape, in (0, 1]."""
+    order = scores.flatten().argsort(stable=True)
     ranked = torch.empty(order.numel())
     ranked[order] = torch.arange(1, order.numel() + 1, dtype=torch.float32) / order.numel()
     return ranked.view(scores.shape)

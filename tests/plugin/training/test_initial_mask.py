@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import yaml
 from toys import wav2vec2
 
 from espnet_s3router.errors import InputError
@@ -57,6 +58,26 @@ def test_pruning_by_masks_begins_from_the_mask_of_another_run(finetuned, started
         scores = state[f"{UPSTREAM_KEYS}{name.removesuffix('.weight')}.parametrizations.weight.0.scores"]
         assert torch.equal(masked.mask, topk_mask(scores, 0.4)), name
         assert torch.equal(attached.weights()[name], weights[UPSTREAM_KEYS + name])
+
+
+@pytest.mark.parametrize(
+    ("more", "select"),
+    [
+        ({"estimator": "signed", "init": "zeros"}, lambda scores: topk_mask(scores, 0.4, signed=True)),
+        ({"ranking": "input_units", "score_per": "unit"}, lambda scores: topk_mask(scores, 0.5).expand(32, 16)),
+    ],
+    ids=["signs", "units"],
+)
+def test_mask_of_scores_with_signs_or_of_units(more, select, finetuned, started, tmp_path):
+    """The configuration beside the file says how its scores were ranked."""
+    mask_conf = {"method": "routing", "sparsity": 0.4, **more}
+    path, state = finetuned(mask_conf=mask_conf)
+    conf = {"token_list": ["<blank>", "<unk>", "A", "B", "<sos/eos>"], "frontend_conf": {"mask_conf": mask_conf}}
+    (tmp_path / "dense/config.yaml").write_text(yaml.safe_dump(conf), encoding="utf-8")
+    scores = state[f"{UPSTREAM_KEYS}{FC1.removesuffix('.weight')}.parametrizations.weight.0.scores"]
+    sparsity = 0.4 if scores.shape == (32, 16) else 0.5
+    attached = started({"method": "routing", "sparsity": sparsity, "initial_mask": path}).frontend.attached
+    assert torch.equal(attached.masks[FC1].mask, select(scores))
 
 
 def test_mask_of_scores_and_weights(finetuned, started):
