@@ -82,6 +82,7 @@ def test_counts_file_has_no_date_of_its_own(recipe):
         (gzip.compress(b"{}"), "cannot be read as the counts of a page"),
         (gzip.compress(b'{"kind": "Other", "page": {}, "environment": {}, "runs": []}'), "cannot be read as the counts"),
     ],
+    ids=["missing", "not gzip", "empty", "other kind"],  # gzip's bytes hold the time
 )
 def test_missing_and_damaged_counts(tmp_path, capsys, content, expected):
     if content is not None:
