@@ -1,4 +1,10 @@
-"""Durations and large numbers as people read them."""
+"""Durations and large numbers as people read them, and numbers as YAML reads them."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from espnet_s3router.errors import InputError
 
 
 def clock(seconds: float) -> str:
@@ -19,3 +25,29 @@ def scaled(number: float) -> str:
         if number >= size:
             return f"{number / size:#.3g}".rstrip(".") + f" {prefix}"
     return f"{number:g} "
+
+
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+"""YAML 1.1 reads such a number as text, unless it has both a point and a sign of the exponent."""
+
+
+def refuse_numbers_as_text(options: Any, place: str = "") -> None:
+    """Raises InputError for a text within ``options`` (mappings and lists) that was meant as a number."""
+    if isinstance(options, str) and NUMBER.fullmatch(options):
+        raise InputError(
+            f"{place} is {options!r}, expected a number. YAML takes {options} for text: write {as_yaml(options)}"
+        )
+    if isinstance(options, Mapping):
+        for key, value in options.items():
+            refuse_numbers_as_text(value, f"{place}: {key}" if place else str(key))
+    elif isinstance(options, list):
+        for value in options:
+            refuse_numbers_as_text(value, place)
+
+
+def as_yaml(number: str) -> str:
+    """A number in a form that YAML 1.1 reads as a number: 8e2 as 800, 1e-3 as 1.0e-3."""
+    if float(number).is_integer():
+        return str(int(float(number)))
+    mantissa, exponent = re.split("[eE]", number)
+    return f"{mantissa if '.' in mantissa else mantissa + '.0'}e{int(exponent):+d}"

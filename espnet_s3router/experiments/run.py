@@ -124,7 +124,7 @@ def describe(experiment: Path, options: Options, label: str = "") -> dict[str, A
         "init": getattr(method, "init", None),
         "lr": config.get("optim_conf", {}).get("lr"),
         "seed": config.get("seed", 0),
-        **{key: model[key] for key in ("params_trained", "params_total", "macs", "bytes_added")},
+        **{key: model[key] for key in ("params_trained", "params_total", "macs", "bytes_added", "base")},
         "counted": model["sparsity"],  # zeros of the trained model
         "train_seconds": round(progress.train_seconds, 1),
         "updates": progress.updates,

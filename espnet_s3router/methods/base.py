@@ -92,6 +92,10 @@ class Attached:
         """What a resumed run needs beside the model and the state of the optimiser."""
         return {}
 
+    def training_state_bytes(self) -> int:
+        """The most bytes that ``training_state`` may take."""
+        return 0
+
     def load_training_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore the result of ``training_state``, after the model was loaded."""
 

@@ -122,6 +122,9 @@ class Pruned(Attached):
     def training_state(self) -> dict[str, Tensor]:
         return {f"removed.{name}": weights for name, weights in self._removed.items()}
 
+    def training_state_bytes(self) -> int:
+        return sum(parameter.numel() * parameter.element_size() for parameter in self.sites.values())
+
     def load_training_state(self, state: Mapping[str, Tensor]) -> None:
         self._removed = {
             name: state[f"removed.{name}"].to(parameter.device)

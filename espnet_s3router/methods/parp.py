@@ -127,6 +127,9 @@ class Remask(HardThreshold):
     def training_state(self) -> dict[str, Tensor]:
         return super().training_state() | {f"hidden.{name}": hidden for name, hidden in self._hidden.items()}
 
+    def training_state_bytes(self) -> int:
+        return 2 * super().training_state_bytes()  # the hidden weights are as large
+
     def load_training_state(self, state: Mapping[str, Tensor]) -> None:
         super().load_training_state(state)
         self._hidden = {name: state[f"hidden.{name}"].to(parameter.device) for name, parameter in self.sites.items()}

@@ -9,6 +9,7 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.files import read_yaml
 from espnet_s3router.pretraining.batches import BatchConfig
 from espnet_s3router.pretraining.model import MaskConfig, hubert_config
+from espnet_s3router.text_format import refuse_numbers_as_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class Config:
         """Read a file. Raises InputError for an unknown key or a value outside its range."""
         defaults: dict[str, Any] = {"model": {}, "mask": {}, "batch": {}, "optim": {}, "mel_start": False, "seed": 0}
         options = defaults | read_yaml(path)
+        refuse_numbers_as_text(options, str(path))
         kinds = {"mask": MaskConfig, "batch": BatchConfig, "optim": OptimConfig}
         try:
             parts: dict[str, Any] = {name: kind(**options.pop(name)) for name, kind in kinds.items()}

@@ -53,6 +53,8 @@ class ResultRow:
     updates: int
     """optimiser steps"""
     commit: str
+    base: str = ""
+    """first digits of the fingerprint of the upstream's weights; older rows lack it"""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -74,7 +76,8 @@ class ResultRow:
 
 
 COLUMNS = tuple(field.name for field in fields(ResultRow))
-_MAY_BE_EMPTY = {"set", "targets", "init"}
+_OLD_COLUMNS = COLUMNS[:-1]  # without base
+_MAY_BE_EMPTY = {"set", "targets", "init", "base"}
 _RANGES = {
     "value": (-math.inf, math.inf),
     "sparsity": (0, math.nextafter(1, 0)),
@@ -103,12 +106,13 @@ def read_rows(path: str | Path) -> list[ResultRow]:
     if not path.exists():
         return []
     header, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    if header != "\t".join(COLUMNS):
+    columns = tuple(header.split("\t"))
+    if columns not in (COLUMNS, _OLD_COLUMNS):
         raise InputError(f"{path}: the first line is {header[:80]!r}; expected the columns {' '.join(COLUMNS)}.")
     rows: dict[Key, ResultRow] = {}
     for number, line in enumerate(lines, 2):
         try:
-            row = _parse(line)
+            row = _parse(line, len(columns))
         except ValueError as error:
             raise InputError(f"{path}, line {number}: {error}") from error
         if row.key in rows:
@@ -117,21 +121,21 @@ def read_rows(path: str | Path) -> list[ResultRow]:
     return list(rows.values())
 
 
-def _parse(line: str) -> ResultRow:
+def _parse(line: str, columns: int) -> ResultRow:
     cells = line.split("\t")
-    if len(cells) != len(COLUMNS):
-        raise InputError(f"{len(cells)} columns; expected {len(COLUMNS)}.")
+    if len(cells) != columns:
+        raise InputError(f"{len(cells)} columns; expected {columns}.")
     readers: dict[Any, Any] = {str: str, int: int, float: float}
     readers |= {int | None: lambda cell: int(cell) if cell else None}
     readers |= {float | None: lambda cell: float(cell) if cell else None}
-    return ResultRow(**{f.name: readers[f.type](cell) for f, cell in zip(fields(ResultRow), cells, strict=True)})
+    return ResultRow(**{f.name: readers[f.type](cell) for f, cell in zip(fields(ResultRow), cells)})
 
 
 def put_rows(path: str | Path, rows: Iterable[ResultRow], replaced_place: Place | None = None) -> list[ResultRow]:
     """Add rows to a results file and return all its rows, sorted by key.
 
     The new rows replace rows with the same key, and all rows of ``replaced_place``. Other writers wait for a lock beside
-    the file. Readers see the old file or the new one.
+    the file. Readers see the old file or the new one. Raises InputError if rows of one place have different bases.
     """
     path, rows = Path(path), list(rows)
     new = {row.key: row for row in rows}
@@ -140,6 +144,20 @@ def put_rows(path: str | Path, rows: Iterable[ResultRow], replaced_place: Place 
     with locked(path):
         merged = {row.key: row for row in read_rows(path) if row.place != replaced_place} | new
         ordered = [merged[key] for key in sorted(merged)]
+        _refuse_other_weights(path, ordered)
         lines = ["\t".join("" if cell is None else str(cell) for cell in astuple(row)) for row in ordered]
         write_atomic(path, "\n".join(["\t".join(COLUMNS), *lines]) + "\n")
     return ordered
+
+
+def _refuse_other_weights(path: Path, rows: Iterable[ResultRow]) -> None:
+    """Raises InputError if an upstream of one name had different weights: their results cannot be compared."""
+    first: dict[Place, ResultRow] = {}
+    for row in rows:
+        other = first.setdefault(row.place, row) if row.base else row
+        if other.base != row.base:
+            runs = " and ".join(f"{one.base} of {one.method} seed {one.seed}" for one in (other, row))
+            raise InputError(
+                f"{path}: upstream {row.upstream} names two sets of weights: {runs}. Remove the runs on the old weights and "
+                "this file, or choose another --expdir"
+            )

@@ -75,7 +75,7 @@ def collect_runs(expdir: str | Path, inference_tag: str | None = None) -> list[S
 
 def read_run(file: Path, inference_tag: str | None = None) -> ScoredRun:
     """The run of a ``point.json``. Raises InputError as ``collect_runs`` does."""
-    info = _read_json(file)
+    info = {"base": ""} | _read_json(file)
     if missing := [key for key in RUN_KEYS if key not in info]:
         raise InputError(f"{file}: lacks {', '.join(missing)}; train the run again or complete the file.")
     counted = info.get("counted", {})

@@ -13,7 +13,7 @@ from espnet_s3router.results.rows import COLUMNS, ResultRow, put_rows, read_rows
 
 DESIGN = (
     "recipe upstream split set method variant sparsity targets init lr seed metric value params_trained "
-    "params_total macs bytes_added train_seconds updates commit"
+    "params_total macs bytes_added train_seconds updates commit base"
 )
 
 
@@ -99,7 +99,7 @@ def test_values_out_of_range(changes, expected):
     [
         (lambda lines: lines[1:], "columns"),
         (lambda lines: [*lines, lines[1]], "line 3.*second row"),
-        (lambda lines: [lines[0], lines[1] + "\tx"], "line 2.*21 columns"),
+        (lambda lines: [lines[0], lines[1] + "\tx"], "line 2.*22 columns"),
         (lambda lines: [lines[0], lines[1].replace("20.5", "many")], "line 2.*many"),
         (lambda lines: [lines[0], ""], "line 2.*1 columns"),
     ],
@@ -145,3 +145,24 @@ def test_interrupted_write_keeps_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before
     assert not list(tmp_path.glob("*.tmp"))
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_older_files_lack_the_base(tmp_path):
+    """They are read, and new rows stand beside theirs."""
+    path = tmp_path / "results.tsv"
+    put_rows(path, [row()])
+    old = ["\t".join(line.split("\t")[:-1]) for line in path.read_text("utf-8").splitlines()]
+    path.write_text("\n".join(old) + "\n", encoding="utf-8")
+    assert read_rows(path) == [row()] and row().base == ""
+    put_rows(path, [row(seed=5, base="a1b2c3d4e5f6")])
+    assert {found.base for found in read_rows(path)} == {"", "a1b2c3d4e5f6"}
+
+
+def test_new_weights_under_an_old_name_are_refused(tmp_path):
+    path = tmp_path / "results.tsv"
+    put_rows(path, [row(base="a1b2c3d4e5f6"), row(upstream="other", base="000000000000")])
+    before = path.read_text("utf-8")
+    with pytest.raises(InputError, match="names two sets of weights: a1b2c3d4e5f6 of .* and ffffffffffff of .* --expdir"):
+        put_rows(path, [row(seed=5, base="ffffffffffff")])
+    assert path.read_text("utf-8") == before
+    put_rows(path, [row(seed=5, base="ffffffffffff")], replaced_place=row().place)

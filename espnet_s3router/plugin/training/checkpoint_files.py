@@ -12,6 +12,7 @@ from typing import Any
 import espnet2.train.trainer
 import torch
 
+from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.patching import replaced
 
 CHECKPOINT = "checkpoint.pth"
@@ -70,19 +71,35 @@ def restore_checkpoint(folder: Path) -> None:
 
 
 def intact_checkpoint(checkpoint: str | Path) -> Path:
-    """``checkpoint``, or the previous one if that file is damaged."""
+    """``checkpoint``, or the previous one if that file is damaged; InputError if both are."""
     checkpoint = Path(checkpoint)
     previous = checkpoint.with_name(PREVIOUS)
-    if not zipfile.is_zipfile(checkpoint) and previous.exists():
+    if is_intact(checkpoint):
+        return checkpoint
+    if is_intact(previous):
         logging.warning(f"{checkpoint} is damaged; resuming from the previous checkpoint")
         return previous
-    return checkpoint
+    raise InputError(
+        f"{checkpoint} is damaged ({checkpoint.stat().st_size} bytes), and there is no intact {PREVIOUS} beside it. Put a "
+        f"copy of the file back, or remove {checkpoint.parent} to train anew"
+    )
 
 
-def separate_averages() -> AbstractContextManager[None]:
+def is_intact(path: Path) -> bool:
+    """True if a file of ``torch.save`` is complete, by its checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def separate_averages(read: Callable[[Any], Any] = lambda state: state) -> AbstractContextManager[None]:
     """Within the block, every n-best average is computed separately. ESPnet sums in the tensors of the first model, and uses
-    these sums in place of that model for the next average (another criterion, another n)."""
+    these sums in place of that model for the next average (another criterion, another n). Each model passes through
+    ``read`` before it is summed."""
     original = espnet2.train.trainer.average_nbest_models
+    load = torch.load
 
     def average(*, reporter: Any, best_model_criterion: Any, nbest: Any, **kwargs: Any) -> None:
         counts = sorted({nbest} if isinstance(nbest, int) else set(nbest))
@@ -90,6 +107,7 @@ def separate_averages() -> AbstractContextManager[None]:
             phase, key, mode = criterion
             epochs = len(reporter.sort_epochs_and_values(phase, key, mode)) if reporter.has(phase, key) else 0
             for count in [count for count in counts if count <= epochs] or [1]:
-                original(reporter=reporter, best_model_criterion=[criterion], nbest=[count], **kwargs)
+                with replaced(torch, "load", lambda *file, **options: read(load(*file, **options))):
+                    original(reporter=reporter, best_model_criterion=[criterion], nbest=[count], **kwargs)
 
     return replaced(espnet2.train.trainer, "average_nbest_models", average)

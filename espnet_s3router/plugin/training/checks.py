@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 from espnet2.tasks.abs_task import optim_classes
-from torch import nn
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.files import read_yaml
@@ -25,25 +24,6 @@ _FREE = {
     "required", "token_list", "transcript_token_list", "train_dtype", "cudnn_benchmark",
 }  # fmt: skip
 _COPIED = ("transcript_token_list", "two_pass", "pre_postencoder_norm")  # ESPnet's SLU copies these into model_conf
-
-
-def check_settings(args: argparse.Namespace) -> None:
-    """InputError for ESPnet settings that do not work with masks."""
-    if args.init == "chainer":
-        raise InputError(
-            "init is 'chainer', with which ESPnet overwrites a pretrained upstream and does not load it again. "
-            "Expected no init, or xavier_uniform, xavier_normal, kaiming_uniform or kaiming_normal"
-        )
-    if args.train_dtype != "float32":
-        raise InputError(
-            f"train_dtype is {args.train_dtype!r}, expected float32, the type of scores and weights. For speed: "
-            "use_amp: true, or autocast: bfloat16 in frontend_conf"
-        )
-    if args.ngpu > 1 and not args.multiprocessing_distributed:
-        raise InputError(
-            f"ngpu is {args.ngpu} in one process, whose copies of the model would not share its masks. Add "
-            "--multiprocessing_distributed true"
-        )
 
 
 def check_trained_parameters(args: argparse.Namespace, frontend: Any) -> None:
@@ -69,19 +49,30 @@ def check_trained_parameters(args: argparse.Namespace, frontend: Any) -> None:
     for name in ("lr", "weight_lr", "head_lr"):
         rate = args.optim_conf.get(name, 0.0)
         if not isinstance(rate, int | float):
-            raise InputError(f"optim_conf: {name} is {rate!r}, expected a number. YAML takes 1e-3 for text: write 1.0e-3")
+            raise InputError(f"optim_conf: {name} is {rate!r}, expected a number")
 
 
-def check_space(model: nn.Module, folder: str | Path, keep_nbest_models: int | list[int]) -> None:
+def check_preencoder(args: argparse.Namespace, frontend: Any) -> None:
+    """InputError for a preencoder that expects features of another width than the upstream's."""
+    width = frontend.output_size()
+    expected = (args.preencoder_conf or {}).get("input_size", width) if getattr(args, "preencoder", None) else width
+    if expected != width:
+        raise InputError(
+            f"preencoder_conf: input_size is {expected}, but features of upstream {frontend.source.get('upstream')} have "
+            f"width {width}. Set input_size: {width}"
+        )
+
+
+def check_space(model: Any, folder: str | Path, keep_nbest_models: int | list[int]) -> None:
     """InputError when the disk cannot hold the checkpoints of a run.
 
-    Three checkpoints may exist at once, each with the optimiser's two moments and the removed weights that a method may
-    store. Beside them are a model file per kept epoch, and the averages.
+    Three checkpoints may exist at once, each with the optimiser's two moments and what the method stores for a resumed run.
+    Beside them are a model file per kept epoch, and the averages.
     """
     kept = max(keep_nbest_models) if isinstance(keep_nbest_models, list) else keep_nbest_models
     saved = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    needed = 3 * (saved + 3 * trained) + (kept + 3) * saved
+    needed = 3 * (saved + 2 * trained + model.frontend.attached.training_state_bytes()) + (kept + 3) * saved
     place = Path(folder)
     while not place.exists():
         place = place.parent

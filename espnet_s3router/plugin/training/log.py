@@ -7,6 +7,7 @@ from typing import Any
 
 from espnet_s3router.files import write_atomic
 from espnet_s3router.methods.sparsity_report import sparsity_report
+from espnet_s3router.plugin.checkpoint import FINGERPRINT, hexadecimal
 from espnet_s3router.upstreams.count import macs_per_second
 
 PROGRESS_HEADER = ("epoch", "max_epoch", "updates", "train_seconds")
@@ -22,8 +23,8 @@ def write_rows(path: Path, header: Sequence[str], epoch: int, rows: Sequence[Seq
 
 
 def describe_model(model: Any) -> dict[str, Any]:
-    """Trained and total parameters, MACs of the upstream per second of audio, and the bytes to store beside the shared
-    base: one bit per connection of a mask, four bytes for every other trained parameter."""
+    """Trained and total parameters, MACs of the upstream per second of audio, the bytes to store beside the shared base, and
+    the fingerprint of that base. A connection of a mask takes one bit, every other trained parameter four bytes."""
     frontend = model.frontend
     attached = frontend.attached
     ours = {id(parameter) for parameter in attached.trained.values()}
@@ -34,6 +35,7 @@ def describe_model(model: Any) -> dict[str, Any]:
         "params_total": sum(p.numel() for p in model.parameters() if id(p) not in scores),
         "macs": macs_per_second(frontend.expert, frontend.family),
         "bytes_added": attached.bytes_added() + 4 * sum(p.numel() for p in others),
+        "base": hexadecimal(getattr(frontend, FINGERPRINT)),
     }
 
 

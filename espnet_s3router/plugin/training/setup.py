@@ -8,9 +8,15 @@ import torch
 from espnet_s3router.methods import METHODS
 from espnet_s3router.plugin.distillation import install_distillation
 from espnet_s3router.plugin.frontend import FRONTEND_NAME
-from espnet_s3router.plugin.training.checks import check_resume, check_settings, check_space, check_trained_parameters
+from espnet_s3router.plugin.training.checks import (
+    check_preencoder,
+    check_resume,
+    check_space,
+    check_trained_parameters,
+)
 from espnet_s3router.plugin.training.log import write_model_description
 from espnet_s3router.plugin.training.optimizers import build_optimizer, install_step
+from espnet_s3router.plugin.training.settings import check_settings
 from espnet_s3router.plugin.training.start_model import start_method
 
 
@@ -28,6 +34,7 @@ def set_up_run(task: Any, args: argparse.Namespace, model: Any) -> torch.optim.O
     """Set up the run of a built ``model`` and return its optimiser; InputError before anything is written. A dry run and the
     collection of statistics read no start model and no teacher."""
     check_trained_parameters(args, model.frontend)
+    check_preencoder(args, model.frontend)
     if not (args.dry_run or args.collect_stats):
         model.frontend.trains_in_bfloat16(torch.device("cuda" if args.ngpu else "cpu"))
         start_method(model, args.init_param)

@@ -5,12 +5,15 @@ this module there registers the frontend, too.
 """
 
 import argparse
+import logging
+from typing import Any
 
 import torch
 from espnet2.tasks.asr import ASRTask
 from espnet2.tasks.slu import SLUTask
 from torch import nn
 
+from espnet_s3router.errors import InputError, summary
 from espnet_s3router.plugin.frontend import MaskedUpstream
 from espnet_s3router.plugin.training.setup import prepare_arguments, set_up_run
 from espnet_s3router.plugin.training.trainer import S3RouterTrainer
@@ -25,6 +28,20 @@ class _MaskedUpstreamTask:
     def main_worker(cls, args: argparse.Namespace) -> None:
         prepare_arguments(args)
         super().main_worker(args)  # type: ignore[misc]
+
+    @classmethod
+    def build_model(cls, args: argparse.Namespace) -> Any:
+        """ESPnet's model. Its classes raise many types for keys and values that they do not accept."""
+        try:
+            return super().build_model(args)  # type: ignore[misc]
+        except (InputError, OSError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            logging.info("building the model failed", exc_info=True)
+            raise InputError(
+                f"ESPnet cannot build this model: {summary(error)}. Check the keys and values of encoder_conf, model_conf "
+                "and the other blocks"
+            ) from error
 
     @classmethod
     def build_optimizers(cls, args: argparse.Namespace, model: nn.Module) -> list[torch.optim.Optimizer]:

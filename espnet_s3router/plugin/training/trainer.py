@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from espnet2.train.trainer import Trainer
 
+from espnet_s3router.masks.names import scores_key
 from espnet_s3router.methods import Attached
 from espnet_s3router.plugin.checkpoint import UPSTREAM_KEYS
 from espnet_s3router.plugin.training import checkpoint_files
@@ -16,6 +17,7 @@ from espnet_s3router.plugin.training.flip_log import FlipLog
 from espnet_s3router.plugin.training.log import PROGRESS_HEADER, write_model_description, write_rows
 from espnet_s3router.plugin.training.optimizers import was_skipped
 from espnet_s3router.plugin.training.schedulers import check_rounds
+from espnet_s3router.plugin.training.settings import check_accumulation
 
 
 class S3RouterTrainer(Trainer):
@@ -41,7 +43,7 @@ class S3RouterTrainer(Trainer):
         cls.updates = 0
         for optimizer in kwargs["optimizers"]:
             optimizer.register_step_post_hook(cls.count_update)
-        with checkpoint_files.whole_files(cls.finish_average), checkpoint_files.separate_averages():
+        with checkpoint_files.whole_files(cls.finish_average), checkpoint_files.separate_averages(cls.unsigned_scores):
             super().run(model, *args, **kwargs)
         if cls.attached is not None and is_first_process(kwargs["distributed_option"]):
             if cls.attached.update < cls.attached.settled:
@@ -55,6 +57,14 @@ class S3RouterTrainer(Trainer):
     def count_update(cls, optimizer: torch.optim.Optimizer, *unused: Any) -> None:
         """Step hook: counts real updates."""
         cls.updates += not was_skipped(optimizer)
+
+    @classmethod
+    def unsigned_scores(cls, state: dict[str, Any]) -> dict[str, Any]:
+        """A model file with the magnitudes of its scores, for an average. Where magnitudes are ranked, signs are arbitrary,
+        and scores of opposite signs would cancel out."""
+        masks = {} if cls.attached is None else cls.attached.masks
+        keys = {UPSTREAM_KEYS + scores_key(name) for name, masked in masks.items() if masked.estimator != "signed"}
+        return {key: tensor.abs() if key in keys else tensor for key, tensor in state.items()}
 
     @classmethod
     def finish_average(cls, state: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +86,9 @@ class S3RouterTrainer(Trainer):
     @classmethod
     def train_one_epoch(cls, *args: Any, **kwargs: Any) -> bool:
         """Train one epoch, then add its rows to ``progress.tsv`` and ``masks.tsv``."""
-        epoch, options = kwargs["reporter"].epoch, kwargs["options"]
+        epoch, options, batches = kwargs["reporter"].epoch, kwargs["options"], kwargs["iterator"]
+        if hasattr(batches, "__len__"):
+            check_accumulation(options.accum_grad, len(batches))
         if cls.attached is not None:
             cls.attached.begin_epoch(epoch)
         for optimizer in kwargs["optimizers"]:

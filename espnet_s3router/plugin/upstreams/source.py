@@ -46,9 +46,22 @@ def resolve_source(source: dict[str, Any]) -> tuple[str, str | None, dict[str, A
     local = path is not None and "://" not in str(path) and name.rsplit("_", 1)[-1] in ("custom", "local")
     if local and not Path(path).exists() and not may_be_hub_id(name, path):
         raise InputError(f"frontend_conf: path_or_url is {path!r}, and there is no such file or folder")
+    if local and name.startswith("hf_") and Path(path).is_dir():
+        check_folder(Path(path))
     if path is None and name.endswith(("_custom", "_local", "_url")):
         raise InputError(f"frontend_conf: upstream {name} needs path_or_url")
     return name, path, source.get("extra_conf") or {}
+
+
+def check_folder(folder: Path) -> None:
+    """InputError if a file that transformers needs is not in the folder of a model."""
+    for name, holds in (("config.json", "the shape of the model"), ("preprocessor_config.json", "its audio features")):
+        others = ("processor_config.json",) if name.startswith("pre") else ()  # of transformers from version 5
+        if not any((folder / file).is_file() for file in (name, *others)):
+            raise InputError(
+                f"frontend_conf: {folder} has no {name} ({holds}). Copy it from the source of the model, or write it with "
+                "save_pretrained of transformers"
+            )
 
 
 def may_be_hub_id(name: str, path: Any) -> bool:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from espnet_s3router.plugin.training.log import write_rows
+import torch
+
+from espnet_s3router.plugin.training.log import describe_model, write_rows
 from espnet_s3router.upstreams.count import macs_per_second
 
 
@@ -21,3 +23,15 @@ def test_macs_do_not_count_scores(frontend):
         for target in ("*.intermediate_dense.weight", "*feature_projection.projection.weight")
     )
     assert macs_per_second(masked.expert, masked.family) == macs_per_second(plain.expert, plain.family)
+
+
+def test_the_description_has_the_fingerprint_of_the_base(frontend):
+    """Twelve digits, which masks and training do not change, and other weights do."""
+
+    def base(family, **options):
+        model = torch.nn.Module()
+        model.frontend = frontend(family, **options)
+        return describe_model(model)["base"]
+
+    assert base("hf_hubert") == base("hf_hubert", mask_conf={"method": "finetune"})
+    assert base("hf_hubert") != base("hubert") and len(base("hubert")) == 12

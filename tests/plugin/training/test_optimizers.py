@@ -53,7 +53,7 @@ def test_weight_decay_where_espnet_leaves_it_out(asr_model):
 @pytest.mark.parametrize(
     ("optim_conf", "message"),
     [
-        ({"lr": "1e-3"}, "optim_conf: lr is '1e-3', expected a number. YAML takes 1e-3 for text: write 1.0e-3"),
+        ({"lr": "1e-3"}, "optim_conf: lr is '1e-3', expected a number"),
         ({"lr": 0.1, "weight_lrs": 0.1}, "optim_conf of adam: .*'weight_lrs'"),
         ({"lr": -0.1}, "optim_conf of adam: Invalid learning rate: -0.1"),
     ],

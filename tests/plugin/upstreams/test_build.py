@@ -150,3 +150,13 @@ def test_embedded_upstream_loads():
     feats, lengths = model(BATCH.waves, BATCH.lengths)
     assert feats.isfinite().all() and lengths.tolist() == [25, 16]
     assert model.family.name == "huggingface"
+
+
+@pytest.mark.parametrize("family", ["hf_hubert", "hf_whisper"])
+@pytest.mark.parametrize("missing", ["config.json", "preprocessor_config.json"])
+def test_huggingface_folder_that_lacks_a_file(family, missing, toy_upstreams, tmp_path):
+    source = toy_upstreams[family]
+    folder = shutil.copytree(source["path_or_url"], tmp_path / "model")
+    (folder / missing).unlink()
+    with pytest.raises(InputError, match=f"{folder} has no {missing} .*save_pretrained"):
+        build({**source, "path_or_url": str(folder)})

@@ -162,11 +162,12 @@ def without_a_layer(folder):
 
 
 SPOILT = {
-    "no config": (
-        lambda f: (f / "config.json").unlink(),
-        r"cannot be read: .*Expected a Hugging Face directory of a Whisper",
+    "no config": (lambda f: (f / "config.json").unlink(), r"has no config\.json"),
+    "no features": (lambda f: (f / "preprocessor_config.json").unlink(), r"has no preprocessor_config\.json"),
+    "no JSON": (
+        lambda f: (f / "config.json").write_text("{"),
+        "cannot be read: .*Expected a Hugging Face directory of a Whisper",
     ),
-    "no features": (lambda f: (f / "preprocessor_config.json").unlink(), r"cannot be read: .*preprocessor_config\.json"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), r"holds no model\.safetensors\. Expected"),
     "hubert": (lambda f: edit(f / "config.json", model_type="hubert"), "model_type is 'hubert', expected 'whisper'"),
     "relu": (
