@@ -34,7 +34,7 @@ class _MaskedUpstreamTask:
         """ESPnet's model. Its classes raise many types for keys and values that they do not accept."""
         try:
             return super().build_model(args)  # type: ignore[misc]
-        except (InputError, OSError, MemoryError, torch.OutOfMemoryError):
+        except (InputError, AttributeError, OSError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:
             logging.info("building the model failed", exc_info=True)
