@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from espnet_s3router.cli.route_text import comparison, description
+
 FACTS = ("language", "corpus", "licence", "training_command")
 MERGE_RULES = ("union", "intersection", "majority")
 
@@ -82,7 +84,7 @@ def run_write(args: argparse.Namespace) -> None:
         args.train_config, args.model_file, args.out, task=args.task, metadata=metadata, decoding=decoding, same_text=audio
     )
     figures = describe(file)
-    _print(args, figures, _table(figures))
+    _print(args, figures, description(figures))
     if audio and "float16" not in figures["tensor_types"] and not args.json:
         print("tensors are stored in 32 bits: 16 bits would change the text")
 
@@ -93,7 +95,7 @@ def run_info(args: argparse.Namespace) -> None:
 
     for path in args.files:
         figures = describe(open_route(path))
-        _print(args, figures, _table(figures))
+        _print(args, figures, description(figures))
 
 
 def run_diff(args: argparse.Namespace) -> None:
@@ -101,12 +103,7 @@ def run_diff(args: argparse.Namespace) -> None:
     from espnet_s3router.routes import difference
 
     figures = difference(*(_decoded(path, args) for path in args.files))
-    rows = [("all", figures), *figures["sites"].items()]
-    lines = [f"{'site':48} {'removed':>15} {'IoU of removed':>15} {'by chance':>10} {'cosine':>7}"]
-    for name, f in rows:
-        removed = f"{f['sparsity_first']:.2%} {f['sparsity_second']:.2%}"
-        lines.append(f"{name:48} {removed:>15} {f['iou']:15.4f} {f['iou_chance']:10.4f} {f['cosine']:7.4f}")
-    _print(args, figures, "\n".join(lines))
+    _print(args, figures, comparison(figures))
 
 
 def run_merge(args: argparse.Namespace) -> None:
@@ -116,7 +113,7 @@ def run_merge(args: argparse.Namespace) -> None:
     figures = describe(
         write_route(args.out, combine({path: _decoded(path, args) for path in args.files}, args.rule, args.head))
     )
-    _print(args, figures, _table(figures))
+    _print(args, figures, description(figures))
 
 
 def run_verify(args: argparse.Namespace) -> None:
@@ -128,9 +125,9 @@ def run_verify(args: argparse.Namespace) -> None:
     for path in args.files:
         try:
             if args.base or _source(args):
-                from espnet_s3router.plugin.route_model import load_frontend
+                from espnet_s3router.plugin.route_model import load_model
 
-                load_frontend(open_route(path), _source(args))
+                load_model(open_route(path), _source(args))
             else:
                 open_route(path).decode()
             _print(args, {"file": path, "ok": True}, f"{path}: ok")
@@ -182,24 +179,3 @@ def _audio(path: str) -> Any:
 
 def _print(args: argparse.Namespace, figures: dict[str, Any], text: str) -> None:
     print(json.dumps(figures) if args.json else text)
-
-
-def _table(figures: dict[str, Any]) -> str:
-    """A description in lines for people."""
-    facts = {name: value for name, value in figures["metadata"].items() if name != "options"}
-    parts = ", ".join(f"{name} {size}" for name, size in figures["bytes_by_part"].items())
-    lines = [
-        f"{figures['file']}: {figures['bytes']} bytes ({parts})",
-        *(f"  {name}: {value}" for name, value in facts.items()),
-        f"  base: {figures['base'][:16]}…, coder: {figures['coder']}",
-        f"  tokens: {figures['tokens']}, tensors: {', '.join(figures['tensor_types']) or 'none'}",
-    ]
-    if figures["sites"]:
-        lines.append(
-            f"  {len(figures['sites'])} masks on {figures['connections']} connections, {figures['sparsity']:.2%} removed: "
-            f"{figures['bits_per_connection']:.4f} bits a connection, entropy {figures['entropy_per_connection']:.4f}"
-        )
-    for site in figures["sites"]:
-        shape = "x".join(map(str, site["shape"]))
-        lines.append(f"    {site['name']:46} {shape:>10} {site['sparsity']:8.2%} {site['codec']:9} {site['bytes']:9} bytes")
-    return "\n".join(lines)

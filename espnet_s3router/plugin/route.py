@@ -1,4 +1,4 @@
-"""Routes of ESPnet experiments: from a trained experiment to a route file, and from a file to a model.
+"""Routes of ESPnet experiments: from a trained experiment to a route file.
 
 A route is put in place only after a model built from it gave the outputs of the trained model, bit for bit.
 """
@@ -6,6 +6,7 @@ A route is put in place only after a model built from it gave the outputs of the
 import math
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,12 @@ def write_experiment(
             if best_path(outputs(loaded, wave))[0] != best_path(values)[0]:
                 raise _TextChanged
 
+    file = write_route(out, route, weights, check)
     if same_text:
-        half = {name: in_16_bits(tensor) for name, tensor in route.tensors.items()}
-        try:
-            return write_route(out, replace(route, tensors=half), weights, check_text)
-        except _TextChanged:
-            pass  # 32 bits, below
-    return write_route(out, route, weights, check)
+        half = replace(route, tensors={name: in_16_bits(tensor) for name, tensor in route.tensors.items()})
+        with suppress(_TextChanged):
+            file = write_route(out, half, weights, check_text)
+    return file
 
 
 def in_16_bits(tensor: Tensor) -> Tensor:
@@ -91,7 +91,9 @@ def route_of(
     frontend: MaskedUpstream = model.frontend
     attached, expert = frontend.attached, frontend.expert
     scores = {id(masked.scores) for masked in attached.masks.values()}
-    tensors = {f"upstream/{name}": p for name, p in (attached.trained | attached.saved).items() if id(p) not in scores}
+    learned = {name: p for name, p in (attached.trained | attached.saved).items() if id(p) not in scores}
+    learned.pop(str(frontend.family.mask_embedding), None)  # acts in training only
+    tensors = {f"upstream/{name}": parameter for name, parameter in learned.items()}
     tensors |= {f"featurizer/{name}": p for name, p in frontend.featurizer.named_parameters() if p.requires_grad}
     tensors |= {f"head/{name}": t for name, t in model.state_dict().items() if not name.startswith(FRONTEND_KEYS)}
     config = {name: value for name, value in vars(args).items() if name.removesuffix("_conf") in MODEL_OPTIONS}
@@ -104,7 +106,7 @@ def route_of(
         tensors={name: tensor.detach().clone() for name, tensor in tensors.items()},
         tokens=list(args.token_list),
         config=config | {"decoding": dict(decoding)},
-        metadata=facts | dict(metadata),
+        metadata=dict(metadata) | facts,
     )
     return route, {name: expert.get_parameter(original_key(name)).detach() for name in route.masks}
 

@@ -10,21 +10,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.files import replacing_file
-from espnet_s3router.routes.codec import CodedMask, decode, encode
+from espnet_s3router.routes.codec import PRIOR, CodedMask, decode, encode
 from espnet_s3router.routes.container import ANOTHER_COPY, pack, unpack
 from espnet_s3router.routes.entropy import CODER, CODER_VERSION
+from espnet_s3router.routes.header import FORMAT, check_header
 from espnet_s3router.routes.route import Route, check_content, check_tensors, first_difference, masks_digest
 
-FORMAT = 1
 MASKS = "masks/"
 """Prefix of the coded masks among the tensors of a file."""
-_FIELDS = {"format": int, "coder": str, "coder_version": str, "base": str, "sites": list, "masks_sha256": str,
-           "tokens": list, "config": dict, "metadata": dict}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class RouteFile:
 
     def needs_base(self) -> bool:
         """True if decoding needs the weights of the base."""
-        return any(coded.codec == "buckets" for coded in self.coded.values())
+        return any(coded.codec == PRIOR for coded in self.coded.values())
 
     def check_base(self, fingerprint: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Raises InputError unless the route belongs to a base with this fingerprint and these shapes by tensor path."""
@@ -92,7 +91,7 @@ def write_route(
     check_content(route, path)
     with replacing_file(path) as temporary:
         temporary.write_bytes(to_bytes(route, weights))
-        read = open_route(temporary)
+        read = replace(open_route(temporary), path=Path(path))
         difference = first_difference(route, read.decode(weights))
         if difference is not None:
             raise InputError(f"{path}: was not written: {difference} reads back differently. Check disk and memory")
@@ -120,8 +119,7 @@ def to_bytes(route: Route, weights: Mapping[str, Tensor] | None = None) -> bytes
         "config": route.config,
         "metadata": route.metadata,
     }
-    codes = {MASKS + name: torch.frombuffer(bytearray(mask.data), dtype=torch.uint8) if mask.data else
-             torch.empty(0, dtype=torch.uint8) for name, mask in coded.items()}  # fmt: skip
+    codes = {MASKS + name: torch.from_numpy(np.array(bytearray(mask.data), np.uint8)) for name, mask in coded.items()}
     return pack(header, codes | {name: tensor.detach().cpu() for name, tensor in route.tensors.items()})
 
 
@@ -129,7 +127,7 @@ def open_route(path: str | Path) -> RouteFile:
     """Read a file and check it, without decoding its masks. Raises InputError that says what is wrong."""
     path = Path(path)
     header, tensors, size = unpack(path)
-    _check_header(path, header)
+    check_header(path, header)
     coded = {}
     for name, shape, codec, zeros in header["sites"]:
         if MASKS + name not in tensors:
@@ -143,47 +141,6 @@ def open_route(path: str | Path) -> RouteFile:
         raise InputError(f"{path}: holds the extra mask {extra[0]}, which its list of sites lacks. {ANOTHER_COPY}")
     check_tensors(tensors, header["tokens"], path)
     return RouteFile(path=path, bytes=size, header=header, coded=coded, tensors=tensors)
-
-
-def _check_header(path: Path, header: Mapping[str, Any]) -> None:
-    """Raises InputError for another format or coder, and for fields of a wrong type."""
-    written = header.get("format")
-    if isinstance(written, int) and written > FORMAT:
-        raise InputError(
-            f"{path}: has format {written}, expected at most {FORMAT}: a newer espnet-s3router wrote it. Upgrade"
-        )
-    for name, kind in _FIELDS.items():
-        if not isinstance(header.get(name), kind) or isinstance(header[name], bool):
-            raise InputError(f"{path}: field {name} is {header.get(name)!r:.60}, expected {kind.__name__}. {ANOTHER_COPY}")
-    if header["coder"] != CODER or _newer(header["coder_version"], CODER_VERSION):
-        raise InputError(
-            f"{path}: its masks are coded by {header['coder']} {header['coder_version']}, installed is {CODER} "
-            f"{CODER_VERSION}. Install the version of the file"
-        )
-    names = set()
-    for site in header["sites"]:
-        if not _is_site(site) or site[0] in names:
-            raise InputError(f"{path}: the site {site!r:.120} is twice in the list or no [name, shape, codec, zeros]")
-        names.add(site[0])
-    if not all(isinstance(token, str) for token in header["tokens"]):
-        raise InputError(f"{path}: its token list holds other things than texts. {ANOTHER_COPY}")
-
-
-def _is_site(site: Any) -> bool:
-    if not isinstance(site, list) or len(site) != 4:
-        return False
-    name, shape, codec, zeros = site
-    numbers = [*shape, zeros] if isinstance(shape, list) else [None]
-    return isinstance(name, str) and isinstance(codec, str) and all(type(n) is int and n >= 0 for n in numbers)
-
-
-def _newer(version: str, installed: str) -> bool:
-    """True if a version is newer in its first two numbers, in which the coder's streams may change."""
-
-    def numbers(text: str) -> list[int]:
-        return [int(part) if part.isdecimal() else 0 for part in text.split(".")[:2]]
-
-    return numbers(version) > numbers(installed)
 
 
 def _plain(route: Route) -> Route:

@@ -285,3 +285,11 @@ def test_the_command(trained_like, tmp_path, capsys):
     other = wav2vec2(tmp_path / "other", seed=7)["path_or_url"]
     assert main(["route", "verify", out, "--path_or_url", other]) == 1
     assert "belongs to another base" in capsys.readouterr().err
+
+
+def test_the_mask_embedding_stays_out(trained_like, tmp_path):
+    """It acts in training only."""
+    files = trained_like(frontend={"latent_masking": {"time_prob": 0.1, "train_embedding": True}})
+    file = write_experiment(*files, tmp_path / "x.route")
+    check_same_outputs(files, tmp_path / "x.route")
+    assert not [name for name in file.tensors if name.startswith("upstream/")]
