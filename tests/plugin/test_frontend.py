@@ -45,7 +45,7 @@ def test_fs_may_be_a_string(fs, toy_upstreams):
         ({"upstream_dropouts": {"input": 0.1}}, "dropout is 'off', so upstream_dropouts would do nothing"),
         ({"dropout": "upstream", "upstream_dropouts": {"final": 0.1}}, "upstream_dropouts: key 'final' is not an option"),
         ({"dropout": "upstream", "upstream_dropouts": {"input": 1.0}}, r"input is 1.0, expected a probability in \[0, 1\)"),
-        ({"dropout": "upstream", "upstream_dropouts": {"input": "0.1"}}, "input is '0.1', expected a probability"),
+        ({"dropout": "upstream", "upstream_dropouts": {"input": "0.1"}}, "input is '0.1', expected a number"),
         ({"mask_conf": "routing"}, "mask_conf is 'routing', expected keys and values, such as {method: routing"),
         ({"mask_config": ROUTING}, "key 'mask_config' is unknown, .* Did you mean mask_conf"),
         ({"upstream": "hubert"}, "key 'upstream' is unknown, .* upstream belongs into the frontend_conf within it"),

@@ -31,12 +31,15 @@ class _MaskedUpstreamTask:
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> Any:
-        """ESPnet's model. Its classes raise many types for keys and values that they do not accept."""
+        """ESPnet's model. Its classes raise many types for keys and values that they do not accept. In training these become
+        an InputError; whoever loads a model names the file."""
         try:
             return super().build_model(args)  # type: ignore[misc]
         except (InputError, AttributeError, OSError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:
+            if not hasattr(args, "iterator_type"):  # an option of training
+                raise
             logging.info("building the model failed", exc_info=True)
             raise InputError(
                 f"ESPnet cannot build this model: {summary(error)}. Check the keys and values of encoder_conf, model_conf "

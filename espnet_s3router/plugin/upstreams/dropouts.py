@@ -23,9 +23,8 @@ class Dropouts:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (number and 0.0 <= value < 1.0):
-                raise InputError(f"upstream_dropouts: {name} is {value!r}, expected a probability in [0, 1)")
+            if value is not None and not 0.0 <= value < 1.0:
+                raise InputError(f"upstream_dropouts: {name} is {value}, expected a probability in [0, 1)")
 
 
 def set_dropouts(expert: nn.Module, family: Family, dropouts: Dropouts) -> None:
