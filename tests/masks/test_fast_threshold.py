@@ -167,6 +167,14 @@ def test_global_selection_runs_over_the_few_inside_the_bracket(share, selected_f
     assert low <= threshold <= high
 
 
+def test_bracket_is_six_standard_deviations_wide():
+    """Of 10,000 magnitudes all are sampled, and 3,000 are to go: ranks 3,000 -+ (6 sqrt(10,000 * 0.3 * 0.7) + 1)."""
+    flat = torch.arange(1, 10001, dtype=torch.float32)
+    assert sampled_bracket([flat], 3000, 10000) == (2724.0, 3276.0)
+    assert sampled_bracket([flat[::2], -flat[1::2]], 3000, 10000) == (2724.0, 3276.0)
+    assert sampled_bracket([flat], 1, 10000)[0] == 0.0 and sampled_bracket([flat], 9999, 10000)[1] == math.inf
+
+
 def test_pruned_tensors_are_pruned_again_without_a_search(selected_from):
     """The usual case at the end of an epoch: half of all weights are zero already, and half are to go."""
     flats = tensors("normal", [50000, 30000], 0)
