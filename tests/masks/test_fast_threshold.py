@@ -14,6 +14,7 @@ from espnet_s3router.masks.fast_threshold import (
     ThresholdSearch,
     fast_global_masks,
     fast_topk_mask,
+    fits_scratch,
     global_threshold,
     magnitudes,
     sampled_bracket,
@@ -165,6 +166,13 @@ def test_global_selection_runs_over_the_few_inside_the_bracket(share, selected_f
     assert max(selected_from) <= 25000
     low, high = sampled_bracket(flats, int(share * 200000), 20000)
     assert low <= threshold <= high
+
+
+def test_what_fits_the_scratch_memory():
+    """Float32 on the CPU, and few enough for an exact sum of ones: below 2 ** 24."""
+    assert fits_scratch(torch.zeros(1).expand(2**24 - 1))
+    assert not fits_scratch(torch.zeros(1).expand(2**24))
+    assert not fits_scratch(torch.zeros(4, dtype=torch.float64)) and not fits_scratch(torch.zeros(4, device="meta"))
 
 
 def test_bracket_is_six_standard_deviations_wide():

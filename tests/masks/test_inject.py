@@ -190,6 +190,16 @@ def test_changed_sparsity_selects_anew(kind):
     assert int((~masked.mask).sum()) == 12
 
 
+def test_gradients_of_trained_weights_are_masked_unless_dense():
+    for options, dense in (({}, False), ({"dense_gradient": True}, True)):
+        layer = nn.Linear(6, 10)
+        masked = MaskedTensor(init_scores(layer.weight, "ori"), TopK(0.5), **options)
+        inject(Site(name="weight", module=layer, tensor="weight"), masked)
+        layer(torch.ones(1, 6)).sum().backward()
+        gradient = layer.parametrizations.weight.original.grad
+        assert torch.equal(gradient, torch.ones(10, 6) if dense else masked.mask.float())
+
+
 @pytest.mark.parametrize("dim", [0, 1])
 def test_a_score_for_each_unit(dim):
     """The mask has the shape of the weight; whole units of the smallest scores are removed."""
