@@ -176,6 +176,10 @@ def test_defaults_of_a_schedule():
     assert (ramp.kind, ramp.initial, ramp.begin, ramp.end, ramp.interval) == ("linear", 0.0, 0, 500, 50)
 
 
+def test_one_round_may_have_a_pattern():
+    assert resolve({**IMP, "ranking": "2:4", "rounds": 1})[1].rounds == 1
+
+
 def test_configuration_is_frozen():
     _, config = resolve(ROUTING)
     with pytest.raises(AttributeError):
