@@ -67,10 +67,9 @@ def check_type(key: str, kind: object, value: object, *, where: str = "mask_conf
 
     The text "false" is no switch.
     """
-    kinds = [part for part in get_args(kind) or (kind,) if part is not NoneType]
-    if value is None or len(kinds) != 1 or kinds[0] not in _KINDS:
+    kind, *others = (part for part in get_args(kind) or (kind,) if part is not NoneType)
+    if value is None or others or kind not in _KINDS:
         return
-    (kind,) = kinds
     accepted, words = _KINDS[kind]
     if not isinstance(value, accepted) or isinstance(value, bool) and kind is not bool:
         raise InputError(f"{where}: {key} is {value!r}, expected {words}")
