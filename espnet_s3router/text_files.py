@@ -85,6 +85,11 @@ def read_text(path: str | Path) -> Table:
     return {key: " ".join(value.split()) for key, value in table.items()}
 
 
+def read_tokens(path: str | Path) -> list[str]:
+    """The tokens of a token list, as ESPnet reads them. Raises InputError if the file cannot be read."""
+    return [line.rstrip() for line in read_lines(path, expected="a token list: run stage 5")]
+
+
 def read_symbols(path: str | Path) -> list[str]:
     """Read non-linguistic symbols such as ``<noise>``, one on each line: one token each, which scoring leaves out.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from espnet_s3router.errors import InputError, raise_problems
 from espnet_s3router.files import write_atomic
-from espnet_s3router.text_files import Table, read_lines, read_symbols, read_table
+from espnet_s3router.text_files import Table, read_symbols, read_table
 
 BLANK, UNKNOWN, SOS_EOS = "<blank>", "<unk>", "<sos/eos>"
 TOKEN_TYPES = ("char", "bpe", "word")
@@ -41,11 +41,6 @@ def tokenizer(token_type: str, *, bpemodel: Path | str | None = None, nlsyms: Pa
     if bpemodel is None:
         raise InputError("token_type bpe: got no bpemodel; expected the sentencepiece model of stage 5. Pass --bpemodel.")
     return _load_bpe(bpemodel).encode_as_pieces
-
-
-def read_tokens(path: Path | str) -> list[str]:
-    """The tokens of a token list, as ESPnet reads them. Raises InputError if the file cannot be read."""
-    return [line.rstrip() for line in read_lines(path, expected="a token list: run stage 5")]
 
 
 def read_texts(path: Path | str) -> Table:

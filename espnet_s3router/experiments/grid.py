@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_s3router.data.tokens import read_tokens
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.experiments import layout
 from espnet_s3router.experiments.decoding import is_decoded, is_scored
@@ -35,6 +34,7 @@ from espnet_s3router.experiments.workers.pool import run_jobs
 from espnet_s3router.experiments.workers.worker import close_servers, run_here
 from espnet_s3router.files import locked, read_yaml, write_atomic
 from espnet_s3router.results.rows import Place
+from espnet_s3router.text_files import read_tokens
 from espnet_s3router.upstreams.families import FAMILIES, family_named
 
 PRELOAD = (
@@ -143,7 +143,7 @@ def collect_stats(options: Options, specs: Sequence[Spec]) -> None:
         log = stats / layout.COLLECT_LOG
         job = Job("stage 10", "espnet_s3router.bin.asr_train", tuple(words), log, log, preload=PRELOAD)
         run_here(job, threads_of(options, len(specs)))
-        vocabulary = len(Path(options.token_list).read_text("utf-8").splitlines())
+        vocabulary = len(read_tokens(options.token_list))
         for part in ("train", "valid"):
             lines = (stats / part / "text_shape").read_text("utf-8").splitlines()
             shapes = "".join(f"{line},{vocabulary}\n" for line in lines)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from espnet_s3router.data.__main__ import main
-from espnet_s3router.data.tokens import make_token_list, outside, read_tokens, tokenizer
+from espnet_s3router.data.tokens import make_token_list, outside, tokenizer
 from espnet_s3router.errors import InputError
-from espnet_s3router.text_files import write_table
+from espnet_s3router.text_files import read_tokens, write_table
 
 
 def test_character_list(corpus: Path) -> None:

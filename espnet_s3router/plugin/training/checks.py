@@ -12,6 +12,7 @@ from espnet2.tasks.abs_task import optim_classes
 from espnet_s3router.errors import InputError
 from espnet_s3router.files import read_yaml
 from espnet_s3router.plugin.training.checkpoint_files import CHECKPOINT, PREVIOUS
+from espnet_s3router.text_files import read_tokens
 
 # Options that may change on resuming: they say where and how fast a run goes, not what it learns. The lines of the token
 # lists are compared instead of their paths.
@@ -115,8 +116,7 @@ def _check_tokens(folder: Path, name: str, saved: Any, args: argparse.Namespace)
         return
     now = getattr(args, name) or []
     if isinstance(now, str):
-        with open(now, encoding="utf-8") as file:
-            now = [line.rstrip() for line in file]
+        now = read_tokens(now)
     if list(now) == saved:
         return
     changed = [(index, old, new) for index, (old, new) in enumerate(zip(saved, now)) if old != new]

@@ -9,6 +9,7 @@ from espnet2.tasks.abs_task import scheduler_classes
 from espnet_s3router.devices import check_gpus
 from espnet_s3router.errors import InputError, summary
 from espnet_s3router.plugin.model_file import config_beside
+from espnet_s3router.text_files import read_tokens
 from espnet_s3router.text_format import refuse_numbers_as_text
 
 
@@ -87,7 +88,7 @@ def check_initial_tokens(parameters: str, args: argparse.Namespace) -> None:
         raise InputError(f"init_param is {parameters!r}, and there is no file {file}. Expected a model file (.pth)")
     theirs, ours = config_beside(file).get("token_list"), args.token_list
     if isinstance(ours, str):
-        ours = [line.rstrip() for line in Path(ours).read_text(encoding="utf-8").splitlines()]
+        ours = read_tokens(ours)
     heads = ["ctc"] if (args.model_conf or {}).get("ctc_weight") == 1.0 else ["ctc", "decoder"]
     left_out = [part.split(".")[0] for part in excluded.split(",")]
     taken = [head for head in heads if source.split(".")[0] in ("", head) and head not in left_out]
