@@ -54,6 +54,7 @@ class RunServer:
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._codes: dict[int, Future[int]] = {}
+        self._status: int | None = None  # of the server, once no more replies come
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -67,14 +68,16 @@ class RunServer:
         assert self._process.stdin is not None
         with self._lock:
             number = next(self._numbers)
-            code = self._codes[number] = Future()
+            code: Future[int] = Future()
+            if self._status is None:
+                self._codes[number] = code
+            else:
+                code.set_result(self._status)
             request = {"number": number, "module": job.module, "arguments": job.arguments}
             request |= {"folder": str(folder), "log": str(log)}
             with suppress(OSError, ValueError):  # of a server that has ended, which the reader notices
                 self._process.stdin.write(json.dumps(request).encode() + b"\n")
                 self._process.stdin.flush()
-        if not self._reader.is_alive() and not code.done():
-            code.set_result(self._process.wait() or 1)
         if (status := code.result()) and self.ended:
             with suppress(ValueError), log.open("ab") as file:  # of a server that was closed on purpose
                 self._messages.seek(0)
@@ -89,6 +92,7 @@ class RunServer:
             self._codes.pop(reply["number"]).set_result(reply["code"])
         status = self._process.wait() or 1
         with self._lock:
+            self._status = status
             for code in self._codes.values():
                 code.set_result(status)
             self._codes.clear()

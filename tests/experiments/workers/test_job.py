@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from espnet_s3router.experiments.workers.job import Outcome, explain
-from espnet_s3router.experiments.workers.worker import run_job
+from espnet_s3router.experiments.workers.worker import RunServer, Setting, run_job
 
 LONGEST_S = 20
 
@@ -26,7 +26,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from espnet_s3router.experiments.workers.job import Job
-from espnet_s3router.experiments.workers.worker import run_job
+from espnet_s3router.experiments.workers.worker import RunServer, Setting, run_job
 run_job(Job("a", "tests.experiments.workers.code_job", (sys.argv[1],), Path("run.log"), Path("progress.tsv")), Path.cwd(), 1)
 """
 
@@ -90,6 +90,17 @@ def test_a_server_that_cannot_start_gives_the_reason(tmp_path, code_job):
     outcome = run_job(job, tmp_path, 1)
     assert outcome.code == 1
     assert explain(outcome, tmp_path / "a/run.log").endswith("No module named 'no_such_module'")
+
+
+def test_a_job_for_a_server_that_has_ended_fails_at_once(tmp_path, code_job):
+    server = RunServer(Setting(1, "", ()))
+    server._process.kill()
+    server._process.wait()
+    (tmp_path / "a").mkdir()
+    for _ in range(2):  # while its reader notices the end, and after that
+        assert server.run(code_job("print(1)"), tmp_path, tmp_path / "a/run.log") == -signal.SIGKILL
+        server._reader.join()
+    server.close()
 
 
 def test_threads_work_in_a_forked_child(tmp_path, code_job):
