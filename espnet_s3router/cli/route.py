@@ -124,10 +124,10 @@ def run_verify(args: argparse.Namespace) -> None:
     problems = []
     for path in args.files:
         try:
-            if args.base or _source(args):
+            if args.base or source_of(args):
                 from espnet_s3router.plugin.route_model import load_model
 
-                load_model(open_route(path), _source(args))
+                load_model(open_route(path), source_of(args))
             else:
                 open_route(path).decode()
             _print(args, {"file": path, "ok": True}, f"{path}: ok")
@@ -149,10 +149,10 @@ def _decoded(path: str, args: argparse.Namespace) -> Any:
         return file.decode()
     from espnet_s3router.plugin.route_model import base_weights
 
-    return file.decode(base_weights(file, _source(args)))
+    return file.decode(base_weights(file, source_of(args)))
 
 
-def _source(args: argparse.Namespace) -> dict[str, str] | None:
+def source_of(args: argparse.Namespace) -> dict[str, str] | None:
     """The base that the command line names."""
     return {name: getattr(args, name) for name in ("upstream", "path_or_url") if getattr(args, name) is not None} or None
 

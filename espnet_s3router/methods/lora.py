@@ -46,7 +46,12 @@ class LowRank(nn.Module):
         self.scaling = alpha / rank
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight + self.scaling * (self.b @ self.a).view(weight.shape)
+        return low_rank_sum(weight, self.a, self.b, self.scaling)
+
+
+def low_rank_sum(weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
+    """weight (out, in, ...) + scaling * b a, with b (out, rank) and a (rank, in * ...)."""
+    return weight + scaling * (b @ a).view(weight.shape)
 
 
 def lora(upstream: nn.Module, config: LoraConfig) -> Attached:

@@ -152,8 +152,8 @@ class MaskedUpstream(S3prlFrontend):
             self.cache.lengths = input_lengths
         half = self.training and self.trains_in_bfloat16(input.device)
         mixed = torch.autocast(input.device.type, torch.bfloat16) if half else nullcontext()
-        trains = self.training and any(parameter.requires_grad for parameter in self.parameters())
-        with mixed, recomputed_products() if trains else torch.no_grad():
+        learns = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in self.parameters())
+        with mixed, recomputed_products() if learns else torch.no_grad():
             feats, lengths = super().forward(input, input_lengths)
         return feats.float(), lengths
 

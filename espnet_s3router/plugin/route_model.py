@@ -16,8 +16,8 @@ from espnet_s3router.masks.straight_through import as_factor
 from espnet_s3router.methods import METHODS, resolve
 from espnet_s3router.methods.options import sites_of
 from espnet_s3router.plugin.bake import TASKS
-from espnet_s3router.plugin.checkpoint import FINGERPRINT, FRONTEND_KEYS
-from espnet_s3router.plugin.frontend import FRONTEND_NAME, MaskedUpstream
+from espnet_s3router.plugin.checkpoint import FINGERPRINT
+from espnet_s3router.plugin.frontend import MaskedUpstream
 from espnet_s3router.routes import Route, RouteFile, open_route
 
 MODEL_OPTIONS = (
@@ -35,25 +35,31 @@ def load_model(route: str | Path | RouteFile, source: Mapping[str, Any] | None =
     Raises InputError for a broken file, for another base, and for masks or tensors that do not fit the method.
     """
     file = route if isinstance(route, RouteFile) else open_route(route)
-    config = file.header["config"]
-    frontend_conf = frontend_options(file, source)
-    options = {name: value for name, value in config.items() if name.removesuffix("_conf") in MODEL_OPTIONS}
+    return build_on(file, load_frontend(file, source))
+
+
+def build_on(file: RouteFile, frontend: MaskedUpstream) -> Any:
+    """ESPnet's model of a route on a frontend that has its masks and tensors, in evaluation mode."""
+    options = {name: v for name, v in file.header["config"].items() if name.removesuffix("_conf") in MODEL_OPTIONS}
     fixed: dict[str, Any] = {
-        "frontend": FRONTEND_NAME,
+        "input_size": frontend.output_size(),  # with it, ESPnet builds no frontend
+        "frontend": None,
+        "frontend_conf": {},
         "specaug": None,
         "specaug_conf": {},
         "init": None,
         "transcript_token_list": None,
     }
-    args = Namespace(**options | fixed, frontend_conf=frontend_conf, token_list=file.header["tokens"])
     try:
-        model = TASKS[file.header["metadata"]["task"]].build_model(args)
+        model = TASKS[file.header["metadata"]["task"]].build_model(
+            Namespace(**options | fixed, token_list=file.header["tokens"])
+        )
     except InputError:
         raise
     except Exception as error:  # ESPnet raises many types on foreign configurations
         raise InputError(f"{file.path}: its model cannot be built: {summary(error)}. Write the route again") from error
-    decoded = apply(file, model.frontend)
-    place(file, "head", decoded.part("head"), model.state_dict())
+    place(file, "head", file.part("head"), model.state_dict())
+    model.frontend = frontend
     return model.eval()
 
 
@@ -79,15 +85,10 @@ def frontend_options(file: RouteFile, source: Mapping[str, Any] | None = None) -
 
 
 @torch.no_grad()
-def apply(file: RouteFile, frontend: MaskedUpstream) -> Route:
-    """Put masks and trained tensors into a fresh frontend from ``frontend_options``. Returns the decoded route."""
-    expert = frontend.expert
-    parameters = dict(expert.named_parameters())
-    shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
-    file.check_base(hexadecimal(getattr(frontend, FINGERPRINT)), shapes)
-    if file.coded:
-        check_sites(file, expert)
-    route = file.decode({name: parameters[name] for name in file.coded})
+def apply(file: RouteFile, frontend: MaskedUpstream) -> None:
+    """Put masks and trained tensors into a fresh frontend from ``frontend_options``."""
+    parameters = dict(frontend.expert.named_parameters())
+    route = decode_on(file, frontend)
     trained = route.part("upstream")
     missing = sorted(frontend.attached.trained.keys() - trained.keys())
     if missing:
@@ -99,7 +100,16 @@ def apply(file: RouteFile, frontend: MaskedUpstream) -> Route:
     place(file, "featurizer", route.part("featurizer"), dict(frontend.featurizer.named_parameters()))
     for name, mask in route.masks.items():
         parameters[name].mul_(as_factor(mask.to(parameters[name].device)))
-    return route
+
+
+def decode_on(file: RouteFile, frontend: MaskedUpstream) -> Route:
+    """The route of a file, decoded with the weights of this base. Raises InputError for another base or other sites."""
+    parameters = dict(frontend.expert.named_parameters())
+    shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+    file.check_base(hexadecimal(getattr(frontend, FINGERPRINT)), shapes)
+    if file.coded:
+        check_sites(file, frontend.expert)
+    return file.decode({name: parameters[name] for name in file.coded})
 
 
 def check_sites(file: RouteFile, expert: nn.Module) -> None:
@@ -135,7 +145,7 @@ def place(file: RouteFile, part: str, tensors: Mapping[str, Tensor], targets: Ma
             raise InputError(
                 f"{file.path}: {part} tensor {name} has shape {tuple(tensor.shape)}, expected {tuple(targets[name].shape)}"
             )
-    missing = [name for name in targets if part == "head" and not name.startswith(FRONTEND_KEYS) and name not in tensors]
+    missing = [name for name in targets if part == "head" and name not in tensors]
     if missing:
         raise InputError(f"{file.path}: the head lacks {missing[0]}. Write the route again")
     with torch.no_grad():

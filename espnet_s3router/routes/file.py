@@ -20,7 +20,7 @@ from espnet_s3router.routes.codec import PRIOR, CodedMask, decode, encode
 from espnet_s3router.routes.container import ANOTHER_COPY, pack, unpack
 from espnet_s3router.routes.entropy import CODER, CODER_VERSION
 from espnet_s3router.routes.header import FORMAT, check_header
-from espnet_s3router.routes.route import Route, check_content, check_tensors, first_difference, masks_digest
+from espnet_s3router.routes.route import Route, check_content, check_tensors, first_difference, masks_digest, part_of
 
 MASKS = "masks/"
 """Prefix of the coded masks among the tensors of a file."""
@@ -39,6 +39,10 @@ class RouteFile:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each mask."""
         return {name: coded.shape for name, coded in self.coded.items()}
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one part, under their names within it."""
+        return part_of(self.tensors, name)
 
     def needs_base(self) -> bool:
         """True if decoding needs the weights of the base."""

@@ -38,11 +38,16 @@ class Route:
 
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors of one part, under their names within it."""
-        return {key.removeprefix(f"{name}/"): t for key, t in self.tensors.items() if key.startswith(f"{name}/")}
+        return part_of(self.tensors, name)
 
     def removed(self) -> int:
         """Number of removed weights."""
         return sum(mask.numel() - int(torch.count_nonzero(mask)) for mask in self.masks.values())
+
+
+def part_of(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of one part of PARTS, under their names within it."""
+    return {key.removeprefix(f"{name}/"): t for key, t in tensors.items() if key.startswith(f"{name}/")}
 
 
 def check_content(route: Route, where: object) -> None:

@@ -1,0 +1,233 @@
+"""``Bank``: one base in memory and many routes, which take turns on it."""
+
+import copy
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.plugin.frontend import MaskedUpstream
+from espnet_s3router.plugin.route_model import build_on, frontend_options, place
+from espnet_s3router.plugin.serving.changes import changes_of
+from espnet_s3router.routes import RouteFile, open_route
+from espnet_s3router.routes.switch import Changes, Switch
+
+SUFFIX = ".route"
+SHARED = ("normalize", "extra_conf", "tile_factor")
+"""Keys of the inner frontend_conf in which all routes of a bank must agree: they belong to the upstream."""
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A route that can be applied at once."""
+
+    changes: Changes
+    model: Any
+    """ESPnet's model with the head of the route, on a view of the shared frontend."""
+
+    def nbytes(self) -> int:
+        children = (child for name, child in self.model.named_children() if name != "frontend")
+        return self.changes.nbytes() + sum(p.nbytes for child in children for p in child.parameters())
+
+
+class Bank:
+    """Many routes on one base. One thread at a time uses the base; the others wait.
+
+    A route takes as much memory as its file. The routes that were used last stay ready beside it, within ``ready_mb``: their
+    decoded masks and their heads. Applying a ready route takes about as long as copying the masked weights once.
+
+    Args:
+        source: upstream and path of the base, instead of those that the first route names.
+        ready_mb: MiB for routes that stay ready; at least one route always does.
+        device: where the base lies.
+    """
+
+    def __init__(
+        self, source: Mapping[str, Any] | None = None, *, ready_mb: float = 256, device: str | torch.device = "cpu"
+    ) -> None:
+        self._source = source
+        self._limit = int(ready_mb * 2**20)
+        self._device = torch.device(device)
+        self.lock = threading.RLock()
+        """Held by the thread that uses the base."""
+        self._files: dict[str, RouteFile] = {}
+        self._ready: OrderedDict[str, _Ready] = OrderedDict()
+        self._frontend: MaskedUpstream | None = None
+        self._switch: Switch | None = None
+        self._shared: dict[str, Any] = {}
+        self.current: str | None = None
+        """Name of the route that is applied; None for the plain base."""
+        self.broken: dict[str, str] = {}
+        """Files of ``from_dir`` that could not be added, by name, with the reason."""
+
+    @classmethod
+    def from_dir(cls, folder: str | Path, source: Mapping[str, Any] | None = None, **options: Any) -> "Bank":
+        """A bank of all ``*.route`` files in a folder, named by the file names without suffix.
+
+        Files that cannot be used are listed in ``broken`` and logged, and the others are served. Raises InputError if the
+        folder holds no usable file.
+        """
+        paths = sorted(Path(folder).glob(f"*{SUFFIX}"))
+        if not paths:
+            raise InputError(f"{folder}: holds no *{SUFFIX} file, expected a folder of routes. Write one: s3router route write")
+        bank = cls(source, **options)
+        for path in paths:
+            try:
+                bank.add(path)
+            except InputError as error:
+                bank.broken[path.stem] = str(error)
+                logging.warning("left out of the bank: %s", error)
+        if not bank.names:
+            raise InputError(f"{folder}: none of its {len(paths)} routes can be used. {next(iter(bank.broken.values()))}")
+        return bank
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all routes, sorted."""
+        return sorted(self._files)
+
+    @property
+    def frontend(self) -> MaskedUpstream:
+        """The shared frontend. Hold the lock of ``using`` while you use it."""
+        if self._frontend is None:
+            raise InputError("the bank holds no route. Add one: bank.add('nl.route')")
+        return self._frontend
+
+    def file(self, name: str) -> RouteFile:
+        """The file of a route. Raises InputError that lists the names for an unknown one."""
+        if name not in self._files:
+            near = get_close_matches(name, self._files, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise InputError(f"there is no route {name!r}, expected one of {', '.join(self.names) or 'none'}.{hint}")
+        return self._files[name]
+
+    def add(self, path: str | Path, name: str | None = None) -> str:
+        """Add a route file, by default under its file name without suffix; returns the name.
+
+        A route of that name is replaced. The first route decides the base. Raises InputError for a broken file, for another
+        base and for a method that adds modules; the bank is unchanged then.
+        """
+        file = open_route(path)
+        name = name or Path(path).stem
+        with self.lock:
+            before = self.current
+            ready = self._prepare(file)
+            self.drop(name, missing_ok=True)
+            self._files[name] = file
+            self._keep(name, ready)
+            if before in self._files:
+                self.use(before)
+        return name
+
+    def drop(self, name: str, *, missing_ok: bool = False) -> None:
+        """Forget a route. The base is restored if the route is applied."""
+        with self.lock:
+            if missing_ok and name not in self._files:
+                return
+            self.file(name)
+            if self.current == name:
+                self.restore()
+            del self._files[name]
+            self._ready.pop(name, None)
+
+    def use(self, name: str) -> Any:
+        """Apply a route, and return ESPnet's model with its head. Nothing happens if it is applied already.
+
+        With several threads, use ``using`` instead: another thread may change the base at any time.
+        """
+        with self.lock:
+            self.file(name)
+            if self.current != name:
+                ready = self._get_ready(name)
+                self.current = None
+                assert self._switch is not None  # every route was prepared on it
+                self._switch.apply(ready.changes)
+                self.current = name
+            return self._ready[name].model
+
+    @contextmanager
+    def using(self, name: str) -> Iterator[Any]:
+        """The model of a route. Other threads wait until the block ends."""
+        with self.lock:
+            yield self.use(name)
+
+    def changes(self, name: str) -> Changes:
+        """What a route changes on the base. The base may be restored on the way."""
+        return self._get_ready(name).changes
+
+    def model(self, name: str) -> Any:
+        """ESPnet's model with the head of a route, on the base as it is now. The base may be restored on the way."""
+        return self._get_ready(name).model
+
+    def restore(self) -> None:
+        """Apply no route: the base is as it was loaded, bit for bit."""
+        with self.lock:
+            if self._switch is not None:
+                self._switch.restore()
+            self.current = None
+
+    def _get_ready(self, name: str) -> _Ready:
+        with self.lock:
+            file = self.file(name)
+            ready = self._ready.get(name) or self._prepare(file)
+            self._keep(name, ready)
+            return ready
+
+    def _prepare(self, file: RouteFile) -> _Ready:
+        """Check and decode a route. No route is applied then, because codes may need the weights of the base."""
+        self.restore()
+        first = self._frontend is None
+        try:
+            if first:
+                self._load_base(file)
+            self._check_shared(file)
+            changes = changes_of(file, self.frontend)
+            return _Ready(changes, build_on(file, self._view(file)).to(self._device).requires_grad_(False))
+        except InputError:
+            if first:  # a route that cannot be used must not decide which base is loaded
+                self._frontend = self._switch = None
+            raise
+
+    def _load_base(self, file: RouteFile) -> None:
+        options = frontend_options(file, self._source) | {"mask_conf": {"method": "head_only"}}
+        self._frontend = MaskedUpstream(**options).to(self._device).eval().requires_grad_(False)
+        self._switch = Switch(dict(self._frontend.expert.named_parameters()))
+        self._shared = {key: options["frontend_conf"].get(key) for key in SHARED}
+
+    def _check_shared(self, file: RouteFile) -> None:
+        conf = frontend_options(file, self._source)["frontend_conf"]
+        for key, value in self._shared.items():
+            if conf.get(key) != value:
+                raise InputError(
+                    f"{file.path}: its upstream has {key}: {conf.get(key)}, the other routes have {value}. Use another bank"
+                )
+
+    def _keep(self, name: str, ready: _Ready) -> None:
+        """Keep a route ready, and let those go that were used longest ago."""
+        self._ready[name] = ready
+        self._ready.move_to_end(name)
+        while len(self._ready) > 1 and sum(ready.nbytes() for ready in self._ready.values()) > self._limit:
+            self._ready.popitem(last=False)
+
+    def _view(self, file: RouteFile) -> MaskedUpstream:
+        """The shared frontend with the layers and layer weights of a route."""
+        from s3prl.nn import Featurizer
+
+        options = frontend_options(file, self._source)
+        layer = options.get("layer", -1)
+        view = copy.copy(self.frontend)
+        view._modules = dict(view._modules)
+        view.layer, view.multilayer_feature = layer, options.get("multilayer_feature", False)
+        view.featurizer = Featurizer(view.upstream, layer_selections=None if layer == -1 else [layer])
+        targets: dict[str, nn.Parameter] = dict(view.featurizer.named_parameters())
+        place(file, "featurizer", file.part("featurizer"), targets)
+        return view

@@ -1,0 +1,101 @@
+"""The language of a recording without a language id: the route whose outputs are surest.
+
+The measure is the mean entropy of the output distribution over frames, divided by the logarithm of the number of tokens.
+With many routes, one gradient first ranks them all (SupSup, arXiv 2006.14769 sec. 3.3): with the mean of all masks on the
+base, it tells how much more weight for one mask would lower the entropy. Only the best are then run.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from espnet_s3router.plugin.patching import replaced
+from espnet_s3router.plugin.serving.bank import Bank
+
+LogProbs = Callable[[str, Tensor], Tensor]
+"""(route, samples) -> log probabilities (frames, tokens)."""
+
+
+@dataclass(frozen=True)
+class Identified:
+    """The routes of a recording, the surest first."""
+
+    ranking: list[tuple[str, float]]
+    """(name, normalised entropy from 0 to 1)."""
+
+    @property
+    def name(self) -> str:
+        """The surest route."""
+        return self.ranking[0][0]
+
+    @property
+    def confidence(self) -> float:
+        """1 - (entropy of the surest route / entropy of the next), from 0 to 1. 1 if there is no other."""
+        if len(self.ranking) < 2 or self.ranking[1][1] == 0:
+            return 1.0
+        return 1.0 - self.ranking[0][1] / self.ranking[1][1]
+
+
+def entropy(log_probs: Tensor) -> Tensor:
+    """Mean entropy of (frames, tokens), as a share of that of a uniform distribution: 0 to 1."""
+    per_frame = -(log_probs.exp() * log_probs).sum(dim=-1)  # (frames,)
+    return per_frame.mean() / math.log(log_probs.shape[-1])
+
+
+@torch.no_grad()
+def by_entropy(names: Sequence[str], wave: Tensor, log_probs: LogProbs) -> Identified:
+    """Run every route of ``names`` on ``wave`` (samples,)."""
+    scored = [(name, float(entropy(log_probs(name, wave)))) for name in names]
+    return Identified(sorted(scored, key=lambda pair: (pair[1], pair[0])))
+
+
+def rank_by_gradient(bank: Bank, names: Sequence[str], wave: Tensor) -> list[str]:
+    """The routes from most to least promising for ``wave`` (samples,), after one forward and one backward pass.
+
+    The base has the weights W * sum_j a_j M_j with a_j = 1 / routes, and H is the mean entropy of all heads on it. A route is
+    more promising the more negative dH/da_j is, which is the sum of dH/dW_eff * W over what its mask keeps.
+    """
+    with bank.lock:
+        bank.restore()
+        removed = {name: bank.changes(name).removed for name in names}
+        parameters = dict(bank.frontend.expert.named_parameters())
+        sites = sorted({site for positions in removed.values() for site in positions})
+        if not sites:
+            return list(names)
+        base = {site: parameters[site].detach().clone() for site in sites}
+        try:
+            for site in sites:
+                parameters[site].detach().mul_(_share_kept(base[site], [removed[name].get(site) for name in names]))
+                parameters[site].requires_grad_(True)
+            with torch.enable_grad():
+                loss = _mean_entropy(bank, names, wave)
+                gradients = torch.autograd.grad(loss, [parameters[site] for site in sites], allow_unused=True)
+        finally:
+            for site in sites:
+                parameters[site].requires_grad_(False).copy_(base[site])
+    products = {site: (g * base[site]).flatten() for site, g in zip(sites, gradients) if g is not None}
+    lost = {name: sum(float(products[s][p.long()].sum()) for s, p in removed[name].items() if s in products) for name in names}
+    return sorted(names, key=lambda name: (-lost[name], name))  # dH/da_j is a constant minus this
+
+
+def _share_kept(weight: Tensor, removed: Sequence[Tensor | None]) -> Tensor:
+    """Share of the routes that keep each entry, in the shape of ``weight``."""
+    counts = torch.zeros(weight.numel(), device=weight.device)
+    for positions in removed:
+        if positions is not None:
+            counts[positions.to(weight.device, torch.int64)] += 1.0  # the positions of one route differ
+    return (1.0 - counts / len(removed)).view(weight.shape)
+
+
+def _mean_entropy(bank: Bank, names: Sequence[str], wave: Tensor) -> Tensor:
+    """Mean entropy of the heads of all routes, with the weights that lie on the base now. The base runs once."""
+    upstream = bank.frontend.upstream
+    device = next(upstream.parameters()).device
+    batch = wave[None].to(device), torch.tensor([len(wave)], device=device)
+    states = upstream(*batch)
+    with replaced(upstream, "forward", lambda *unused: states):
+        models = [bank.model(name) for name in names]
+        return torch.stack([entropy(model.ctc.log_softmax(model.encode(*batch)[0])[0]) for model in models]).mean()

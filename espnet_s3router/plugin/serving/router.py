@@ -1,0 +1,154 @@
+"""``Router``: the text of recordings in many languages, with one base and a bank of routes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from espnet_s3router.data.audio import load_mono, resample
+from espnet_s3router.errors import InputError
+from espnet_s3router.plugin.serving.bank import Bank
+from espnet_s3router.plugin.serving.identify import Identified, by_entropy, rank_by_gradient
+from espnet_s3router.plugin.serving.search import Token, beam_tokens, best_path_tokens, spelling, words_of
+from espnet_s3router.plugin.serving.windows import Windows, frames_in_windows
+
+RATE = 16000  # Hz
+AUTO = "auto"
+Audio = str | Path | Tensor
+
+
+@dataclass(frozen=True)
+class Word:
+    """A recognised word (for phones: a phone). ``start`` and ``end`` are seconds; None after beam search."""
+
+    text: str
+    start: float | None
+    end: float | None
+    probability: float | None
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The text of one recording."""
+
+    text: str
+    lang: str
+    """Name of the route."""
+    words: list[Word]
+    identified: Identified | None = None
+    """How the route was chosen, with ``lang="auto"``."""
+
+
+class Router:
+    """Transcribes recordings with the routes of a bank. Threads may share one.
+
+    Args:
+        bank: the routes.
+        window_s: seconds of audio that the model sees at a time; longer recordings are cut into windows.
+        overlap_s: seconds that two windows share.
+        candidates: with ``lang="auto"``, the largest number of routes that are run. Of more routes, a single gradient
+            chooses these.
+    """
+
+    def __init__(self, bank: Bank, *, window_s: float = 20.0, overlap_s: float = 2.0, candidates: int = 8) -> None:
+        if not 0.1 <= overlap_s <= window_s / 2:
+            raise InputError(f"overlap_s is {overlap_s} with window_s {window_s}, expected 0.1 to half of a window")
+        if candidates < 1:
+            raise InputError(f"candidates is {candidates}, expected at least 1 route")
+        self.bank = bank
+        self._candidates = candidates
+        self._window_s, self._overlap_s = window_s, overlap_s
+
+    @classmethod
+    def from_dir(cls, folder: str | Path, source: Mapping[str, Any] | None = None, **options: Any) -> "Router":
+        """A router over all ``*.route`` files of a folder; arguments and errors of ``Bank.from_dir``."""
+        return cls(Bank.from_dir(folder, source), **options)
+
+    def transcribe(self, audio: Audio, lang: str = AUTO) -> Transcript:
+        """The text of a file, or of samples (samples,) at 16 kHz.
+
+        ``lang`` is the name of a route, or ``auto``. Raises InputError for an unknown name, and BadAudio for a file that
+        cannot be read.
+        """
+        return self.transcribe_many([audio], [lang])[0]
+
+    def transcribe_many(self, audios: Sequence[Audio], langs: Sequence[str]) -> list[Transcript]:
+        """The texts of recordings with a route each, in the given order.
+
+        Recordings of one route follow each other, so the base changes once for each route. Every recording is encoded alone:
+        its text does not depend on the others, whatever the upstream does with padding.
+        """
+        for lang in langs:
+            if lang != AUTO:
+                self.bank.file(lang)
+        waves = [read_wave(audio) for audio in audios]
+        identified = [self.identify(wave) if lang == AUTO else None for wave, lang in zip(waves, langs, strict=True)]
+        names = [lang if found is None else found.name for lang, found in zip(langs, identified)]
+        texts: dict[int, Transcript] = {}
+        for index in sorted(range(len(waves)), key=lambda index: names[index]):
+            words = self._words(names[index], waves[index])
+            text = " ".join(word.text for word in words)
+            texts[index] = Transcript(text, names[index], words, identified[index])
+        return [texts[index] for index in range(len(waves))]
+
+    def identify(self, audio: Audio) -> Identified:
+        """The routes of the bank for a recording, the surest first. Long recordings are judged by their first window."""
+        wave = read_wave(audio)[: int(self._window_s * RATE)]
+        names = self.bank.names
+        if len(names) > self._candidates:
+            names = rank_by_gradient(self.bank, names, wave)[: self._candidates]
+        return by_entropy(names, wave, self.log_probs)
+
+    @torch.no_grad()
+    def log_probs(self, name: str, wave: Tensor) -> Tensor:
+        """Log probabilities (frames, tokens) of the CTC head of a route for ``wave`` (samples,)."""
+        with self.bank.using(name) as model:
+            if getattr(model, "ctc", None) is None:
+                raise InputError(f"route {name!r} has no CTC head, so its outputs cannot be compared. Name a language")
+            return model.ctc.log_softmax(self._encode(model, wave)[0][None])[0]
+
+    @torch.no_grad()
+    def _words(self, name: str, wave: Tensor) -> list[Word]:
+        with self.bank.using(name) as model:
+            config = self.bank.file(name).header["config"]
+            decoding = config.get("decoding") or {}
+            hidden, hop = self._encode(model, wave)
+            beam = "beam_size" in decoding and not decoding.get("ctc_best_path")
+            if beam or getattr(model, "ctc", None) is None:
+                tokens = beam_tokens(model, hidden, decoding)
+            else:
+                tokens = best_path_tokens(model.ctc.log_softmax(hidden[None])[0].cpu(), model.token_list, model.blank_id)
+        words = words_of(tokens, config.get("token_type") or "char")
+        return [timed(word, hop / RATE) for word in words]
+
+    def _encode(self, model: Any, wave: Tensor) -> tuple[Tensor, int]:
+        """(output (frames, dim) of the encoder, samples of one frame)."""
+        device = next(model.frontend.parameters()).device
+
+        def encode(window: Tensor) -> Tensor:
+            return model.encode(window[None].to(device), torch.tensor([len(window)], device=device))[0][0]
+
+        windows = Windows(int(self._window_s * RATE), int(self._overlap_s * RATE), model.frontend.hop_length)
+        return frames_in_windows(encode, wave, windows)
+
+
+def timed(word: Sequence[Token], seconds: float) -> Word:
+    """A word with its times; ``seconds`` is the length of a frame."""
+    first, last = word[0].first, word[-1].last
+    if first is None or last is None:
+        return Word(spelling(word), None, None, None)
+    probability = sum(token.probability or 0.0 for token in word) / len(word)
+    return Word(spelling(word), first * seconds, (last + 1) * seconds, probability)
+
+
+def read_wave(audio: Audio) -> Tensor:
+    """Samples (samples,) at 16 kHz of a file or a tensor."""
+    if isinstance(audio, Tensor):
+        if audio.dim() != 1 or not audio.is_floating_point() or not len(audio):
+            raise InputError(f"the audio is {audio.dtype} {tuple(audio.shape)}, expected mono float samples (samples,)")
+        return audio
+    sound = load_mono(audio)
+    return torch.from_numpy(resample(sound.samples, sound.rate, RATE))
