@@ -27,10 +27,16 @@ def add_to(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Transcribe the files and print each result as soon as it is there."""
-    from espnet_s3router.cli.route import source_of
-    from espnet_s3router.plugin.serving import Bank, Router
+    import logging
+    import sys
 
+    from espnet_s3router.cli.route import source_of
+    from espnet_s3router.serving import Bank, Router
+
+    logging.getLogger().setLevel(logging.ERROR)  # ESPnet warns of every head that it has no decoder
     bank = Bank.from_dir(args.bank, source_of(args), device=args.device)
+    for reason in bank.broken.values():
+        print(f"left out: {reason}", file=sys.stderr)
     router = Router(bank, window_s=args.window, overlap_s=min(2.0, args.window / 4))
     if args.lang != "auto":
         bank.file(args.lang)  # an unknown language is reported before the first recording is read

@@ -191,3 +191,25 @@ def untrained(experiment, tmp_path):
         return out
 
     return write
+
+
+@pytest.fixture
+def trained_like(untrained, tmp_path):
+    """make(name, **as for untrained) -> (config.yaml, model file) with every trained tensor moved, as by training."""
+
+    import torch
+
+    from espnet_s3router.plugin.bake import load_experiment
+
+    def make(name="exp", seed=0, **options):
+        out = untrained(out=tmp_path / name, **options)
+        model, _ = load_experiment(out / "config.yaml", out / "1epoch.pth", "asr")
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+        torch.save(model.state_dict(), out / "1epoch.pth")
+        return out / "config.yaml", out / "1epoch.pth"
+
+    return make

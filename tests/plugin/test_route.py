@@ -28,24 +28,6 @@ METHODS = {
 }
 
 
-@pytest.fixture
-def trained_like(untrained, tmp_path):
-    """make(name, **as for untrained) -> (config.yaml, model file) with every trained tensor moved, as by training."""
-
-    def make(name="exp", seed=0, **options):
-        out = untrained(out=tmp_path / name, **options)
-        model, _ = load_experiment(out / "config.yaml", out / "1epoch.pth", "asr")
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.requires_grad:
-                    parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
-        torch.save(model.state_dict(), out / "1epoch.pth")
-        return out / "config.yaml", out / "1epoch.pth"
-
-    return make
-
-
 def check_same_outputs(files, route):
     expected = outputs(load_experiment(*files, "asr")[0], WAVE)
     assert torch.equal(outputs(load_model(route), WAVE), expected)

@@ -17,9 +17,9 @@ from torch import nn
 from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.frontend import MaskedUpstream
 from espnet_s3router.plugin.route_model import build_on, frontend_options, place
-from espnet_s3router.plugin.serving.changes import changes_of
 from espnet_s3router.routes import RouteFile, open_route
 from espnet_s3router.routes.switch import Changes, Switch
+from espnet_s3router.serving.changes import changes_of
 
 SUFFIX = ".route"
 SHARED = ("normalize", "extra_conf", "tile_factor")
@@ -78,7 +78,9 @@ class Bank:
         """
         paths = sorted(Path(folder).glob(f"*{SUFFIX}"))
         if not paths:
-            raise InputError(f"{folder}: holds no *{SUFFIX} file, expected a folder of routes. Write one: s3router route write")
+            raise InputError(
+                f"{folder}: holds no *{SUFFIX} file, expected a folder of routes. Write one: s3router route write"
+            )
         bank = cls(source, **options)
         for path in paths:
             try:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from espnet_s3router.data.audio import load_mono, resample
 from espnet_s3router.errors import InputError
-from espnet_s3router.plugin.serving.bank import Bank
-from espnet_s3router.plugin.serving.identify import Identified, by_entropy, rank_by_gradient
-from espnet_s3router.plugin.serving.search import Token, beam_tokens, best_path_tokens, spelling, words_of
-from espnet_s3router.plugin.serving.windows import Windows, frames_in_windows
+from espnet_s3router.serving.bank import Bank
+from espnet_s3router.serving.identify import Identified, by_entropy, rank_by_gradient
+from espnet_s3router.serving.search import Token, beam_tokens, best_path_tokens, spelling, words_of
+from espnet_s3router.serving.windows import Windows, frames_in_windows
 
 RATE = 16000  # Hz
 AUTO = "auto"

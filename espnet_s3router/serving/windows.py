@@ -37,9 +37,9 @@ class Windows:
 def frames_in_windows(encode: Callable[[Tensor], Tensor], wave: Tensor, windows: Windows) -> tuple[Tensor, int]:
     """(frames (frames, dim) of ``wave`` (samples,), samples of one frame).
 
-    ``encode`` takes the samples of a window and returns its frames (frames, dim). A recording of at most one window is encoded
-    whole. Elsewhere every frame comes from exactly one window. An encoder that merges frames makes them longer than
-    ``windows.hop``.
+    ``encode`` takes the samples of a window and returns its frames (frames, dim). A recording of at most one window is
+    encoded whole. Elsewhere every frame comes from exactly one window. An encoder that merges frames makes them longer
+    than ``windows.hop``.
     """
     first_end = next(windows.spans(len(wave)))[1]
     frames = encode(wave[:first_end])

@@ -6,14 +6,13 @@ base, it tells how much more weight for one mask would lower the entropy. Only t
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from espnet_s3router.plugin.patching import replaced
-from espnet_s3router.plugin.serving.bank import Bank
+from espnet_s3router.serving.bank import Bank
 
 LogProbs = Callable[[str, Tensor], Tensor]
 """(route, samples) -> log probabilities (frames, tokens)."""
@@ -53,10 +52,15 @@ def by_entropy(names: Sequence[str], wave: Tensor, log_probs: LogProbs) -> Ident
 
 
 def rank_by_gradient(bank: Bank, names: Sequence[str], wave: Tensor) -> list[str]:
-    """The routes from most to least promising for ``wave`` (samples,), after one forward and one backward pass.
+    """The routes from most to least promising for ``wave`` (samples,), after one forward and one backward pass."""
+    slopes = slopes_of_entropy(bank, names, wave)
+    return sorted(names, key=lambda name: (slopes[name], name))
 
-    The base has the weights W * sum_j a_j M_j with a_j = 1 / routes, and H is the mean entropy of all heads on it. A route is
-    more promising the more negative dH/da_j is, which is the sum of dH/dW_eff * W over what its mask keeps.
+
+def slopes_of_entropy(bank: Bank, names: Sequence[str], wave: Tensor) -> dict[str, float]:
+    """dH/da_j of each route j: H is the mean entropy of all heads on a base with the weights W * sum_j a_j M_j.
+
+    All a_j are 1 / routes. The slope is the sum of dH/dW_eff * W over what the mask of the route keeps.
     """
     with bank.lock:
         bank.restore()
@@ -64,7 +68,7 @@ def rank_by_gradient(bank: Bank, names: Sequence[str], wave: Tensor) -> list[str
         parameters = dict(bank.frontend.expert.named_parameters())
         sites = sorted({site for positions in removed.values() for site in positions})
         if not sites:
-            return list(names)
+            return dict.fromkeys(names, 0.0)
         base = {site: parameters[site].detach().clone() for site in sites}
         try:
             for site in sites:
@@ -77,8 +81,12 @@ def rank_by_gradient(bank: Bank, names: Sequence[str], wave: Tensor) -> list[str
             for site in sites:
                 parameters[site].requires_grad_(False).copy_(base[site])
     products = {site: (g * base[site]).flatten() for site, g in zip(sites, gradients) if g is not None}
-    lost = {name: sum(float(products[s][p.long()].sum()) for s, p in removed[name].items() if s in products) for name in names}
-    return sorted(names, key=lambda name: (-lost[name], name))  # dH/da_j is a constant minus this
+    total = sum(float(product.sum()) for product in products.values())
+
+    def lost(positions: Mapping[str, Tensor]) -> float:
+        return sum(float(products[site][at.long()].sum()) for site, at in positions.items() if site in products)
+
+    return {name: total - lost(removed[name]) for name in names}
 
 
 def _share_kept(weight: Tensor, removed: Sequence[Tensor | None]) -> Tensor:
@@ -96,6 +104,9 @@ def _mean_entropy(bank: Bank, names: Sequence[str], wave: Tensor) -> Tensor:
     device = next(upstream.parameters()).device
     batch = wave[None].to(device), torch.tensor([len(wave)], device=device)
     states = upstream(*batch)
-    with replaced(upstream, "forward", lambda *unused: states):
+    upstream.forward = lambda *unused: states
+    try:
         models = [bank.model(name) for name in names]
         return torch.stack([entropy(model.ctc.log_softmax(model.encode(*batch)[0])[0]) for model in models]).mean()
+    finally:
+        del upstream.forward

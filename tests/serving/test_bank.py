@@ -1,0 +1,206 @@
+"""A bank: many routes on one base, which comes back bit for bit."""
+
+import random
+import shutil
+import threading
+
+import pytest
+import torch
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.plugin.route import outputs, speech_like, write_experiment
+from espnet_s3router.plugin.route_model import load_model
+from espnet_s3router.routes import switch
+from espnet_s3router.serving import Bank
+
+WAVE = speech_like(1.3, pitch=150.0)
+METHODS = {
+    "routing": {"method": "routing", "sparsity": 0.2, "targets": "all"},
+    "units": {"method": "routing", "sparsity": 0.25, "ranking": "output_units"},
+    "norms": {"method": "routing", "sparsity": 0.1, "train_norms": True, "train_biases": True},
+    "magnitude": {"method": "magnitude", "sparsity": 0.2},
+    "head_only": {"method": "head_only"},
+    "lora": {"method": "lora", "rank": 2},
+    "bitfit": {"method": "bitfit"},
+}
+
+
+@pytest.fixture
+def routes(trained_like, tmp_path):
+    """write(**{name: mask_conf}) -> folder of a route each, all on the same base."""
+
+    def write(frontends=None, **confs):
+        folder = tmp_path / "routes"
+        for seed, (name, mask_conf) in enumerate(confs.items()):
+            options = {"frontend": (frontends or {}).get(name)}
+            files = trained_like(name=f"exp_{name}", seed=seed, mask_conf=mask_conf, **options)
+            folder.mkdir(exist_ok=True)
+            write_experiment(*files, folder / f"{name}.route", metadata={"language": name})
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def three(routes):
+    """Routes a, b and c with different masks, sparsities and heads."""
+    return routes(**{name: {"method": "routing", "sparsity": s} for name, s in {"a": 0.1, "b": 0.3, "c": 0.6}.items()})
+
+
+def bits(model):
+    """The parameters of a model as integers, so that -0.0 is not 0.0."""
+    return [parameter.detach().clone().view(torch.int32) for parameter in model.parameters()]
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_every_method_gives_the_outputs_of_its_route_alone(routes):
+    folder = routes(**METHODS)
+    bank = Bank.from_dir(folder)
+    assert bank.names == sorted(METHODS) and not bank.broken
+    for name in [*METHODS, *reversed(METHODS)]:
+        expected = outputs(load_model(folder / f"{name}.route"), WAVE)
+        assert torch.equal(outputs(bank.use(name), WAVE), expected), name
+
+
+def test_layers_and_layer_weights_belong_to_the_route(routes):
+    frontends = {"sum": {"multilayer_feature": True}, "low": {"layer": 1}}
+    confs = {"sum": METHODS["routing"], "low": METHODS["head_only"], "top": METHODS["routing"]}
+    folder = routes(frontends, **confs)
+    bank = Bank.from_dir(folder)
+    for name in ("sum", "low", "top", "sum"):
+        assert torch.equal(outputs(bank.use(name), WAVE), outputs(load_model(folder / f"{name}.route"), WAVE)), name
+
+
+@pytest.mark.parametrize("ready_mb", [0, 256])
+def test_the_base_comes_back_bit_for_bit(ready_mb, routes):
+    bank = Bank.from_dir(routes(**METHODS), ready_mb=ready_mb)
+    bank.restore()
+    with torch.no_grad():  # a zero with a sign is kept, too
+        next(iter(bank.frontend.expert.parameters())).view(-1)[0] = -0.0
+    before = bits(bank.frontend.expert)
+    choose = random.Random(0)
+    for _ in range(60):
+        bank.use(choose.choice(bank.names))
+    bank.use("routing")
+    assert not same(bits(bank.frontend.expert), before)
+    bank.restore()
+    assert same(bits(bank.frontend.expert), before) and bank.current is None
+
+
+def test_a_failure_while_a_route_is_applied_leaves_the_base(three, monkeypatch):
+    bank = Bank.from_dir(three)
+    bank.restore()
+    before = bits(bank.frontend.expert)
+    remove, calls = switch.Switch._remove, iter(range(10))
+
+    def fail_later(self, *args):
+        if next(calls) == 2:
+            raise MemoryError
+        remove(self, *args)
+
+    monkeypatch.setattr(switch.Switch, "_remove", fail_later)
+    with pytest.raises(MemoryError):
+        bank.use("a")
+    assert same(bits(bank.frontend.expert), before) and bank.current is None
+
+
+def test_only_the_last_route_stays_ready_without_memory_for_more(three):
+    bank = Bank.from_dir(three, ready_mb=0)
+    for name in ("a", "b", "a"):
+        bank.use(name)
+        assert list(bank._ready) == [name]
+
+
+def test_routes_come_and_go(three, tmp_path):
+    bank = Bank()
+    with pytest.raises(InputError, match="holds no route. Add one"):
+        bank.frontend  # noqa: B018
+    assert bank.add(three / "a.route") == "a"
+    bank.use("a")
+    expected = outputs(bank.model("a"), WAVE)
+    assert bank.add(three / "b.route", "other") == "other"
+    assert bank.current == "a" and torch.equal(outputs(bank.use("a"), WAVE), expected)
+    bank.drop("other")
+    with pytest.raises(InputError, match="there is no route 'other', expected one of a"):
+        bank.use("other")
+    before = Bank()
+    before.add(three / "b.route")
+    before.restore()
+    bank.drop("a")
+    assert same(bits(bank.frontend.expert), bits(before.frontend.expert))
+    with pytest.raises(InputError, match="expected one of none"):
+        bank.use("a")
+
+
+def test_a_replaced_route_is_the_new_one(three, tmp_path):
+    bank = Bank.from_dir(three)
+    bank.use("a")
+    shutil.copyfile(three / "b.route", tmp_path / "a.route")
+    bank.add(tmp_path / "a.route")
+    assert torch.equal(outputs(bank.use("a"), WAVE), outputs(load_model(three / "b.route"), WAVE))
+
+
+class TestBadInput:
+    def test_unknown_names_are_refused_with_a_list(self, three):
+        bank = Bank.from_dir(three)
+        with pytest.raises(InputError, match="there is no route 'aa', expected one of a, b, c. Did you mean a?"):
+            bank.use("aa")
+
+    def test_a_broken_file_is_named_and_the_others_are_served(self, three):
+        content = bytearray((three / "a.route").read_bytes())
+        content[-3] ^= 1
+        (three / "a.route").write_bytes(content)
+        bank = Bank.from_dir(three)
+        assert bank.names == ["b", "c"] and list(bank.broken) == ["a"]
+        assert "a.route: is damaged" in bank.broken["a"]
+        assert torch.equal(outputs(bank.use("b"), WAVE), outputs(load_model(three / "b.route"), WAVE))
+
+    def test_no_usable_file(self, three, tmp_path):
+        with pytest.raises(InputError, match=r"holds no \*.route file"):
+            Bank.from_dir(tmp_path)
+        for path in three.iterdir():
+            path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(InputError, match="none of its 3 routes can be used.*truncated"):
+            Bank.from_dir(three)
+
+    def test_a_method_that_adds_modules(self, routes):
+        folder = routes(adapter={"method": "houlsby", "bottleneck": 3}, b=METHODS["routing"])
+        bank = Bank.from_dir(folder)
+        assert bank.names == ["b"]
+        assert "method houlsby adds modules to the base" in bank.broken["adapter"]
+        assert "Load it alone" in bank.broken["adapter"]
+
+    def test_another_base(self, three, trained_like, tmp_path):
+        files = trained_like(name="other", family="wav2vec2", mask_conf=METHODS["routing"])
+        write_experiment(*files, tmp_path / "z.route")
+        bank = Bank.from_dir(three)
+        bank.use("a")
+        with pytest.raises(InputError, match="z.route: "):
+            bank.add(tmp_path / "z.route")
+        assert bank.names == ["a", "b", "c"] and torch.equal(
+            outputs(bank.use("a"), WAVE), outputs(load_model(three / "a.route"), WAVE)
+        )
+
+
+def test_threads_take_turns(three):
+    bank = Bank.from_dir(three, ready_mb=0)
+    expected = {name: outputs(load_model(three / f"{name}.route"), WAVE) for name in "abc"}
+    wrong = []
+
+    def work(seed):
+        choose = random.Random(seed)
+        for _ in range(12):
+            name = choose.choice("abc")
+            with bank.using(name) as model:
+                if not torch.equal(outputs(model, WAVE), expected[name]):
+                    wrong.append(name)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong

@@ -1,0 +1,195 @@
+"""Texts of recordings: routes in turn, long recordings in windows, beam search, and the language of a recording."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.plugin.route import speech_like, write_experiment
+from espnet_s3router.serving import Bank, Router, identify
+from espnet_s3router.serving.search import Token, best_path_tokens, spelling, words_of
+from espnet_s3router.serving.windows import Windows, frames_in_windows
+
+WAVES = [speech_like(seconds, pitch) for seconds, pitch in ((1.3, 150.0), (0.7, 220.0), (2.1, 90.0))]
+TONES = {"a": 0.1, "b": 0.3, "c": 0.6}
+
+
+@pytest.fixture
+def folder(trained_like, tmp_path):
+    """Routes a, b and c."""
+    made = tmp_path / "routes"
+    made.mkdir()
+    for seed, (name, sparsity) in enumerate(TONES.items()):
+        files = trained_like(name=name, seed=seed, mask_conf={"method": "routing", "sparsity": sparsity})
+        write_experiment(*files, made / f"{name}.route")
+    return made
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # ESPnet's prefix scores of impossible tokens
+def test_the_text_is_that_of_espnets_inference(trained, tmp_path):
+    from espnet2.bin.asr_inference import Speech2Text
+
+    import espnet_s3router.plugin  # noqa: F401
+    from espnet_s3router.plugin.best_path import best_path_decoding
+
+    made = trained("routing")
+    files = (made / "config.yaml", made / "valid.loss.ave.pth")
+    write_experiment(*files, tmp_path / "path.route")
+    beam = {"beam_size": 3, "ctc_weight": 1.0, "penalty": 0.1}
+    write_experiment(*files, tmp_path / "beam.route", decoding=beam)
+    router = Router.from_dir(tmp_path)
+    with best_path_decoding():
+        from espnet2.bin import asr_inference
+
+        by_path = asr_inference.Speech2Text(*map(str, files), ctc_weight=1.0, beam_size=1)
+    by_beam = Speech2Text(*map(str, files), lm_weight=0.0, **beam)
+    for wave in WAVES:
+        assert router.transcribe(wave, "path").text == by_path(wave)[0][0]
+        assert router.transcribe(wave, "beam").text == by_beam(wave)[0][0]
+
+
+def test_a_batch_of_languages_gives_the_texts_of_single_recordings(folder):
+    router = Router.from_dir(folder)
+    langs = ["b", "a", "c"]
+    alone = [Router.from_dir(folder).transcribe(wave, lang) for wave, lang in zip(WAVES, langs)]
+    assert router.transcribe_many(WAVES, langs) == alone
+    assert [transcript.lang for transcript in alone] == langs
+    assert router.transcribe_many(WAVES[::-1], langs[::-1]) == alone[::-1]
+
+
+def test_files_of_any_rate(folder, tmp_path):
+    soundfile.write(tmp_path / "a.wav", WAVES[0].numpy(), 16000, subtype="FLOAT")
+    stereo = np.repeat(WAVES[0].numpy()[:, None], 2, axis=1)
+    soundfile.write(tmp_path / "b.wav", stereo, 16000, subtype="FLOAT")
+    router = Router.from_dir(folder)
+    expected = router.transcribe(WAVES[0], "a")
+    assert router.transcribe(tmp_path / "a.wav", "a") == router.transcribe(tmp_path / "b.wav", "a") == expected
+
+
+def test_bad_calls(folder):
+    router = Router.from_dir(folder)
+    with pytest.raises(InputError, match="there is no route 'x', expected one of a, b, c"):
+        router.transcribe_many(["missing.wav"], ["x"])
+    with pytest.raises(InputError, match="no file missing.wav"):
+        router.transcribe("missing.wav", "a")
+    with pytest.raises(InputError, match="expected mono float samples"):
+        router.transcribe(torch.zeros(2, 16000), "a")
+    with pytest.raises(InputError, match="overlap_s is 2.0 with window_s 1.0"):
+        Router(router.bank, window_s=1.0)
+    with pytest.raises(InputError, match="candidates is 0"):
+        Router(router.bank, candidates=0)
+
+
+class TestWindows:
+    @pytest.mark.parametrize("samples", [400, 6399, 6400, 6401, 20000, 32123, 64000])
+    def test_every_frame_comes_once_and_in_order(self, samples):
+        """An encoder that names its frames: their number is their place in the recording."""
+        wave = torch.arange(samples, dtype=torch.float32)
+
+        def encode(window):  # as wav2vec2: a frame of 400 samples every 320
+            starts = torch.arange(max((len(window) - 400) // 320 + 1, 1)) * 320
+            return window[starts][:, None]
+
+        frames, hop = frames_in_windows(encode, wave, Windows(6400, 1600, 320))
+        assert hop == 320
+        assert torch.equal(frames, encode(wave))
+
+    def test_an_encoder_that_merges_frames(self):
+        frames, hop = frames_in_windows(lambda w: w[::640, None], torch.arange(32000.0), Windows(6400, 1600, 320))
+        assert hop == 640
+        assert torch.equal(frames[:, 0], torch.arange(32000.0)[::640])
+
+    def test_a_long_recording_has_the_text_of_its_parts_and_rising_times(self, folder):
+        long = torch.cat(WAVES * 3)
+        router = Router(Bank.from_dir(folder), window_s=2.0, overlap_s=0.5)
+        words = router.transcribe(long, "a").words
+        assert words and all(word.start < word.end <= len(long) / 16000 for word in words)
+        assert [word.start for word in words] == sorted(word.start for word in words)
+        short = router.transcribe(WAVES[0], "a")
+        assert short == Router.from_dir(folder).transcribe(WAVES[0], "a")
+
+
+class TestWords:
+    def test_times_and_probabilities_of_the_best_path(self):
+        probs = torch.tensor(
+            [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.4, 0.6, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+        )
+        found = best_path_tokens(probs.log(), ["<blank>", "x", "y"])
+        assert [(t.text, t.first, t.last) for t in found] == [("x", 1, 2), ("x", 4, 4), ("y", 5, 5)]
+        assert found[0].probability == pytest.approx(0.7)
+
+    @pytest.mark.parametrize(
+        ("token_type", "tokens", "words"),
+        [
+            ("char", "a b <space> c <space> <space> d", ["ab", "c", "d"]),
+            ("bpe", "▁he llo ▁ w ▁you", ["hello", "w", "you"]),
+            ("word", "one two", ["one", "two"]),
+            ("phn", "p ʰ a", ["p", "ʰ", "a"]),
+        ],
+    )
+    def test_words(self, token_type, tokens, words):
+        assert [spelling(word) for word in words_of([Token(text) for text in tokens.split()], token_type)] == words
+
+
+class TestLanguage:
+    def test_the_surest_route_is_chosen(self, folder):
+        router = Router.from_dir(folder)
+        for wave in WAVES:
+            entropies = {name: float(identify.entropy(router.log_probs(name, wave))) for name in TONES}
+            found = router.identify(wave)
+            assert dict(found.ranking) == entropies
+            assert found.name == min(entropies, key=entropies.get)
+            assert router.transcribe(wave) == router.transcribe(wave, "auto")
+            assert router.transcribe(wave).text == router.transcribe(wave, found.name).text
+            assert 0 <= found.confidence <= 1
+
+    def test_entropy_is_a_share_of_the_largest(self):
+        assert float(identify.entropy(torch.full((4, 7), 1 / 7).log())) == pytest.approx(1.0)
+        sure = torch.tensor([[1 - 3e-7, 1e-7, 1e-7, 1e-7]]).log()
+        assert float(identify.entropy(sure)) == pytest.approx(0.0, abs=1e-4)
+
+    def test_the_slope_is_that_of_its_definition(self, folder):
+        """Numerically: the mean entropy on W * sum_j a_j M_j, by a_j."""
+        names, wave = list(TONES), WAVES[1]
+        bank = Bank.from_dir(folder)
+        found = identify.slopes_of_entropy(bank, names, wave)
+        assert bank.current is None
+        bank.restore()
+        expert = bank.frontend.expert
+        base = {site: parameter.detach().clone() for site, parameter in expert.named_parameters()}
+        masks = {}
+        for name in names:
+            for site, positions in bank.changes(name).removed.items():
+                masks[name, site] = torch.ones(base[site].numel())
+                masks[name, site][positions.long()] = 0.0
+        sites = {site for _, site in masks}
+
+        @torch.no_grad()
+        def mean_entropy(weights):
+            for site in sites:
+                mixed = sum(weights[name] * masks[name, site] for name in names).view(base[site].shape)
+                expert.get_parameter(site).copy_(base[site] * mixed)
+            models = [bank.model(name) for name in names]
+            hidden = [model.encode(wave[None], torch.tensor([len(wave)]))[0] for model in models]
+            return sum(float(identify.entropy(m.ctc.log_softmax(h)[0])) for m, h in zip(models, hidden)) / len(names)
+
+        step = 0.02
+        for name in names:
+            ends = [mean_entropy({n: 1 / 3 + (end if n == name else 0.0) for n in names}) for end in (step, -step)]
+            assert found[name] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=0.03), name
+        ranked = identify.rank_by_gradient(Bank.from_dir(folder), names, wave)
+        assert ranked == sorted(names, key=found.get) and len(set(found.values())) == 3
+
+    def test_the_base_is_unchanged_after_the_slopes(self, folder):
+        bank = Bank.from_dir(folder)
+        bank.restore()
+        before = {name: parameter.detach().clone() for name, parameter in bank.frontend.expert.named_parameters()}
+        identify.slopes_of_entropy(bank, list(TONES), WAVES[1])
+        assert all(torch.equal(before[name], p) for name, p in bank.frontend.expert.named_parameters())
+        assert not any(parameter.requires_grad for parameter in bank.frontend.expert.parameters())
+
+    def test_only_the_most_promising_routes_are_run(self, folder):
+        router = Router(Bank.from_dir(folder), candidates=2)
+        ranked = identify.rank_by_gradient(router.bank, router.bank.names, WAVES[0])
+        assert {name for name, _ in router.identify(WAVES[0]).ranking} == set(ranked[:2])
