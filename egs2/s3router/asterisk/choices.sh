@@ -2,25 +2,9 @@
 # Choices that the recipes on the Asterisk recordings share; sourced by their run.sh after the options lang and model are set.
 case ${lang} in en | es | fr | it | ru) ;; *) die "--lang is '${lang}', expected en, es, fr, it or ru" ;; esac
 [ "${ASTERISK}" = downloads ] || [ -d "${ASTERISK}" ] || die "ASTERISK is '${ASTERISK}', and there is no such folder in ${PWD}"
-methods=conf/methods.yaml
-other=$(requested upstream "") # an upstream without a file in conf/upstream
-if [ -n "${other}" ]; then
-    file=
-    model=$(basename "$(requested upstream_path "${other}")")
-else
-    file=conf/upstream/${model}.yaml
-    need_file "${file}"
-fi
-[ ! -f "conf/methods/${model}.yaml" ] || methods+=" conf/methods/${model}.yaml" # learning rates of this upstream
+. "$(dirname "${BASH_SOURCE[0]}")/upstream.sh"
 data="local.asterisk --lang ${lang} --minutes 10 --data_dir data"
 if [ "${ASTERISK}" != downloads ]; then data+=" --sounds_dir $(printf %q "${ASTERISK}")"; else data+=" --download_dir downloads/asterisk"; fi
-tag=${model}
-results=RESULTS_${model}
-upstream=
-case ${other}:${model} in
-    :hubert_mini) tag= ;; # experiments on the shipped upstream have no tag
-    :whisper_tiny_en) results=RESULTS upstream="local.whisper_tiny_en --download_dir downloads" ;;
-esac
 if [ "${lang}" != en ]; then
     tag+=${tag:+_}${lang}
     results+=_${lang}

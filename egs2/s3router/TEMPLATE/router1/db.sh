@@ -5,3 +5,5 @@ ASTERISK=${ASTERISK:-downloads}
 # supervision set of Libri-Light (librispeech_finetuning.tgz).
 LIBRISPEECH=${LIBRISPEECH:-}
 LIBRILIGHT_LIMITED=${LIBRILIGHT_LIMITED:-}
+# MBOSHI holds full_corpus_newsplit (https://github.com/besacier/mboshi-french-parallel-corpus).
+MBOSHI=${MBOSHI:-}
