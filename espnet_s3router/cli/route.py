@@ -71,9 +71,12 @@ def _add_base(parser: argparse.ArgumentParser) -> None:
 
 def run_write(args: argparse.Namespace) -> None:
     """Write a route file and describe it."""
+    from espnet_s3router.cli.quiet import quiet_imports
     from espnet_s3router.files import read_yaml
-    from espnet_s3router.plugin.route import write_experiment
     from espnet_s3router.routes import describe
+
+    with quiet_imports():
+        from espnet_s3router.plugin.route import write_experiment
 
     metadata = {fact: getattr(args, fact) for fact in FACTS if getattr(args, fact) is not None}
     if args.metric:
@@ -118,6 +121,7 @@ def run_merge(args: argparse.Namespace) -> None:
 
 def run_verify(args: argparse.Namespace) -> None:
     """Check each file and print the result; InputError at the end if some are wrong."""
+    from espnet_s3router.cli.quiet import quiet_imports
     from espnet_s3router.errors import InputError, raise_problems
     from espnet_s3router.routes import open_route
 
@@ -125,7 +129,8 @@ def run_verify(args: argparse.Namespace) -> None:
     for path in args.files:
         try:
             if args.base or source_of(args):
-                from espnet_s3router.plugin.route_model import load_model
+                with quiet_imports():
+                    from espnet_s3router.plugin.route_model import load_model
 
                 load_model(open_route(path), source_of(args))
             else:
@@ -147,7 +152,10 @@ def _decoded(path: str, args: argparse.Namespace) -> Any:
     file = open_route(path)
     if not file.needs_base():
         return file.decode()
-    from espnet_s3router.plugin.route_model import base_weights
+    from espnet_s3router.cli.quiet import quiet_imports
+
+    with quiet_imports():
+        from espnet_s3router.plugin.route_model import base_weights
 
     return file.decode(base_weights(file, source_of(args)))
 

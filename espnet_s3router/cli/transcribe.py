@@ -27,13 +27,13 @@ def add_to(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Transcribe the files and print each result as soon as it is there."""
-    import logging
     import sys
 
+    from espnet_s3router.cli.quiet import quiet_imports
     from espnet_s3router.cli.route import source_of
-    from espnet_s3router.serving import Bank, Router
 
-    logging.getLogger().setLevel(logging.ERROR)  # ESPnet warns of every head that it has no decoder
+    with quiet_imports():
+        from espnet_s3router.serving import Bank, Router
     bank = Bank.from_dir(args.bank, source_of(args), device=args.device)
     for reason in bank.broken.values():
         print(f"left out: {reason}", file=sys.stderr)

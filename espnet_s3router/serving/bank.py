@@ -201,7 +201,14 @@ class Bank:
 
     def _load_base(self, file: RouteFile) -> None:
         options = frontend_options(file, self._source) | {"mask_conf": {"method": "head_only"}}
-        self._frontend = MaskedUpstream(**options).to(self._device).eval().requires_grad_(False)
+        try:
+            frontend = MaskedUpstream(**options)
+        except InputError as error:
+            raise InputError(
+                f"{file.path}: its base cannot be loaded: {error}. A relative path holds in the folder of the recipe: go "
+                "there, or give the base (source in Python, --upstream and --path_or_url on the command line)"
+            ) from error
+        self._frontend = frontend.to(self._device).eval().requires_grad_(False)
         self._switch = Switch(dict(self._frontend.expert.named_parameters()))
         self._shared = {key: options["frontend_conf"].get(key) for key in SHARED}
 

@@ -166,6 +166,11 @@ class TestBadInput:
         with pytest.raises(InputError, match="none of its 3 routes can be used.*truncated"):
             Bank.from_dir(three)
 
+    def test_a_base_that_is_not_there(self, three):
+        lost = {"path_or_url": "lost/folder.pt"}
+        with pytest.raises(InputError, match="a.route: its base cannot be loaded.*lost/folder.pt.*give the base"):
+            Bank.from_dir(three, lost)
+
     def test_a_method_that_adds_modules(self, routes):
         folder = routes(adapter={"method": "houlsby", "bottleneck": 3}, b=METHODS["routing"])
         bank = Bank.from_dir(folder)
