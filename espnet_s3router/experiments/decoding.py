@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import layout
@@ -25,7 +26,8 @@ def decoding_marker(options: Options, name: str) -> str:
 
 def scoring_marker(options: Options, name: str) -> str:
     """What the scores of a dataset depend on beside its decoded text: the reference text and the symbols left out."""
-    about = {"text": digest_of_transcripts(options, name), "nlsyms": unscored_symbols(options)}
+    about: dict[str, Any] = {"text": digest_of_transcripts(options, name), "nlsyms": unscored_symbols(options)}
+    about |= {"phones": True} if options.phones else {}
     return json.dumps(about, sort_keys=True) + "\n"
 
 
@@ -108,7 +110,7 @@ def _run_decoders(commands: list[list[str]]) -> None:
 
 
 def score(experiment: Path, options: Options) -> None:
-    """Stage 13: WER and CER of every decoded dataset, and TER if tokens are pieces."""
+    """Stage 13: WER and CER of every decoded dataset, and TER if tokens are pieces; PER alone if tokens are phones."""
     for name in options.test_sets:
         folder = experiment / options.decoding_tag / name
         if not is_decoded(folder, options):
@@ -116,5 +118,6 @@ def score(experiment: Path, options: Options) -> None:
         tokens = options.token_list if options.token_type == "bpe" else None
         marker = scoring_marker(options, name)
         reference = Path(options.test_data(name), layout.TEXT)
-        score_dir(reference, folder / "text", folder, token_list=tokens, nlsyms=unscored_symbols(options))
+        symbols = unscored_symbols(options)
+        score_dir(reference, folder / "text", folder, token_list=tokens, nlsyms=symbols, phones=options.phones)
         write_atomic(folder / layout.SCORED, marker)

@@ -69,7 +69,7 @@ def base_of(options: Options, assignments: Iterable[Assignment]) -> dict[str, An
     if base.get("frontend") != "masked_upstream" or "mask_conf" not in base.get("frontend_conf", {}):
         raise InputError(f"{options.asr_config[0]}: expected frontend: masked_upstream with a mask_conf in frontend_conf")
     if options.token_type != "char":  # for characters nothing is added: results are kept by the hash of the configuration
-        base |= {"token_type": options.token_type, "bpemodel": options.bpe_model or None}
+        base |= {"token_type": options.espnet_token_type, "bpemodel": options.bpe_model or None}
     return base | ({"init_param": [options.pretrained_model]} if options.pretrained_model else {})
 
 
@@ -147,7 +147,7 @@ def collect_stats(options: Options, specs: Sequence[Spec]) -> None:
         for part in ("train", "valid"):
             lines = (stats / part / "text_shape").read_text("utf-8").splitlines()
             shapes = "".join(f"{line},{vocabulary}\n" for line in lines)
-            (stats / part / f"text_shape.{options.token_type}").write_text(shapes, encoding="utf-8")
+            (stats / part / f"text_shape.{options.espnet_token_type}").write_text(shapes, encoding="utf-8")
         write_atomic(stats / layout.COLLECTED, marker)
 
 

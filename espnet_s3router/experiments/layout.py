@@ -22,7 +22,6 @@ STATS_EXPERIMENT = ".stats"
 OPTIONS = ".options"
 """Below exp: the options files of runs, named by their digests."""
 RESULTS = "results.tsv"
-SPARSITY_PLOT = "cer_against_sparsity.png"
 
 # One experiment folder
 TRAIN_CONFIG = "train.yaml"

@@ -12,6 +12,7 @@ from espnet_s3router.experiments import layout
 from espnet_s3router.script_options import ScriptOptions, Words, from_environment, require, shown
 from espnet_s3router.text_files import read_symbols
 
+TOKEN_TYPES = ("char", "bpe", "word", "phn")
 NOT_BUILT = {14: "pack", 15: "upload", 17: "route and deploy", 18: "analyse"}
 LAST_STAGE = 16
 
@@ -94,7 +95,7 @@ class Options(ScriptOptions):
     """file of test utterances whose text does not occur in training; they are also scored apart"""
     # Tokens
     token_type: str = "char"
-    """char or bpe"""
+    """char, bpe, word, or phn: phones with spaces between them in text, scored by the phone error rate"""
     nbpe: int = 30
     """number of pieces for bpe"""
     bpemode: str = "unigram"
@@ -195,7 +196,7 @@ class Options(ScriptOptions):
     @property
     def token_folder(self) -> str:
         """Folder of the token list."""
-        kind = self.token_type if self.token_type == "char" else f"{self.token_type}_{self.bpemode}{self.nbpe}"
+        kind = f"bpe_{self.bpemode}{self.nbpe}" if self.token_type == "bpe" else self.token_type
         return f"data/{self.lang}_token_list/{kind}"
 
     @property
@@ -205,8 +206,23 @@ class Options(ScriptOptions):
 
     @property
     def bpe_model(self) -> str:
-        """File of the sentencepiece model; empty for characters."""
-        return "" if self.token_type == "char" else f"{self.token_folder}/bpe.model"
+        """File of the sentencepiece model; empty without one."""
+        return f"{self.token_folder}/bpe.model" if self.token_type == "bpe" else ""
+
+    @property
+    def phones(self) -> bool:
+        """True if the tokens are phones."""
+        return self.token_type == "phn"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Error rates of the runs, the primary one first."""
+        return ("per",) if self.phones else ("cer", "wer")
+
+    @property
+    def espnet_token_type(self) -> str:
+        """ESPnet's name: its ``phn`` joins decoded phones without spaces, and its ``word`` takes what spaces separate."""
+        return "word" if self.phones else self.token_type
 
     @property
     def stats_dir(self) -> str:
@@ -269,9 +285,12 @@ class Options(ScriptOptions):
             "expdir",
         )
         plain += ("nj", "fs", "audio_format", "on_bad", "min_wav_duration", "max_wav_duration", "speed_perturb_factors")
-        plain += ("training_set", "raw", "token_type", "token_folder", "token_list", "nbpe", "bpemode", "prune_methods")
+        plain += ("training_set", "raw", "token_folder", "token_list", "nbpe", "bpemode", "prune_methods")
         return {name: getattr(self, name) for name in plain} | {
             "options_file": path,
+            "token_type": self.espnet_token_type,
+            # there are at least as many characters as pieces of a sentencepiece model
+            "filter_token_type": "word" if self.espnet_token_type == "word" else "char",
             "prepare_data": (*self.local_data, *self.local_data_opts) if self.local_data else (),
             "prepare_upstream": self.local_upstream,
             "test_folders": [self.test_data(name) for name in self.test_sets],
@@ -286,7 +305,8 @@ class Options(ScriptOptions):
         self._check_datasets()
         self._check_stages()
         self._check_machines()
-        require(self.token_type in ("char", "bpe"), f"--token_type is {self.token_type!r}, expected char or bpe")
+        message = f"--token_type is {self.token_type!r}, expected one of {', '.join(TOKEN_TYPES)}"
+        require(self.token_type in TOKEN_TYPES, message)
         message = f"--upstream_path is {self.upstream_path}, expected --upstream with it: the name in s3prl"
         require(self.upstream or not self.upstream_path, message)
         if not self.prepares_data:

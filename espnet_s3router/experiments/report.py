@@ -11,7 +11,7 @@ import yaml
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.experiments import grid, layout
 from espnet_s3router.files import write_atomic
-from espnet_s3router.results.pages.document import count_speakers
+from espnet_s3router.results.pages.document import corpus_of, count_speakers
 from espnet_s3router.results.pages.grid import GridPage, best_rates, plot, report
 from espnet_s3router.results.scored_runs import collect_runs, without_repeats
 from espnet_s3router.text_files import read_text
@@ -32,13 +32,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         test=options.held_out_sets,
         unseen=list(read_text(options.unseen)) if options.unseen else None,
         speakers=count_speakers(options.raw, options.held_out_sets),
+        corpus=corpus_of("data", (options.train_set, *options.test_sets)),
     )
     numbers = Path(options.expdir, layout.RESULTS)
     results = report(page, runs, numbers, results_md=options.results_md, command=options.command)
     if options.best_rates:
         write_atomic(options.best_rates, yaml.safe_dump(best_rates(results)))
         print(f"best rates: {options.best_rates}")
-    for path in plot(results, Path(options.expdir, layout.SPARSITY_PLOT), page):
+    for path in plot(results, options.expdir, page):
         print(f"plot: {path}")
 
 

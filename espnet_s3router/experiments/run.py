@@ -79,14 +79,14 @@ def train_options(experiment: Path, options: Options) -> list[str]:
     words = ["--config", str(experiment / layout.TRAIN_CONFIG), "--output_dir", str(experiment), "--resume", "true"]
     words += ["--ngpu", str(options.ngpu), *data_options(options)]
     for part in ("train", "valid"):
-        for shape in ("speech_shape", f"text_shape.{options.token_type}"):
+        for shape in ("speech_shape", f"text_shape.{options.espnet_token_type}"):
             words += [f"--{part}_shape_file", str(Path(options.stats_dir, part, shape))]
     return [*words, "--init_param", options.pretrained_model] if options.pretrained_model else words
 
 
 def data_options(options: Options) -> list[str]:
     """The options of ``asr_train`` for tokens and data, for statistics and for training."""
-    words = ["--use_preprocessor", "true", "--token_type", options.token_type, "--token_list", options.token_list]
+    words = ["--use_preprocessor", "true", "--token_type", options.espnet_token_type, "--token_list", options.token_list]
     if options.bpe_model:
         words += ["--bpemodel", options.bpe_model]
     if options.nlsyms_txt:

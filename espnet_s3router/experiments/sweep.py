@@ -20,9 +20,9 @@ from espnet_s3router.experiments.specification import Spec, expand, home, merge,
 from espnet_s3router.experiments.workers.job import Job
 from espnet_s3router.experiments.workers.worker import close_servers
 from espnet_s3router.files import read_yaml
-from espnet_s3router.results.pages.document import count_speakers
+from espnet_s3router.results.pages.document import corpus_of, count_speakers
 from espnet_s3router.results.pages.sweep import DENSE, SweepPage, report, runs_of_sweep
-from espnet_s3router.results.rows import METRICS, Place, ResultRow, read_rows
+from espnet_s3router.results.rows import Place, ResultRow, read_rows
 from espnet_s3router.results.scored_runs import ScoredRun
 from espnet_s3router.results.select import Variant, best_on_dev, rates_of_rows
 from espnet_s3router.text_files import read_text
@@ -141,7 +141,7 @@ def run(options: Options, sweep: Sweep, committed: Sequence[ResultRow]) -> dict[
     failed = grid.run_unfinished(options, jobs_of(options, tuned, committed))
     measured = [row for scored in scored_runs(options, sweep.dense.values(), sweep.place) for row in scored.rows()]
     rows = {row.key: row for row in (*committed, *measured)}
-    best = best_of(tuned, [row for row in rows.values() if row.seed == first], options.valid_set)
+    best = best_of(tuned, [row for row in rows.values() if row.seed == first], options)
     rest = [spec for spec in sweep.specs if spec.config["seed"] in others]
     reason = f"not started, because seed {first}, which chooses the rate, finished none for its method at its sparsity"
     failed |= {spec.name: reason for spec in rest if (spec.method, sparsity_of(spec.mask_conf)) not in best}
@@ -150,10 +150,11 @@ def run(options: Options, sweep: Sweep, committed: Sequence[ResultRow]) -> dict[
     return failed | grid.run_unfinished(options, jobs_of(options, sweep.part(others, left), committed))
 
 
-def best_of(sweep: Sweep, rows: Iterable[ResultRow], dev: str) -> dict[tuple[str, float | None], Variant]:
+def best_of(sweep: Sweep, rows: Iterable[ResultRow], options: Options) -> dict[tuple[str, float | None], Variant]:
     """The best variant of every method on the validation set, at each sparsity, among the runs of the sweep."""
     variants = {(spec.method, spec.variant) for spec in sweep.specs}
-    return best_on_dev(rates_of_rows([row for row in rows if (row.method, row.variant) in variants], [dev], METRICS[0]))
+    kept = [row for row in rows if (row.method, row.variant) in variants]
+    return best_on_dev(rates_of_rows(kept, [options.valid_set], options.metrics[0]))
 
 
 def scored_runs(options: Options, dense: Iterable[Path], place: Place) -> list[ScoredRun]:
@@ -177,14 +178,15 @@ def page_of(options: Options, sweep: Sweep, runs: Iterable[ScoredRun], failed: d
         row_files=[os.path.relpath(path, folder) for path in options.committed_files],
         failed=failed,
         speakers=count_speakers(options.raw, options.held_out_sets),
+        corpus=corpus_of("data", (options.train_set, *options.test_sets)),
     )
 
 
 def is_committed(spec: Spec, options: Options, rows: Sequence[ResultRow]) -> bool:
-    """True if the rows hold both error rates of a run on every test set."""
+    """True if the rows hold the error rates of a run on every test set."""
     place = (options.recipe_name, spec.upstream, options.training_set)
     run_key = (spec.method, spec.variant, spec.config["seed"])
-    needed = {(*place, name, *run_key, metric) for name in options.test_sets for metric in METRICS}
+    needed = {(*place, name, *run_key, metric) for name in options.test_sets for metric in options.metrics}
     return needed <= {row.key for row in rows}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from espnet_s3router.errors import InputError
 from espnet_s3router.results.bootstrap import Difference, relative_difference
 from espnet_s3router.results.matched_pairs import holm, matched_pairs
+from espnet_s3router.results.rows import WORD_METRICS
 from espnet_s3router.results.scored_runs import ScoredRun, System
 
 Key = TypeVar("Key")
@@ -22,7 +23,7 @@ class Comparison:
     baseline: System
     difference: Difference
     p_value: float | None
-    """matched pairs on word errors; None for other metrics, and if an experiment folder lacks word alignments"""
+    """matched pairs on errors of words or phones; None for other metrics, and if an experiment folder lacks alignments"""
     test: str = "matched pairs"
 
     def text(self, unit: str = "") -> str:
@@ -72,7 +73,7 @@ def compare(
     if not baseline_errors.any():
         return None
     difference, p_value = relative_difference(errors, baseline_errors, ours[1], paired_seeds=bool(shared)), None
-    if metric == "wer":
+    if metric in WORD_METRICS:
         keys = system.utterances(datasets, metric, subset)
         runs = ([run for run, used in zip(s.runs, k, strict=True) if used] for s, k in zip((system, baseline), kept))
         sides = [[_word_alignments(run, keys) for run in side] for side in runs]

@@ -4,7 +4,7 @@ Several processes may write to it. The rows are sorted by key, so equal rows giv
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from espnet_s3router.files import locked, write_atomic
 
 Key = tuple[str, str, str, str, str, str, int, str]
 Place = tuple[str, str, str]  # recipe, upstream, split
-METRICS = ("cer", "wer")  # the primary one first
+METRICS = ("cer", "wer", "per")
+"""Error rates on pages, the primary one first. A run on phones has the phone error rate alone, other runs the others."""
+WORD_METRICS = ("wer", "per")
+"""Error rates over what white space separates: words or phones. Their alignments are kept for matched pairs."""
 MODEL_METRIC = "sparsity_"
 """Prefix of the metrics that belong to a model and to no dataset. A key of ``methods.report`` follows it."""
 
@@ -41,7 +44,7 @@ class ResultRow:
     lr: float
     seed: int
     metric: str
-    """wer, cer, ter (percent) and the counts behind them, or a metric of the model"""
+    """wer, cer, per, ter (percent) and the counts behind them, or a metric of the model"""
     value: float
     params_trained: int
     params_total: int
@@ -73,6 +76,11 @@ class ResultRow:
     def key(self) -> Key:
         """A results file holds each key once."""
         return (*self.place, self.set, self.method, self.variant, self.seed, self.metric)
+
+
+def shown_metrics(measured: Collection[str]) -> list[str]:
+    """Those of ``METRICS`` that were measured, the primary one first; all but the phone error rate if none was."""
+    return [metric for metric in METRICS if metric in measured] or ["cer", "wer"]
 
 
 COLUMNS = tuple(field.name for field in fields(ResultRow))

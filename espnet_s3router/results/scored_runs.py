@@ -16,7 +16,7 @@ import numpy as np
 from espnet_s3router.errors import InputError
 from espnet_s3router.results.alignment import Counts
 from espnet_s3router.results.bootstrap import Interval, error_rate_interval
-from espnet_s3router.results.rows import MODEL_METRIC, Place, ResultRow
+from espnet_s3router.results.rows import MODEL_METRIC, WORD_METRICS, Place, ResultRow, shown_metrics
 from espnet_s3router.results.scoring import COUNTS, WORD_ALIGNMENTS, totals
 from espnet_s3router.results.select import Variant, best_on_dev, by_method
 
@@ -95,7 +95,10 @@ def read_run(file: Path, inference_tag: str | None = None) -> ScoredRun:
         if (words := scored.with_name(WORD_ALIGNMENTS)).exists():
             alignments[name] = _read_json(words)
             errors = {key: len(steps.replace("C", "")) for key, steps in alignments[name].items()}
-            if errors != {key: sum(count[1:]) for key, count in counts[name]["wer"].items()}:
+            aligned: Mapping[str, Counts] = next(
+                (counts[name][metric] for metric in WORD_METRICS if metric in counts[name]), {}
+            )
+            if errors != {key: sum(count[1:]) for key, count in aligned.items()}:
                 raise InputError(f"{words}: does not fit {COUNTS} beside it; remove both and score again (stage 13).")
     return ScoredRun(file.parent, info, counts, tags, counted, alignments)
 
@@ -208,13 +211,19 @@ def systems_by_place(runs: Iterable[ScoredRun]) -> dict[Place, list[System]]:
     return groups
 
 
+def metrics_of(runs: Iterable[ScoredRun]) -> list[str]:
+    """The error rates that pages show of these runs, the primary one first."""
+    return shown_metrics({metric for run in runs for metrics in run.counts.values() for metric in metrics})
+
+
 def choose(
     group: Sequence[System], dev: Sequence[str], group_key: Callable[[Variant], Hashable] = by_method
 ) -> list[System]:
     """The best variant of each method on the validation set, in the order of ``group``. See ``select``."""
     rates = {}
+    metric = metrics_of(run for system in group for run in system.runs)[0]
     for system in group:
-        if data := system.errors(dev, "cer"):
+        if data := system.errors(dev, metric):
             rates[system.variant] = dict(zip(system.seeds, 100 * data[0].sum(axis=1) / data[1].sum(), strict=True))
     chosen = set(best_on_dev(rates, group_key).values())
     return [system for system in group if system.variant in chosen]

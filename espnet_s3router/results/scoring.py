@@ -1,4 +1,4 @@
-"""Word, character and token error rates of one decoded dataset.
+"""Word, character, token and phone error rates of one decoded dataset.
 
 python -m espnet_s3router.results.scoring --ref dump/raw/test/text --hyp DIR/text --outdir DIR
 """
@@ -12,12 +12,13 @@ from pathlib import Path
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.files import write_atomic
 from espnet_s3router.results.alignment import CLEANERS, Alignment, Counts, align, check_keys, segment, tokenise
+from espnet_s3router.results.rows import WORD_METRICS
 from espnet_s3router.text_files import read_lines, read_symbols, read_text
 
 COUNTS = "counts.json"
 """{metric: {utterance: [correct, substituted, deleted, inserted]}}"""
 WORD_ALIGNMENTS = "word_alignments.json"
-"""{utterance: one letter per alignment step of its words, see ``alignment.STEPS``}; matched pairs are made from it"""
+"""{utterance: one letter per alignment step of its words or phones, see ``alignment.STEPS``}, for matched pairs"""
 TABLE_HEAD = "|dataset|Snt|Wrd|Corr|Sub|Del|Ins|Err|S.Err|\n|---|---|---|---|---|---|---|---|---|"
 
 
@@ -94,12 +95,14 @@ def score_dir(
     subset: Iterable[str] | None = None,
     nlsyms: Sequence[str] = (),
     cleaner: str = "none",
+    phones: bool = False,
 ) -> dict[str, Totals]:
-    """Score one decoded dataset. Writes ``score_{wer,cer,ter}/result.txt``, ``word_alignments.json`` and ``counts.json``.
+    """Score one decoded dataset. Writes ``score_*/result.txt``, ``word_alignments.json`` and ``counts.json``.
 
     ``counts.json`` is written last: if it exists, the scoring is complete. TER comes from ``ref_token`` and ``hyp_token``
     (Kaldi files of tokens) or else from the texts segmented by ``token_list``; without these there is no TER. ``subset``:
-    the utterances to score. Raises InputError for keys that do not match, before anything is written.
+    the utterances to score. ``phones``: the texts are phones with spaces between them, which gives the phone error rate
+    (``per``) in place of WER and CER. Raises InputError for keys that do not match, before anything is written.
     """
     refs = read_text(ref)
     keep = list(refs) if subset is None else list(subset)
@@ -108,7 +111,7 @@ def score_dir(
     texts = [_read_side(path, refs, keep) for path in (ref, hyp)]
     words = [{k: tokenise(t, "wer", nlsyms, cleaner) for k, t in side.items()} for side in texts]
     characters = [{k: tokenise(t, "cer", nlsyms, cleaner) for k, t in side.items()} for side in texts]
-    tokens = {"wer": words, "cer": characters}
+    tokens = {"per": words} if phones else {"wer": words, "cer": characters}
     texts = [{k: " ".join(w) for k, w in side.items()} for side in words]
     if ref_token and hyp_token:
         sides = [_read_side(path, refs, keep) for path in (ref_token, hyp_token)]
@@ -132,7 +135,8 @@ def _write_scores(alignments: Mapping[str, Mapping[str, Alignment]], outdir: Pat
     results = {metric: result_text(metric, utts) for metric, utts in alignments.items()}
     for metric, text in results.items():
         write_atomic(outdir / f"score_{metric}" / "result.txt", text)
-    steps = {key: utt.steps for key, utt in alignments["wer"].items()}
+    aligned = next(alignments[metric] for metric in WORD_METRICS if metric in alignments)
+    steps = {key: utt.steps for key, utt in aligned.items()}
     write_atomic(outdir / WORD_ALIGNMENTS, json.dumps(steps, ensure_ascii=False) + "\n")
     counts = {metric: {key: utt.counts for key, utt in utts.items()} for metric, utts in alignments.items()}
     write_atomic(outdir / COUNTS, json.dumps(counts, ensure_ascii=False) + "\n")
@@ -152,6 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--subset", help="score only the utterances in this file's first column")
     parser.add_argument("--nlsyms_txt", help="symbols to leave out, one per line")
     parser.add_argument("--cleaner", choices=CLEANERS, default="none")
+    parser.add_argument("--phones", action="store_true", help="the texts are phones: PER in place of WER and CER")
     options = vars(parser.parse_args(argv))
     nlsyms, subset = options.pop("nlsyms_txt"), options.pop("subset")
     options |= {"nlsyms": read_symbols(nlsyms) if nlsyms else (), "subset": read_text(subset) if subset else None}

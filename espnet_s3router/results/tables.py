@@ -13,8 +13,8 @@ Table = list[list[str]]
 DENSE_COLUMN = "dense"
 NOTHING = "–"
 LEARNING_RATES = (
-    "learning rates tried and their CER in % on dev, over the seeds that all of them have; bold: chosen; optimiser updates, "
-    "seeds and commits of the chosen runs"
+    "learning rates tried and their {metric} in % on dev, over the seeds that all of them have; bold: chosen; optimiser "
+    "updates, seeds and commits of the chosen runs"
 )
 ZEROS = "zeros counted in the trained models; MB: pruned tensors as a bitmap and what is left of them, others whole, fp32"
 ZEROS_HEAD = ["sparsity", "method", "% of the pruned tensors", "% of the upstream", "% of the model", "MB"]
@@ -63,11 +63,11 @@ def curves(rates: Rates) -> dict[str, list[tuple[float | None, Interval]]]:
     return {f"{method} (dense)" if method in dense else method: points for method, points in by_method.items()}
 
 
-def learning_rates(rows: Sequence[ResultRow], best: Sequence[Variant], dev: Sequence[str]) -> Table:
+def learning_rates(rows: Sequence[ResultRow], best: Sequence[Variant], dev: Sequence[str], metric: str = "cer") -> Table:
     """The learning rates that were compared on the validation set, a method per row in the order of ``best``."""
     sparsities = sorted({variant.sparsity for variant in best if variant.sparsity is not None})
     lrs, cells = {Variant.of(row): row.lr for row in rows}, {}
-    means = dev_means(rates_of_rows(rows, dev, "cer"))
+    means = dev_means(rates_of_rows(rows, dev, metric))
     methods = list(dict.fromkeys(variant.method for variant in best))
     for method, sparsity in ((method, sparsity) for method in methods for sparsity in (None, *sparsities)):
         tried = sorted((lrs[variant], variant, rate) for variant, rate in means.get((method, sparsity), {}).items())

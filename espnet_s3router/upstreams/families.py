@@ -91,7 +91,7 @@ def _hf_dropouts(encoder: str, projection: str) -> dict[str, tuple[str, ...]]:
 FAMILIES = (
     Family(
         name="fairseq",
-        upstreams=("wav2vec2", "hubert", "wavlm", "data2vec", "xls_r_300m"),
+        upstreams=("wav2vec2", "hubert", "wavlm", "data2vec", "xls_r_300m", "xlsr_53"),
         encoder="model.encoder",
         layers="model.encoder.layers",
         feed_forward=("fc1", "fc2"),

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import grid, layout
 from espnet_s3router.experiments.decoding import decode_options, decoding_marker, score
 from espnet_s3router.experiments.grid import collected, finished, folder_of, specs_of
-from espnet_s3router.experiments.run import data_options
+from espnet_s3router.experiments.run import data_options, train_options
 
 CONFIG = {
     "frontend": "masked_upstream",
@@ -63,6 +64,7 @@ def test_characters_without_start_weights_leave_the_configuration_as_it_is(one_r
             ["--token_type", "bpe", "--nbpe", "10"],
             {"token_type": "bpe", "bpemodel": "data/noinfo_token_list/bpe_unigram10/bpe.model"},
         ),
+        (["--token_type", "phn"], {"token_type": "word", "bpemodel": None}),
         (["--pretrained_model", "c:encoder:encoder"], {"init_param": ["c:encoder:encoder"]}),
     ],
 )
@@ -77,6 +79,28 @@ def test_tokens_and_start_weights_make_another_run(one_run, words, expected):
 def test_pieces_of_another_model_make_another_run(one_run):
     variants = {specs_of(one_run("--token_type", "bpe", "--nbpe", str(n)))[0].variant for n in (10, 30)}
     assert len(variants) == 2
+
+
+@pytest.mark.parametrize(
+    ("token_type", "folder", "for_espnet", "filtered_by", "metrics"),
+    [
+        ("char", "char", "char", "char", ("cer", "wer")),
+        ("bpe", "bpe_unigram30", "bpe", "char", ("cer", "wer")),
+        ("word", "word", "word", "word", ("cer", "wer")),
+        ("phn", "phn", "word", "word", ("per",)),
+    ],
+)
+def test_token_types(one_run, token_type, folder, for_espnet, filtered_by, metrics):
+    options = one_run("--token_type", token_type)
+    options.check()
+    assert options.token_list == f"data/noinfo_token_list/{folder}/tokens.txt"
+    assert bool(options.bpe_model) == (token_type == "bpe")
+    assert options.metrics == metrics
+    made = options.for_bash()
+    assert (made["token_type"], made["filter_token_type"]) == (for_espnet, filtered_by)
+    Path(made["options_file"]).unlink()
+    assert data_options(options)[2:4] == ["--token_type", for_espnet]
+    assert f"text_shape.{for_espnet}" in " ".join(train_options(Path("exp/a"), options))
 
 
 def test_start_weights_that_are_not_there(one_run):

@@ -15,8 +15,9 @@ from espnet_s3router.data.data_dir import read_data_dir
 from espnet_s3router.errors import InputError
 from local import asterisk, asterisk_download, debian, downloads
 from local.asterisk_download import VOICES, download, find_source
-from local.asterisk_split import PARTS, SPLITS, checked_lists, first_minutes, key_hash, part_of, read_lists
+from local.asterisk_split import PARTS, SPLITS, checked_lists, part_of, read_lists
 from local.asterisk_texts import read_texts
+from local.hash_order import first_minutes, key_hash
 from local.text import NORMALISERS
 
 COUNTS = {
@@ -129,7 +130,7 @@ def test_altered_lists_are_refused(splits: Path) -> None:
 
 @given(st.dictionaries(st.text("abc/-", min_size=1), st.floats(0.3, 60)), st.floats(0.1, 10))
 def test_first_minutes_is_the_longest_prefix(seconds: dict[str, float], minutes: float) -> None:
-    chosen = first_minutes("en", seconds, minutes)
+    chosen = first_minutes("en", seconds, minutes, seconds.__getitem__)
     order = sorted(seconds, key=lambda key: key_hash("en", key))
     assert chosen == order[: len(chosen)]
     assert sum(seconds[key] for key in chosen) <= 60 * minutes

@@ -6,6 +6,7 @@ where it runs a script, and where stock ESPnet must not see this package.
 """
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -173,6 +174,38 @@ def shared_run_server():
 def recipes(tmp_path):
     """A fresh copy of the recipes."""
     return copy_recipes(tmp_path)
+
+
+NOTE = f"""#!{sys.executable}
+# Stands for --python: runs the command that checks options, and only notes all other commands.
+import json, os, shutil, sys
+words = sys.argv[1:]
+if words[1].endswith(".options"):
+    os.execv("{sys.executable}", ["{sys.executable}", *words])
+notes = os.environ["NOTES"]
+if "--options" in words:  # a temporary file
+    at = words.index("--options") + 1
+    words[at] = shutil.copy(words[at], notes + "_" + os.path.basename(words[at]))
+with open(notes, "a") as file:
+    file.write(json.dumps(words) + "\\n")
+"""
+
+
+@pytest.fixture
+def commands(recipes, tmp_path):
+    """commands(recipe, *options, **environment) -> the command lines that a recipe gives to Python, without running any."""
+    python = tmp_path / "a folder/python"
+    python.parent.mkdir()
+    python.write_text(NOTE, encoding="utf-8")
+    python.chmod(0o755)
+
+    def call(recipe, *options, **environment):
+        recipes.recipe = recipe
+        notes = tmp_path / "notes"
+        recipes.run("./run.sh", "--python", python, "--unseen", "", *options, NOTES=str(notes), **environment)
+        return [json.loads(line) for line in notes.read_text("utf-8").splitlines()]
+
+    return call
 
 
 def sound(text, rng):

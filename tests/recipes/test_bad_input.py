@@ -68,7 +68,7 @@ def files(folder):
         (["--skip_committed", "true", "--committed_results", "a/*.tsv"], ["is 'a/*.tsv'", "no such file"]),
         (["--options", "x"], ["unknown option --options"]),
         (["--lang"], ["--lang needs a value"]),
-        (["--token_type", "phoneme"], ["'phoneme'", "expected char or bpe"]),
+        (["--token_type", "phoneme"], ["'phoneme'", "expected one of char, bpe, word, phn"]),
         (["--train_set", ""], ["--train_set, --valid_set and --test_sets are needed"]),
         (["--valid_set", "dev_es"], ["--test_sets is 'dev_en test_en'", "expected --valid_set (dev_es) among them"]),
         (["--fs", "8k"], ["--fs is '8k'", "expected 16000"]),

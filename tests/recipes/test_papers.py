@@ -14,6 +14,7 @@ from espnet_s3router.experiments.grid import specs_of
 from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.specification import updates_of
 from espnet_s3router.files import read_yaml
+from espnet_s3router.methods import resolve
 from tests.recipes.conftest import ROOT
 
 EGS = ROOT / "egs2/s3router"
@@ -62,8 +63,8 @@ PAPERS = {
     ("S3-Router", "hubert", "10min"): Settings(updates=13000, time_prob=0.75, channel_prob=0.5),
     ("S3-Router", "hubert", "1h"): Settings(updates=15000, time_prob=0.75, channel_prob=0.5),
     ("S3-Router", "hubert", "10h"): Settings(updates=20000, time_prob=0.75, channel_prob=0.5),
-    # no recipe yet: CommonVoice
     ("S3-Router", "xls_r_300m", "CommonVoice"): Settings(updates=13000, time_prob=0.75, channel_prob=0.25),
+    ("S3-Router", "xlsr_53", "CommonVoice"): Settings(updates=13000, time_prob=0.75, channel_prob=0.25),
     ("PARP", "wav2vec2", "10min"): Settings(
         updates=12000, time_prob=0.75, channel_prob=0.512, layerdrop=0.05, seconds=1600.0
     ),
@@ -103,7 +104,11 @@ def resolved(recipe, upstream, split, method):
     """The configuration of a method in a recipe."""
     conf = EGS / recipe / "conf"
     shared = EGS / "librispeech/conf"
-    files = [conf / "train_asr.yaml", shared / f"split/{split}.yaml", shared / f"upstream/{UPSTREAMS[upstream]}.yaml"]
+    files = [conf / "train_asr.yaml"]
+    if recipe.startswith("commonvoice"):
+        files += [conf / f"upstream/{upstream}.yaml"]
+    else:
+        files += [shared / f"split/{split}.yaml", shared / f"upstream/{UPSTREAMS[upstream]}.yaml"]
     over = [conf / "methods.yaml", *([conf / f"interval/{split}.yaml"] if recipe.endswith("prune1") else [])]
     given = {"asr_config": tuple(map(str, files)), "methods_config": tuple(map(str, over)), "methods": (method,)}
     (spec,) = specs_of(Options(recipe="any", train_set="t", valid_set="v", test_sets=("v",), **given))
@@ -116,6 +121,17 @@ def test_s3_router(paper):
     for recipe, methods in (("librilight/asr1", ("finetune", "routing")), ("librispeech/prune1", ("finetune", "mpi"))):
         for method in methods:
             assert settings_of(resolved(recipe, *paper[1:], method)) == PAPERS[paper], (recipe, method)
+
+
+@pytest.mark.parametrize("upstream", ["xls_r_300m", "xlsr_53"])
+def test_s3_router_on_common_voice(upstream):
+    """One hour of each language, on both upstreams, with the sparsity and the targets of the paper."""
+    for method in ("finetune", "routing"):
+        config = resolved("commonvoice/multi1", upstream, "CommonVoice", method)
+        assert settings_of(config) == PAPERS["S3-Router", upstream, "CommonVoice"], method
+        assert config["frontend_conf"]["frontend_conf"]["upstream"] == upstream
+    method, options = resolve(config["frontend_conf"]["mask_conf"])
+    assert (method, options.targets, options.init, options.sparsity) == ("routing", "feed_forward", "ori", 0.08)
 
 
 @pytest.mark.parametrize("split", PARP_INTERVALS)

@@ -1,5 +1,7 @@
 """The page of a grid: tables, comparisons and plot, from experiment folders."""
 
+import json
+
 import pytest
 from toy_points import UTTERANCES, add_grid, add_point
 
@@ -136,9 +138,47 @@ def test_results_md_is_rewritten_only_for_new_results(expdir, tmp_path):
 
 
 def test_plot_without_sparsities_and_for_two_upstreams(tmp_path):
-    exp, plot = tmp_path / "exp", tmp_path / "plots" / "cer.png"
+    exp, plots = tmp_path / "exp", tmp_path / "plots"
     add_point(exp, "a", "head_only", 4)
     add_point(exp, "b", "head_only", 4, upstream="org/whisper")
-    written = grid.plot(grid_results(collect_runs(exp), page()), plot, page())
-    assert [path.name for path in written] == ["cer.png", "cer_toy_asr1_org_whisper_10min.png"]
-    assert sorted(plot.parent.iterdir()) == sorted(written)
+    written = grid.plot(grid_results(collect_runs(exp), page()), plots, page())
+    first = "cer_against_sparsity"
+    assert [path.name for path in written] == [f"{first}.png", f"{first}_toy_asr1_org_whisper_10min.png"]
+    assert sorted(plots.iterdir()) == sorted(written)
+
+
+@pytest.fixture
+def phones(expdir):
+    """The grid, scored on phones: the counts and alignments of the words are those of phones."""
+    for file in expdir.glob("*/inference/*/counts.json"):
+        counts = json.loads(file.read_text())
+        file.write_text(json.dumps({"per": counts["wer"]}))
+        steps = {key: "C" * hits + "S" * wrong for key, (hits, wrong, _, _) in counts["wer"].items()}
+        file.with_name("word_alignments.json").write_text(json.dumps(steps))
+    return expdir
+
+
+def test_a_page_of_phones_shows_the_phone_error_rate_alone(phones, tmp_path):
+    (section,) = made(phones, corpus="cv-corpus-17.0-2024-03-15")
+    (caption,) = section.tables
+    assert "lowest PER on dev" in caption and caption.endswith("; cv-corpus-17.0-2024-03-15")
+    (rows,) = section.tables.values()
+    assert rows[0][3:5] == ["PER dev %", "PER test %"] and not [
+        head for head in rows[0] if "ER" in head[:3] and "PER" not in head
+    ]
+    assert [row[:3] for row in rows[1:] if row[0]] == [
+        ["*", "head_only", "–"],
+        ["*", "finetune", "–"],
+        ["*", "routing", "0.08"],
+    ]
+    assert section.comparisons[0].startswith("finetune vs head_only: -50.0 % relative PER [-50.0, -50.0] better, p ")
+    assert "### PER" in section.appendix
+    (path,) = grid.plot(grid_results(collect_runs(phones), page()), tmp_path, page())
+    assert path.name == "per_against_sparsity.png"
+
+
+def test_phone_alignments_that_do_not_fit_are_refused(phones):
+    file = phones / "finetune/inference/test/word_alignments.json"
+    file.write_text(file.read_text().replace("S", "C", 1))
+    with pytest.raises(InputError, match="does not fit counts.json"):
+        collect_runs(phones)

@@ -44,6 +44,19 @@ def test_word_alignments_are_stored_beside_the_counts(texts):
     assert json.loads((texts / "word_alignments.json").read_text()) == {"u1": "CCD", "u2": "D", "u3": "CSCCI"}
 
 
+def test_phone_error_rate_by_hand(tmp_path):
+    """Phones of several characters count once: one deletion and one substitution in six phones."""
+    (tmp_path / "ref").write_text("u1 tʃ aː o\nu2 s e ɲ\n")
+    (tmp_path / "text").write_text("u2 s e n\nu1 tʃ o\n")
+    scored = score(tmp_path, phones=True)
+    assert scored == {"per": scoring.Totals(2, 4, 1, 1, 0, 2)}
+    assert scored["per"].rate == pytest.approx(100 * 2 / 6)
+    assert json.loads((tmp_path / "counts.json").read_text()) == {"per": {"u1": [2, 0, 1, 0], "u2": [2, 1, 0, 0]}}
+    assert json.loads((tmp_path / "word_alignments.json").read_text()) == {"u1": "CDC", "u2": "CCS"}
+    assert (tmp_path / "score_per/result.txt").read_text().startswith("PER 33.33 %")
+    assert not [path for path in tmp_path.glob("score_*") if path.name != "score_per"]
+
+
 def test_space_is_one_character_however_wide():
     assert tokenise(" a \t b\u3000c ", "cer") == ["a", "<space>", "b", "<space>", "c"]
     assert tokenise("a <noise> B", "wer", ["<noise>"], "lowercase") == ["a", "b"]

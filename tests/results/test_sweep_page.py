@@ -163,3 +163,13 @@ def test_test_sets_stand_together_and_apart(measured):
         assert f"|mpi|–|{rate}|" in page[page.index(caption) :].split("\n\n")[1]
     names = {path.name for path in measured.glob("cer_*.png")}
     assert names == {f"cer_against_sparsity_mini_10min{end}.png" for end in ("", "_clean", "_other")}
+
+
+def test_a_page_of_phones(tmp_path):
+    """The phone error rate is the only one: variants are chosen by it, and no table or plot shows another."""
+    rows = [replace(row, metric=row.metric.replace("wer", "per")) for row in GRID if row.metric.startswith("wer")]
+    page = report(tmp_path, methods=["parp", "omp"], rows=rows)
+    assert "PER in % on test against sparsity" in page and "tried and their PER in % on dev" in page
+    assert "CER" not in page and "WER" not in page
+    assert "**0.001: 40.0**" in page  # parp's variant with 4 of 10 errors on dev
+    assert [path.name for path in tmp_path.glob("*.png")] == ["per_against_sparsity_mini_10min.png"]

@@ -34,6 +34,8 @@ def test_frames(samples):
         ("wav2vec2", "fairseq"),
         ("wav2vec2_large_ll60k", "fairseq"),
         ("data2vec_base_960", "fairseq"),
+        ("xls_r_300m", "fairseq"),
+        ("xlsr_53", "fairseq"),
         ("hf_wav2vec2_custom", "huggingface"),
         ("s3router_hubert_mini", "huggingface"),
         ("espnet_hubert_base_iter1", "torchaudio"),

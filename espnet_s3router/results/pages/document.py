@@ -33,6 +33,8 @@ class Page:
     """test utterances whose texts do not occur in training"""
     speakers: int | None = None
     """number of speakers in ``test``; None if not known"""
+    corpus: str = ""
+    """release of the corpus, where its data directories tell it"""
 
     def text(self, runs: Sequence[ScoredRun], environment: Mapping[str, str], folder: Path) -> str:
         """The page as Markdown. ``folder``: where the page lies; its row files are relative to it."""
@@ -43,12 +45,13 @@ class Page:
         return [row for run in runs for row in run.rows(self.unseen or ())]
 
     def size_note(self, runs: Iterable[ScoredRun]) -> str:
-        """For example ``; test_en: 98 utterances of 1 speaker``. Empty if the number of speakers is not known."""
+        """For example ``; test_en: 98 utterances of 1 speaker``, and the corpus. Empty if neither is known."""
+        corpus = f"; {self.corpus}" if self.corpus else ""
         if self.speakers is None:
-            return ""
+            return corpus
         keys = {(name, key) for run in runs for name in self.test for c in run.counts.get(name, {}).values() for key in c}
         speakers = f"{self.speakers} speaker{'s' * (self.speakers != 1)}"
-        return f"; {'+'.join(self.test)}: {len(keys)} utterances of {speakers}"
+        return f"; {'+'.join(self.test)}: {len(keys)} utterances of {speakers}{corpus}"
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,12 @@ def count_speakers(dump: str | Path, datasets: Sequence[str]) -> int | None:
     if not all(file.is_file() for file in files):
         return None
     return len({speaker for file in files for speaker in read_text(file).values()})
+
+
+def corpus_of(data: str | Path, datasets: Iterable[str]) -> str:
+    """The releases of datasets, from ``release NAME`` in ``<data>/<dataset>/corpus.txt``; empty without such files."""
+    files = [Path(data) / name / "corpus.txt" for name in datasets]
+    return ", ".join(sorted({read_text(file).get("release", "") for file in files if file.is_file()} - {""}))
 
 
 def body(text: str) -> str:

@@ -9,8 +9,8 @@ from espnet_s3router.results.bootstrap import Interval
 from espnet_s3router.results.comparisons import compare, corrected
 from espnet_s3router.results.pages.document import Page, Section, as_markdown, percent, publish
 from espnet_s3router.results.plot import plot_error_rate
-from espnet_s3router.results.rows import METRICS, Place, put_rows
-from espnet_s3router.results.scored_runs import BASELINES, ScoredRun, System, choose, systems_by_place
+from espnet_s3router.results.rows import Place, put_rows
+from espnet_s3router.results.scored_runs import BASELINES, ScoredRun, System, choose, metrics_of, systems_by_place
 from espnet_s3router.results.scoring import TABLE_HEAD, espnet_row, totals
 from espnet_s3router.results.select import by_method_and_sparsity
 from espnet_s3router.results.tables import NOTHING, Table
@@ -43,18 +43,19 @@ def grid_results(runs: Iterable[ScoredRun], page: GridPage) -> list[GridResults]
 def _results(place: Place, group: Sequence[System], page: GridPage) -> GridResults:
     dev, test = page.dev, page.test
     chosen, labels = choose(group, dev), {system: _label(system, group) for system in group}
-    columns: dict[str, tuple] = {
-        f"{m.upper()} {n} %": (e, m, None) for m in METRICS for n, e in (("dev", dev), ("test", test))
-    }
     pooled, runs = "+".join(test), [run for system in group for run in system.runs]
+    metrics = metrics_of(runs)
+    columns: dict[str, tuple] = {
+        f"{m.upper()} {n} %": (e, m, None) for m in metrics for n, e in (("dev", dev), ("test", test))
+    }
     about = f"dev is {'+'.join(dev)}, test {pooled}; brackets: 95 % bootstrap interval{page.size_note(runs)}"
-    caption = f"* the variant of its method with the lowest CER on dev; {about}"
+    caption = f"* the variant of its method with the lowest {metrics[0].upper()} on dev; {about}"
     tables = {caption: _table(labels, chosen, columns, costs=True)}
     lines = _comparisons(chosen, labels, test, None, pooled)
     if page.unseen is not None:
         keys = {key for run in runs for name in test for c in run.counts.get(name, {}).values() for key in c}
         share = f"{len(keys & set(page.unseen))} of {len(keys)}"
-        columns = {f"{m.upper()} %": (test, m, page.unseen) for m in METRICS}
+        columns = {f"{m.upper()} %": (test, m, page.unseen) for m in metrics}
         caption = f"{pooled} unseen: the {share} utterances whose text does not occur in training"
         tables[caption] = _table({s: labels[s] for s in chosen}, chosen, columns, costs=False)
         lines += _comparisons(chosen, labels, test, page.unseen, f"{pooled} unseen")
@@ -100,7 +101,7 @@ def _comparisons(
 ) -> list[str]:
     """A line for each pair and metric. ``name``: of the test data."""
     found = {}
-    for metric in METRICS:
+    for metric in metrics_of(run for system in chosen for run in system.runs):
         for system, baseline in _pairs(chosen):
             if comparison := compare(system, baseline, test, metric, subset):
                 ours, theirs = (f"{labels[s]} {_sparsity(s)}".strip() for s in (system, baseline))
@@ -121,7 +122,7 @@ def _pairs(chosen: Sequence[System]) -> list[tuple[System, System]]:
 def _espnet_tables(run: ScoredRun) -> list[str]:
     """The error rates of a run in the form of ESPnet's RESULTS.md."""
     lines = ["", f"## {run.path.name}"]
-    for metric in ("wer", "cer", "ter"):
+    for metric in ("wer", "cer", "per", "ter"):
         scored = {name: metrics[metric].values() for name, metrics in sorted(run.counts.items()) if metric in metrics}
         rows = [espnet_row(f"{run.inference_tags[name]}/{name}", totals(counts)) for name, counts in scored.items()]
         lines += ["", f"### {metric.upper()}", "", TABLE_HEAD, *rows] if rows else []
@@ -134,10 +135,16 @@ def best_rates(results: Sequence[GridResults]) -> dict[str, dict[str, dict[str, 
     return {system.info["method"]: {"optim_conf": {"lr": system.info["lr"]}} for system in only.chosen}
 
 
-def plot(results: Iterable[GridResults], path: str | Path, page: GridPage, metric: str = "cer") -> list[Path]:
-    """Write a PNG for each place, the first at ``path``: at each sparsity the variant chosen on the validation set."""
-    path, written = Path(path), list[Path]()
+def plot(results: Iterable[GridResults], folder: str | Path, page: GridPage) -> list[Path]:
+    """Write a PNG for each place into ``folder``: at each sparsity the variant chosen on the validation set.
+
+    The primary error rate is drawn and gives the first file its name, such as ``cer_against_sparsity.png``. Files of further
+    places have the place in their names.
+    """
+    written = list[Path]()
     for place, labels in ((one.place, one.labels) for one in results):
+        metric = metrics_of(run for system in labels for run in system.runs)[0]
+        path = Path(folder, f"{metric}_against_sparsity.png")
         sparsities = list(dict.fromkeys(system.info["sparsity"] for system in labels))
         best = choose(list(labels), page.dev, by_method_and_sparsity)
         curves: dict[str, list[tuple[float | None, Interval]]] = {}

@@ -10,7 +10,7 @@ from espnet_s3router.results import tables
 from espnet_s3router.results.comparisons import Comparison, compare, corrected
 from espnet_s3router.results.pages.document import Page, Section, as_markdown, publish
 from espnet_s3router.results.plot import plot_error_rate
-from espnet_s3router.results.rows import METRICS, Place, ResultRow, put_rows, read_rows
+from espnet_s3router.results.rows import Place, ResultRow, put_rows, read_rows, shown_metrics
 from espnet_s3router.results.scored_runs import ScoredRun, collect_runs, read_run, systems, without_repeats
 from espnet_s3router.results.select import Rates, Variant, best_on_dev, rates_of_rows
 
@@ -49,7 +49,7 @@ class SweepPage(Page):
 
     def best(self, rows: Sequence[ResultRow]) -> list[Variant]:
         """The variant that is best on the validation set of each method and sparsity, in the order of the tables."""
-        best = best_on_dev(rates_of_rows(rows, self.dev, "cer")).values()
+        best = best_on_dev(rates_of_rows(rows, self.dev, _metrics(rows)[0])).values()
         order = list(dict.fromkeys((DENSE, *self.methods, *sorted(variant.method for variant in best))))
         return sorted(best, key=lambda variant: (order.index(variant.method), variant.sparsity or 0))
 
@@ -86,10 +86,12 @@ def sections(page: SweepPage, runs: Sequence[ScoredRun], rows: Sequence[ResultRo
     """The tables of the page, and the runs that failed. Without a finished run there are no tables."""
     found = []
     if best := page.best(rows):
-        made = _error_rates(page, rows, best) | _comparisons(page, runs, best)
+        metrics = _metrics(rows)
+        made = _error_rates(page, rows, best) | _comparisons(page, runs, best, metrics)
         if len(zeros := tables.zeros(rows, best)) > 1:
             made[tables.ZEROS] = zeros
-        made[tables.LEARNING_RATES] = tables.learning_rates(rows, best, page.dev)
+        caption = tables.LEARNING_RATES.format(metric=metrics[0].upper())
+        made[caption] = tables.learning_rates(rows, best, page.dev, metrics[0])
         found.append(Section(page.place, made))
     if page.failed:
         failed = [["point", "why"], *([name, why.replace("|", "/")] for name, why in page.failed.items())]
@@ -103,11 +105,16 @@ def _error_rates(page: SweepPage, rows: Sequence[ResultRow], best: Sequence[Vari
     if page.unseen is not None:
         datasets[f"{'+'.join(page.test)} unseen"] = [f"{name}_unseen" for name in page.test]
     for label, names in datasets.items():
-        for metric in METRICS:
+        for metric in _metrics(rows):
             if rates := _rates_of(best, rows, names, metric):
                 about = "mean of the seeds, in brackets the lowest and highest"
                 made[f"{metric.upper()} in % on {label} against sparsity: {about}"] = tables.error_rates(rates, sparsities)
     return made
+
+
+def _metrics(rows: Iterable[ResultRow]) -> list[str]:
+    """The error rates of the rows, the primary one first."""
+    return shown_metrics({row.metric for row in rows})
 
 
 def _sparsities(variants: Iterable[Variant]) -> list[float]:
@@ -119,7 +126,9 @@ def _rates_of(best: Sequence[Variant], rows: Sequence[ResultRow], datasets: Sequ
     return {variant: rates[variant] for variant in best if variant in rates}
 
 
-def _comparisons(page: SweepPage, runs: Sequence[ScoredRun], best: Sequence[Variant]) -> dict[str, tables.Table]:
+def _comparisons(
+    page: SweepPage, runs: Sequence[ScoredRun], best: Sequence[Variant], metrics: Iterable[str]
+) -> dict[str, tables.Table]:
     """Relative differences at each sparsity, for the systems whose runs are given.
 
     Every method is compared with the dense model, and with methods at sparsity 0, which train as long and prune nothing.
@@ -133,7 +142,7 @@ def _comparisons(page: SweepPage, runs: Sequence[ScoredRun], best: Sequence[Vari
     pairs = [(f"{name} vs {label}", name, key) for label, key in unpruned.items() for name in names]
     pairs += [(f"{OURS} vs {name}", OURS, (name, SAME)) for name in others if OURS in names]
     made = {}
-    for metric in METRICS:
+    for metric in metrics:
         found: dict[tuple[str, float | None], Comparison] = {}
         for label, name, (other, at) in pairs:
             for s in sparsities:
@@ -153,7 +162,7 @@ def _comparisons(page: SweepPage, runs: Sequence[ScoredRun], best: Sequence[Vari
 def plots(page: SweepPage, rows: Sequence[ResultRow], folder: Path) -> list[Path]:
     """Write a PNG of error rate against sparsity into ``folder`` for each metric and group of test sets."""
     (recipe, upstream, split), best, written = page.place, page.best(rows), []
-    for metric in METRICS:
+    for metric in _metrics(rows):
         for label, names in page.test_groups.items():
             if rates := _rates_of(best, rows, names, metric):
                 end = "" if label == "+".join(page.test) else label

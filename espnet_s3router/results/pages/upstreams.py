@@ -13,8 +13,16 @@ from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.files import git_commit, own_command
 from espnet_s3router.results.comparisons import compare, corrected
 from espnet_s3router.results.pages.document import Page, count_speakers, markdown_table, percent, write_page
-from espnet_s3router.results.rows import METRICS, put_rows
-from espnet_s3router.results.scored_runs import ScoredRun, System, choose, collect_runs, systems_by_place, without_repeats
+from espnet_s3router.results.rows import put_rows
+from espnet_s3router.results.scored_runs import (
+    ScoredRun,
+    System,
+    choose,
+    collect_runs,
+    metrics_of,
+    systems_by_place,
+    without_repeats,
+)
 
 Chosen = dict[str, dict[str, System]]
 """method -> upstream -> its best variant on the validation set"""
@@ -41,9 +49,13 @@ class UpstreamsPage(Page):
         for group in systems_by_place(runs).values():
             for system in choose(group, self.dev):
                 chosen.setdefault(system.info["method"], {})[system.info["upstream"]] = system
-        lines = [f"- {line}" for line in _differences(chosen, self.upstream, self.test)]
+        metrics = metrics_of(runs)
+        lines = [f"- {line}" for line in _differences(chosen, self.upstream, self.test, metrics)]
         note = self.size_note(runs).removeprefix("; ")
-        return "\n".join([*_table(chosen, self.dev, self.test), "", *([note, ""] if note else []), "\n".join(lines)]) + "\n"
+        return (
+            "\n".join([*_table(chosen, self.dev, self.test, metrics), "", *([note, ""] if note else []), "\n".join(lines)])
+            + "\n"
+        )
 
     def clusters(self) -> str:
         """Agreement of the clusters with phones; empty without ``purity``."""
@@ -54,19 +66,19 @@ class UpstreamsPage(Page):
         return "\n".join(["\n## Clusters against phones", *markdown_table([["clusters", *keys], *rows], pad=" ")]) + "\n"
 
 
-def _table(chosen: Chosen, dev: Sequence[str], test: Sequence[str]) -> list[str]:
+def _table(chosen: Chosen, dev: Sequence[str], test: Sequence[str], metrics: Sequence[str]) -> list[str]:
     """A Markdown table with a row for each method and upstream."""
-    heads = [f"{metric.upper()} {name} %" for metric in METRICS for name in ("dev", "test")]
+    heads = [f"{metric.upper()} {name} %" for metric in metrics for name in ("dev", "test")]
     rows = [["method", "sparsity", "upstream", *heads, "seeds"]]
     for method, by_upstream in chosen.items():
         for upstream, system in sorted(by_upstream.items()):
-            rates = [percent(system.interval(names, metric)) for metric in METRICS for names in (dev, test)]
+            rates = [percent(system.interval(names, metric)) for metric in metrics for names in (dev, test)]
             sparsity = system.info["sparsity"]
             rows.append([method, "" if sparsity is None else str(sparsity), upstream, *rates, str(len(system.seeds))])
     return markdown_table(rows, pad=" ")
 
 
-def _differences(chosen: Chosen, upstream: str, test: Sequence[str]) -> list[str]:
+def _differences(chosen: Chosen, upstream: str, test: Sequence[str], metrics: Sequence[str]) -> list[str]:
     """``upstream`` against every other one, method by method. Raises InputError if no run has this upstream."""
     if not any(upstream in by_upstream for by_upstream in chosen.values()):
         names = sorted({name for by_upstream in chosen.values() for name in by_upstream})
@@ -74,7 +86,7 @@ def _differences(chosen: Chosen, upstream: str, test: Sequence[str]) -> list[str
     found = {}
     for method, by_upstream in chosen.items():
         for other in sorted(set(by_upstream) - {upstream}) if upstream in by_upstream else ():
-            for metric in METRICS:
+            for metric in metrics:
                 if comparison := compare(by_upstream[upstream], by_upstream[other], test, metric):
                     found[f"{method} on {upstream}", other, metric] = comparison
     return [comparison.line(*names) for names, comparison in corrected(found).items()]

@@ -7,3 +7,5 @@ LIBRISPEECH=${LIBRISPEECH:-}
 LIBRILIGHT_LIMITED=${LIBRILIGHT_LIMITED:-}
 # MBOSHI holds full_corpus_newsplit (https://github.com/besacier/mboshi-french-parallel-corpus).
 MBOSHI=${MBOSHI:-}
+# COMMONVOICE is one unpacked release of Common Voice, cv-corpus-VERSION-DATE, which holds a folder for each language.
+COMMONVOICE=${COMMONVOICE:-}

@@ -42,8 +42,7 @@ if ! "${skip_data_prep}" && [ "${stage}" -le 5 ]; then
         frame_options=$(experiments grid --frames)
         read -ra frames <<<"${frame_options}"
         for name in "${training_set}" "${valid_set}"; do
-            # characters, whatever the token type: there are at least as many characters as pieces of a sentencepiece model
-            "${data[@]}" filter "${raw}/org/${name}" "${raw}/${name}" --fs "${fs}" --token_type char "${symbols[@]}" \
+            "${data[@]}" filter "${raw}/org/${name}" "${raw}/${name}" --fs "${fs}" --token_type "${filter_token_type}" "${symbols[@]}" \
                 "${frames[@]}" --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}"
         done
         for at in "${!test_sets[@]}"; do # a test set stays whole, and so does the validation set where it is decoded

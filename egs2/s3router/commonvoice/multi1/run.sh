@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Common Voice, one hour of each language: finetuned weights against masks, language by language on one upstream.
+#   COMMONVOICE=DIR/cv-corpus-17.0-2024-03-15 ./run.sh --langs "es fr" --model xls_r_300m --ngpu 1 --parallel 1
+#   ./run.sh --units phones    phones by espeak-ng and the phone error rate, as in the papers
+
+# shellcheck disable=SC2154  # option sets the variables
+cd "$(dirname "$0")" || exit
+. ../../TEMPLATE/router1/common.sh
+option langs "en es fr it ky nl ru sv-SE tr tt zh-TW" "languages, by their codes in Common Voice"
+option model xls_r_300m "file of conf/upstream"
+option units characters "what is recognised: characters or phones"
+option minutes 60 "training speech of each language"
+option release "" "name of the release, if the folder does not tell it"
+own_options "$@"
+need_file "conf/upstream/${model}.yaml"
+case ${units} in characters | phones) ;; *) die "--units is '${units}', expected characters or phones" ;; esac
+[[ ${minutes} =~ ^[0-9]+(\.[0-9]*[1-9])?$ ]] || die "--minutes is '${minutes}', expected a number such as 60 or 0.5"
+read -ra languages <<<"${langs}"
+[ "${#languages[@]}" -ge 1 ] || die "--langs is empty, expected languages such as \"es fr\""
+if [ "${#languages[@]}" -gt 1 ]; then # what has one value for all languages would mix them up
+    for name in train_set valid_set test_sets lang asr_tag results_md best_rates unseen; do
+        [ -z "$(requested "${name}" "")" ] || die "--${name} is for one language, and there are ${#languages[@]}: give one with --langs"
+    done
+    [ "$(requested local_data unset)" = unset ] || die "--local_data is for one language, and there are ${#languages[@]}: give one with --langs"
+fi
+if [ "$(requested local_data unset)" = unset ]; then
+    [ -n "${COMMONVOICE}" ] || die "set COMMONVOICE in egs2/s3router/TEMPLATE/router1/db.sh or in the environment: the unpacked release; README.md says how to get it"
+    [ -d "${COMMONVOICE}" ] || die "COMMONVOICE is '${COMMONVOICE}', and there is no such folder in ${PWD}"
+fi
+
+end='' tokens=char
+if [ "${units}" = phones ]; then end=_phn tokens=phn; fi
+for lang in "${languages[@]}"; do
+    train=train_${minutes}min_${lang}${end} dev=dev_${lang}${end} test=test_${lang}${end}
+    label=$(requested train_set "${train}") # the user's own data have a label of their own
+    label=${label#train_}
+    data="local.commonvoice --root $(printf %q "${COMMONVOICE}") --data_dir data --lang ${lang} --minutes ${minutes} --units ${units}"
+    [ -z "${release}" ] || data+=" --release $(printf %q "${release}")"
+    log "Language ${lang}"
+    ../../TEMPLATE/router1/router.sh --recipe commonvoice/multi1 --lang "${label}" --asr_tag "${label}_${model}" \
+        --local_data "${data}" --train_set "${train}" --valid_set "${dev}" --test_sets "${dev} ${test}" --token_type "${tokens}" \
+        --asr_config "conf/train_asr.yaml conf/upstream/${model}.yaml" \
+        --methods_config conf/methods.yaml --methods "finetune routing" --sparsities 0.08 "${rest[@]}"
+done
