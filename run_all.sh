@@ -29,11 +29,12 @@ esac
 if [ -n "${only}" ]; then exec "egs2/s3router/${only}/run.sh" "$@"; fi
 failed=
 for recipe in ${recipes}; do
-    if missing=$("egs2/s3router/${recipe}/run.sh" --check_corpus true 2>&1); then
+    if found=$("egs2/s3router/${recipe}/run.sh" --check_corpus true 2>&1); then
         echo "== ${recipe}"
+        echo "${found}"
         "egs2/s3router/${recipe}/run.sh" "$@" || failed+=" ${recipe}"
     else
-        echo "== ${recipe}: left out. ${missing}"
+        echo "== ${recipe}: left out. ${found}"
     fi
 done
 [ -z "${failed}" ] || { echo "run_all: failed:${failed}" >&2; exit 1; }

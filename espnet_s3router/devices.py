@@ -1,31 +1,47 @@
-"""Which GPUs a process may use, found without importing PyTorch."""
+"""Which GPUs a process may use: measured, where possible without importing PyTorch."""
 
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espnet_s3router.errors import InputError
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 OTHER_DRIVERS = ("/dev/kfd", "/dev/dxg")
-"""Devices of AMD and of WSL, whose GPUs are not counted here."""
+"""Devices of AMD and of WSL, whose GPUs PyTorch counts."""
 
 
 def check_gpus(wanted: int) -> None:
     """InputError if fewer than ``wanted`` GPUs are there, or fewer are left by ``CUDA_VISIBLE_DEVICES``."""
-    if wanted < 1 or any(Path(device).exists() for device in OTHER_DRIVERS):
+    if wanted < 1 or has_other_driver():
         return
     names = gpus()
     if len(names) < wanted:
         raise InputError(f"ngpu is {wanted}, but this machine has {len(names)} NVIDIA GPUs. Set ngpu to {len(names)}")
-    left = visible(names, os.environ)
+    left = len(visible(names, os.environ))
     if left < wanted:
-        value = os.environ["CUDA_VISIBLE_DEVICES"]
         raise InputError(
-            f"ngpu is {wanted}, but CUDA_VISIBLE_DEVICES is {value!r}, which leaves {left} of the {len(names)} GPUs of this "
-            f"machine. Unset it, or name GPUs from 0 to {len(names) - 1}"
+            f"ngpu is {wanted}, but {VISIBLE} is {os.environ[VISIBLE]!r}, which leaves {left} of the {len(names)} GPUs of "
+            f"this machine. Unset it, or name GPUs from 0 to {len(names) - 1}"
         )
+
+
+def usable_gpus() -> list[str]:
+    """The GPUs that this process may use, as entries of ``CUDA_VISIBLE_DEVICES``."""
+    if not has_other_driver():
+        return visible(gpus(), os.environ)
+    import torch
+
+    count = torch.cuda.device_count()  # of those that the variable leaves
+    value = os.environ.get(VISIBLE)
+    return value.split(",")[:count] if value else [str(number) for number in range(count)]
+
+
+def has_other_driver() -> bool:
+    """True if there is a device whose GPUs are not NVIDIA's own."""
+    return any(Path(device).exists() for device in OTHER_DRIVERS)
 
 
 def gpus() -> list[str]:
@@ -37,16 +53,19 @@ def gpus() -> list[str]:
     return sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*"))
 
 
-def visible(names: list[str], environment: Mapping[str, str]) -> int:
-    """How many GPUs CUDA shows: those in ``CUDA_VISIBLE_DEVICES`` before the first entry that names none."""
-    value = environment.get("CUDA_VISIBLE_DEVICES")
+def visible(names: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """The GPUs that CUDA shows, as entries of the variable: those before the first entry that names none.
+
+    A UUID may be shortened. That of a part of a GPU (``MIG-``), and any where nvidia-smi did not list UUIDs, is believed.
+    """
+    value = environment.get(VISIBLE)
     if value is None:
-        return len(names)
-    count = 0
+        return [str(number) for number in range(len(names))]
+    shown: list[str] = []
     for entry in (part.strip() for part in value.split(",")):
         number = entry.isdigit() and int(entry) < len(names)
-        by_uuid = entry.startswith(("GPU-", "MIG-"))
-        if not number and not by_uuid:
+        listed = not any("UUID" in name for name in names) or any(f"UUID: {entry}" in name for name in names)
+        if not (number or entry.startswith("MIG-") or (entry.startswith("GPU-") and listed)):
             break
-        count += 1
-    return count
+        shown.append(entry)
+    return shown

@@ -83,11 +83,14 @@ def put_in_place(finished: Path, path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Run the block in one process at a time for each ``path``. Others wait; the end of a process releases its lock."""
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Run the block in one process at a time for each ``path``. The end of a process, also by a kill, releases its lock.
+
+    Other processes wait. With ``wait=False`` they raise BlockingIOError instead.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
 
 

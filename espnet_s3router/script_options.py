@@ -13,7 +13,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self, get_args, get_origin
+from typing import Any, Self, get_args, get_origin
 
 import yaml
 
@@ -42,11 +42,12 @@ def from_environment(name: str, default: str) -> Any:
 class ScriptOptions:
     """Base of the options of one script. A field is an option; its docstring is the help text, a comment names its group."""
 
-    CORPUS_NOTICE: ClassVar[str]
-    """Printed for ``--check_corpus true``."""
-
     def check(self) -> None:
         """Raises InputError for values that are out of range or contradict each other."""
+        raise NotImplementedError
+
+    def corpus_check(self) -> str:
+        """Bash that looks for the corpus, prints what it found and ends the script; for ``--check_corpus true``."""
         raise NotImplementedError
 
     def for_bash(self) -> Mapping[str, Any]:
@@ -121,13 +122,13 @@ class ScriptOptions:
         words = sys.argv[1:] if argv is None else list(argv)
         try:
             if {"-h", "--help"} & set(words):
-                print(_then_exit(cls.help()))
+                print(print_and_exit(cls.help()))
                 return 0
             options = cls.parse(words)
-            if getattr(options, "check_corpus", False):
-                print(_then_exit(cls.CORPUS_NOTICE))
-                return 0
             options.check()
+            if getattr(options, "check_corpus", False):
+                print(options.corpus_check())
+                return 0
             print("\n".join(f"{name}={_quoted(value)}" for name, value in options.for_bash().items()))
         except (InputError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
@@ -191,6 +192,11 @@ def _quoted(value: Any) -> str:
     return shlex.quote(_plain(value))
 
 
-def _then_exit(text: str) -> str:
+def module_instead(python: str, module: Sequence[str]) -> str:
+    """Bash that runs a Python module, with its options, in place of the script."""
+    return f"exec {shlex.join([python, '-m', *module])}"
+
+
+def print_and_exit(text: str) -> str:
     """Bash that prints a text and ends the script."""
     return f"printf '%s\\n' {shlex.quote(text)}; exit 0"

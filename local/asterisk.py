@@ -18,6 +18,7 @@ from espnet_s3router.errors import InputError, exit_status
 from local.asterisk_download import VOICES, Source, download, find_source
 from local.asterisk_split import SPLITS, checked_lists
 from local.asterisk_texts import NOT_SPEECH, read_texts
+from local.downloads import CHECK, CHECK_HELP, is_made
 from local.hash_order import first_minutes
 from local.text import NORMALISERS
 
@@ -103,6 +104,16 @@ def _write_dataset(path: Path, lang: str, audio: Path, texts: Mapping[str, str],
         (path / "LICENCE").write_text("\n".join(notices), encoding="utf-8")
 
 
+def look(langs: Sequence[str], download_dir: Path, sounds_dir: Path | None) -> list[str]:
+    """What is there of each language, one line each. Raises InputError if ``sounds_dir`` lacks a language."""
+    if sounds_dir:
+        sources = {lang: find_source(sounds_dir, lang) for lang in langs}
+        return [f"{lang}: texts in {s.text_list}, recordings in {s.sounds}" for lang, s in sources.items()]
+    folders = {lang: download_dir / lang for lang in langs}
+    fetched = {lang: f"{folder} is downloaded" for lang, folder in folders.items() if is_made(folder)}
+    return [f"{lang}: {fetched.get(lang, f'not in {folders[lang]} yet, stage 1 downloads it')}" for lang in langs]
+
+
 @exit_status
 def main(argv: Sequence[str] | None = None) -> None:
     """Prepare one or more languages."""
@@ -112,7 +123,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
     parser.add_argument("--download_dir", type=Path, default=Path("downloads/asterisk"))
     parser.add_argument("--sounds_dir", type=Path, help="folder with the unpacked sounds, instead of downloading them")
+    parser.add_argument(CHECK, action="store_true", help=CHECK_HELP)
     args = parser.parse_args(argv)
+    if args.check_corpus:
+        print("\n".join(look(args.lang, args.download_dir, args.sounds_dir)))
+        return
     options = {"data_dir": args.data_dir, "download_dir": args.download_dir, "sounds_dir": args.sounds_dir}
     for lang in args.lang:
         for name, (utts, seconds) in prepare(lang, minutes=args.minutes, **options).items():

@@ -20,6 +20,7 @@ from pathlib import Path
 from espnet_s3router.data.data_dir import DataDir, write_data_dir
 from espnet_s3router.errors import InputError, exit_status, raise_problems
 from espnet_s3router.text_files import read_table
+from local.downloads import CHECK, CHECK_HELP
 
 LIBRISPEECH_PAGE = "https://www.openslr.org/12"
 LIBRILIGHT_PAGE = "https://github.com/facebookresearch/libri-light (data_preparation: limited supervision)"
@@ -84,6 +85,16 @@ def read_folders(folders: Sequence[Path]) -> DataDir:
     return DataDir(wav, text, {utt: utt.split("-")[0] for utt in wav})
 
 
+def locate(
+    librispeech: Path | None, librilight: Path | None, splits: Sequence[str], subset: int, evaluation: Sequence[str]
+) -> dict[str, list[Path]]:
+    """Dataset -> the folders with its recordings. Raises InputError for a missing folder."""
+    folders = {train_set_name(s, subset): train_folders(s, librispeech, librilight, subset) for s in splits}
+    for part in evaluation:
+        folders[part.replace("-", "_")] = [_existing(librispeech, part, LIBRISPEECH_PAGE, "--librispeech")]
+    return folders
+
+
 def prepare(
     *,
     librispeech: Path | None,
@@ -97,9 +108,7 @@ def prepare(
 
     All parts are located before anything is written. ``subset`` chooses one of the six 10 minute sets.
     """
-    folders = {train_set_name(s, subset): train_folders(s, librispeech, librilight, subset) for s in splits}
-    for part in evaluation:
-        folders[part.replace("-", "_")] = [_existing(librispeech, part, LIBRISPEECH_PAGE, "--librispeech")]
+    folders = locate(librispeech, librilight, splits, subset, evaluation)
     datasets = {name: read_folders(parts) for name, parts in folders.items()}
     for name, data in datasets.items():
         published = PUBLISHED.get(folders[name][0].name)
@@ -119,8 +128,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", dest="splits", nargs="+", choices=TRAIN_SPLITS, default=["10min"])
     parser.add_argument("--subset", type=int, choices=range(6), default=0, help="number of the 10 minute set")
     parser.add_argument("--evaluation", nargs="*", choices=EVALUATION, default=list(EVALUATION))
+    parser.add_argument(CHECK, action="store_true", help=CHECK_HELP)
     args = parser.parse_args(argv)
-    for name, utts in prepare(**vars(args)).items():
+    options = vars(args)
+    if options.pop("check_corpus"):
+        del options["data_dir"]
+        for name, folders in locate(**options).items():
+            print(f"{name}: {', '.join(map(str, folders))}")
+        return
+    for name, utts in prepare(**options).items():
         print(f"{args.data_dir / name}: {utts} utterances")
 
 

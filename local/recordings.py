@@ -21,6 +21,7 @@ from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.files import digest, replacing_dir
 from espnet_s3router.text_files import write_table
 from local import asterisk, debian
+from local.downloads import CHECK, CHECK_HELP, is_made
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,13 @@ def prepare(corpus: Recordings, *, data_dir: Path, download_dir: Path) -> int:
     return len(wav)
 
 
+def look(corpora: Sequence[Recordings], download_dir: Path) -> list[str]:
+    """What is there of each corpus, one line each."""
+    folders = {corpus.name: download_dir / corpus.package for corpus in corpora}
+    there = {name: f"{folder} is downloaded" for name, folder in folders.items() if is_made(folder)}
+    return [f"{name}: {there.get(name, f'not in {folder} yet, stage 1 downloads it')}" for name, folder in folders.items()]
+
+
 @exit_status
 def main(argv: Sequence[str] | None = None) -> None:
     """Prepare the requested corpora, by default all of them."""
@@ -82,10 +90,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
     parser.add_argument("--download_dir", type=Path, default=Path("downloads"))
     parser.add_argument("--corpora", nargs="+", default=[*known, "asterisk"])
+    parser.add_argument(CHECK, action="store_true", help=CHECK_HELP)
     args = parser.parse_args(argv)
     for name in args.corpora:
         if name != "asterisk" and name not in known:
             raise InputError(f"--corpora: got {name!r}, expected some of {', '.join([*known, 'asterisk'])}")
+    if args.check_corpus:
+        print("\n".join(look([known[name] for name in args.corpora if name in known], args.download_dir)))
+        if "asterisk" in args.corpora:
+            print("\n".join(asterisk.look(sorted(asterisk.VOICES), args.download_dir / "asterisk", None)))
+        return
     for name in args.corpora:
         if name in known:
             count = prepare(known[name], data_dir=args.data_dir, download_dir=args.download_dir)

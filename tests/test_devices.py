@@ -11,12 +11,41 @@ TWO = ["GPU 0: H200 (UUID: GPU-aa)", "GPU 1: H200 (UUID: GPU-bb)"]
 
 
 @pytest.mark.parametrize(
-    ("value", "count"),
-    [(None, 2), ("0", 1), ("1,0", 2), ("0, 1", 2), ("", 0), ("-1", 0), ("2", 0), ("0,2,1", 1), ("GPU-aa", 1), ("none", 0)],
+    ("value", "shown"),
+    [
+        (None, ["0", "1"]),
+        ("0", ["0"]),
+        ("1,0", ["1", "0"]),
+        ("0, 1", ["0", "1"]),
+        ("", []),
+        ("-1", []),
+        ("2", []),
+        ("0,2,1", ["0"]),
+        ("GPU-aa", ["GPU-aa"]),
+        ("GPU-b,GPU-cc,0", ["GPU-b"]),
+        ("MIG-x", ["MIG-x"]),
+        ("none", []),
+    ],
 )
-def test_visible(value, count):
+def test_visible(value, shown):
     """CUDA stops at the first entry that names no GPU."""
-    assert devices.visible(TWO, {} if value is None else {"CUDA_VISIBLE_DEVICES": value}) == count
+    assert devices.visible(TWO, {} if value is None else {"CUDA_VISIBLE_DEVICES": value}) == shown
+
+
+def test_without_nvidia_smi_a_uuid_is_believed():
+    assert devices.visible(["/dev/nvidia0"], {"CUDA_VISIBLE_DEVICES": "GPU-aa,7"}) == ["GPU-aa"]
+
+
+@pytest.mark.parametrize(("value", "shown"), [(None, ["0", "1"]), ("3,5,7", ["3", "5"])])
+def test_pytorch_counts_the_gpus_of_other_makers(monkeypatch, value, shown):
+    import torch
+
+    monkeypatch.setattr(devices, "OTHER_DRIVERS", ("/dev",))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if value:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    assert devices.usable_gpus() == shown
 
 
 def test_check(monkeypatch):

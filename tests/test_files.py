@@ -118,6 +118,14 @@ def test_a_lock_makes_the_second_process_wait(tmp_path):
     assert inside == ["first", "second"]
 
 
+def test_a_lock_that_does_not_wait(tmp_path):
+    outside = pytest.raises(BlockingIOError)
+    with locked(tmp_path / "a"), locked(tmp_path / "b", wait=False), outside, locked(tmp_path / "a", wait=False):
+        pytest.fail("both are inside")
+    with locked(tmp_path / "a", wait=False):
+        pass
+
+
 def test_digest_is_that_of_the_joined_contents(tmp_path):
     for name in "ab":
         (tmp_path / name).write_text(name)

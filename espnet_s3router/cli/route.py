@@ -3,7 +3,6 @@
 import argparse
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from espnet_s3router.cli.route_text import comparison, description
@@ -179,10 +178,9 @@ def _audio(path: str) -> Any:
     """Samples at 16 kHz."""
     import torch
 
-    from espnet_s3router.data.audio import load_mono, resample
+    from espnet_s3router.data.audio import load_at
 
-    sound = load_mono(Path(path))
-    return torch.from_numpy(resample(sound.samples, sound.rate, 16000))
+    return torch.from_numpy(load_at(path, 16000))
 
 
 def _print(args: argparse.Namespace, figures: dict[str, Any], text: str) -> None:

@@ -38,9 +38,9 @@ def _format(src: str, dst: str, **options) -> None:
     _print_counts(dst, format_data(src, dst, **options))
 
 
-def _filter(src: str, dst: str, token_type: str, bpemodel: str | None, nlsyms_txt: str | None, **rules) -> None:
+def _filter(src: str, dst: str, text: str, token_type: str, bpemodel: str | None, nlsyms_txt: str | None, **rules) -> None:
     tokenize = None if token_type == "none" else tokens.tokenizer(token_type, bpemodel=bpemodel, nlsyms=nlsyms_txt)
-    _print_counts(dst, filter_data(src, dst, Rules(**rules, tokenize=tokenize)))
+    _print_counts(dst, filter_data(src, dst, Rules(**rules, tokenize=tokenize), text))
 
 
 def _tokens(src: str, dst: str, check: Sequence[str], token_type: str, nlsyms_txt: str | None, **options) -> None:
@@ -88,11 +88,11 @@ def build_parser() -> argparse.ArgumentParser:
     drop.add_argument("--hop", type=int, default=Rules.hop, help="samples between the starts of two encoder frames")
     drop.add_argument("--receptive_field", type=int, default=Rules.receptive_field, help="samples in one encoder frame")
     drop.add_argument("--token_type", choices=("char", "bpe", "word", "none"), default="char")
+    drop.add_argument("--text", default="", help="table with transcripts that replace those of the table text")
     drop.add_argument("--bpemodel", help="sentencepiece model, needed with --token_type bpe")
     token.add_argument("--token_type", choices=("char", "bpe", "word"), default="char")
     token.add_argument("--nbpe", type=int, default=30, help="pieces that sentencepiece learns")
     token.add_argument("--bpemode", choices=("unigram", "bpe"), default="unigram")
-    token.add_argument("--cutoff", type=int, default=0, help="tokens that occur at most so many times become <unk>")
     token.add_argument("--check", nargs="*", default=[], help="data directories to count unknown tokens in")
     return parser
 

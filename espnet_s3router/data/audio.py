@@ -54,6 +54,12 @@ def load_mono(path: Path | str) -> Sound:
     return Sound(mono, rate, (*notices, *notice))
 
 
+def load_at(path: Path | str, rate: int) -> np.ndarray:
+    """Read an audio file as mono samples (frames,) at ``rate`` Hz. Errors as for ``load_mono``."""
+    sound = load_mono(path)
+    return resample(sound.samples, sound.rate, rate)
+
+
 def one_channel(samples: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """(frames, channels) -> (frames,) and notices: the mean, or the loudest channel where channels cancel each other."""
     channels = samples.shape[1]

@@ -5,13 +5,14 @@ python -m espnet_s3router.data filter dump/raw/org/SET dump/raw/SET --max_wav_du
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 from espnet_s3router.data.data_dir import read_data_dir
 from espnet_s3router.data.formatted import read_dropped, read_samples, write_formatted
-from espnet_s3router.errors import InputError
+from espnet_s3router.data.tokens import read_texts
+from espnet_s3router.errors import InputError, raise_problems
 from espnet_s3router.files import replacing_dir
 
 
@@ -68,14 +69,19 @@ def ctc_frames(tokens: Sequence[str]) -> int:
     return len(tokens) + sum(a == b for a, b in pairwise(tokens))
 
 
-def filter_data(src_dir: Path | str, dst_dir: Path | str, rules: Rules) -> Counter[str]:
+def filter_data(src_dir: Path | str, dst_dir: Path | str, rules: Rules, text: str = "") -> Counter[str]:
     """Copy the tables of a formatted ``src_dir`` to ``dst_dir`` without the utterances that break a rule.
 
-    ``dropped.tsv`` lists them, after those that formatting dropped. Returns the count of each rule and of ``kept``.
-    Raises InputError if ``src_dir`` is faulty or no utterance is left.
+    ``text``: name of the table in ``src_dir`` whose transcripts replace those of ``text``. ``dropped.tsv`` lists the dropped
+    utterances, after those that formatting dropped. Returns the count of each rule and of ``kept``. Raises InputError if
+    ``src_dir`` is faulty or no utterance is left.
     """
     src = Path(src_dir)
     data = read_data_dir(src, allow_empty_text=True)
+    if text:
+        data = replace(data, text=read_texts(src, text))
+        problems = [f"{text}: nothing for {utt!r}" for utt in sorted(data.wav.keys() - data.text.keys())]
+        raise_problems(problems, str(src), "Expected a transcript for each recording: run stage 4 again.")
     samples = read_samples(src, data.wav)
     broken = {utt: rules.broken(samples[utt], data.text[utt]) for utt in sorted(data.wav)}
     kept = [utt for utt, rule in broken.items() if rule is None]

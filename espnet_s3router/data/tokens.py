@@ -43,10 +43,10 @@ def tokenizer(token_type: str, *, bpemodel: Path | str | None = None, nlsyms: Pa
     return _load_bpe(bpemodel).encode_as_pieces
 
 
-def read_texts(path: Path | str) -> Table:
-    """The transcripts of a data directory. Raises InputError when they cannot be read."""
+def read_texts(path: Path | str, name: str = "text") -> Table:
+    """The transcripts of a data directory, from its table ``name``. Raises InputError when they cannot be read."""
     problems: list[str] = []
-    texts = read_table(Path(path) / "text", problems, words=True)
+    texts = read_table(Path(path) / name, problems, words=True)
     raise_problems(problems, str(path), "Expected `utterance transcript` lines in UTF-8.")
     return texts
 
@@ -59,13 +59,11 @@ def make_token_list(
     nbpe: int = 30,
     bpemode: str = "unigram",
     nlsyms: Path | str | None = None,
-    cutoff: int = 0,
 ) -> list[str]:
     """Write ``token_list`` (one token a line) from the training text and return its tokens.
 
-    Tokens that occur at most ``cutoff`` times become ``<unk>``. With bpe, sentencepiece learns ``nbpe`` pieces, and
-    ``bpe.model`` lies beside the list. Raises InputError when sentencepiece cannot learn that many pieces. Also
-    raises InputError when the list lacks tokens of the training text although ``cutoff`` is 0.
+    With bpe, sentencepiece learns ``nbpe`` pieces, and ``bpe.model`` lies beside the list. Raises InputError when
+    sentencepiece cannot learn that many pieces, and when the list lacks tokens of the training text.
     """
     texts = read_texts(train_dir)
     path = Path(token_list)
@@ -76,20 +74,20 @@ def make_token_list(
         learned = _pieces(model)
     else:
         tokenize = tokenizer(token_type, nlsyms=nlsyms)
-        learned = _frequent(texts, tokenize, cutoff)
+        learned = _by_frequency(texts, tokenize)
     tokens = [BLANK, UNKNOWN, *(token for token in learned if token != UNKNOWN), SOS_EOS]  # <unk> may be a symbol too
     unknown = outside(tokens, texts, tokenize)
-    if unknown and cutoff == 0:
+    if unknown:
         path.unlink(missing_ok=True)
         raise InputError(f"{train_dir}: its own token list lacks {describe(unknown)}. Check the characters.")
     write_atomic(path, "".join(f"{token}\n" for token in tokens))
     return tokens
 
 
-def _frequent(texts: Table, tokenize: Tokenize, cutoff: int) -> list[str]:
-    """Tokens that occur more than ``cutoff`` times, by falling frequency; at equal frequency in the order of the text."""
+def _by_frequency(texts: Table, tokenize: Tokenize) -> list[str]:
+    """Tokens by falling frequency; at equal frequency in the order of the text."""
     counts = Counter(token for text in texts.values() for token in tokenize(text))
-    return [token for token, count in counts.most_common() if count > cutoff]
+    return [token for token, _ in counts.most_common()]
 
 
 def _train_bpe(texts: Table, model: Path, nbpe: int, bpemode: str, nlsyms: Path | str | None) -> None:

@@ -17,7 +17,7 @@ from espnet_s3router.experiments import layout
 from espnet_s3router.experiments.decoding import is_decoded, is_scored
 from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.provenance import changed_origin, digests_of_data, names_of_data
-from espnet_s3router.experiments.run import data_options
+from espnet_s3router.experiments.run import PRELOAD, data_options
 from espnet_s3router.experiments.specification import (
     Assignment,
     Spec,
@@ -28,6 +28,7 @@ from espnet_s3router.experiments.specification import (
     set_path,
     store,
 )
+from espnet_s3router.experiments.upstream_check import check_before_data, check_before_training
 from espnet_s3router.experiments.workers.cluster import check_options, connect, threads_of
 from espnet_s3router.experiments.workers.job import Job
 from espnet_s3router.experiments.workers.pool import run_jobs
@@ -37,13 +38,6 @@ from espnet_s3router.results.rows import Place
 from espnet_s3router.text_files import read_tokens
 from espnet_s3router.upstreams.families import FAMILIES, family_named
 
-PRELOAD = (
-    "espnet_s3router.experiments.run",
-    "espnet_s3router.plugin.training.task",
-    "espnet_s3router.plugin.best_path",
-    "s3prl.nn",
-)
-"""What every run imports."""
 CRITERION_OF_MODEL = re.compile(r"((?:train|valid)\..+)\.(?:best|ave(?:_\d+best)?)\.pth")
 """Matches the model files that ESPnet names by a criterion."""
 ESPNETS_CRITERIA = [("train", "loss"), ("valid", "loss"), ("train", "acc"), ("valid", "acc")]
@@ -70,6 +64,8 @@ def base_of(options: Options, assignments: Iterable[Assignment]) -> dict[str, An
         raise InputError(f"{options.asr_config[0]}: expected frontend: masked_upstream with a mask_conf in frontend_conf")
     if options.token_type != "char":  # for characters nothing is added: results are kept by the hash of the configuration
         base |= {"token_type": options.espnet_token_type, "bpemodel": options.bpe_model or None}
+    if options.cleaner != "none":
+        base |= {"cleaner": options.cleaner}
     return base | ({"init_param": [options.pretrained_model]} if options.pretrained_model else {})
 
 
@@ -220,12 +216,14 @@ def jobs_of(options: Options, specs: Sequence[Spec]) -> list[Job]:
 
 def run_unfinished(options: Options, jobs: Sequence[Job]) -> dict[str, str]:
     """Run the jobs that are not finished. Returns the names of those that failed, with the reason. Raises InputError if
-    there are no workers."""
+    there are no workers, or if an upstream cannot be loaded."""
     jobs = [dataclasses.replace(job, leads=leads(job, jobs)) for job in jobs]
     left = [job for job in jobs if not finished(job.log.parent, options)]
     print(f"{len(jobs) - len(left)} of {len(jobs)} runs finished before", flush=True)
     if not left:
         return {}
+    if options.stage <= 11:
+        check_before_training(options, [job.log.parent for job in left], len(jobs))
     options.write(options_file(options))
     with connect(options, len(left), len(jobs)) as workers:
         return run_jobs(left, workers)
@@ -277,11 +275,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.frames:
         print("--hop {} --receptive_field {}".format(*frames_of(options)))
         return 0
-    options = options.for_grid()
+    whole, options = options, options.for_grid()
     specs = specs_of(options)
-    if args.only_check:
-        return 0
     try:
+        if args.only_check:
+            if options.stop_stage >= 11:
+                check_before_data(whole, specs)
+            return 0
         if options.stage <= 10 <= options.stop_stage:
             collect_stats(options, specs)
         if options.stop_stage <= 10:

@@ -6,13 +6,15 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from espnet_s3router.experiments import layout
-from espnet_s3router.script_options import ScriptOptions, Words, from_environment, require, shown
+from espnet_s3router.script_options import ScriptOptions, Words, from_environment, module_instead, require, shown
 from espnet_s3router.text_files import read_symbols
 
 TOKEN_TYPES = ("char", "bpe", "word", "phn")
+CLEANERS = ("tacotron", "jaconv", "vietnamese", "whisper_en", "whisper_basic")
+"""Text cleaners that ESPnet's training command accepts."""
 NOT_BUILT = {14: "pack", 15: "upload", 17: "route and deploy", 18: "analyse"}
 LAST_STAGE = 16
 
@@ -100,6 +102,8 @@ class Options(ScriptOptions):
     """number of pieces for bpe"""
     bpemode: str = "unigram"
     """unigram or bpe"""
+    cleaner: str = "none"
+    """none, or a text cleaner of ESPnet (tacotron, jaconv …), for the transcripts of all datasets"""
     nlsyms_txt: str = ""
     """file of non-linguistic symbols: one token each, not scored"""
     # Training
@@ -156,11 +160,9 @@ class Options(ScriptOptions):
     best_rates: str = ""
     """methods_config to write: the learning rate of each method that is best on valid_set"""
     check_corpus: bool = False
-    """true: say whether the corpus is there or can be fetched, and stop"""
+    """true: look for the corpus, say what is there and what stage 1 would download, and stop"""
     command: str = from_environment("run_command", "router.sh")
     """the command of this call, for RESULTS.md"""
-
-    CORPUS_NOTICE: ClassVar[str] = "the corpus is there, or stage 1 fetches it"
 
     # --- what follows from the options
 
@@ -197,7 +199,8 @@ class Options(ScriptOptions):
     def token_folder(self) -> str:
         """Folder of the token list."""
         kind = f"bpe_{self.bpemode}{self.nbpe}" if self.token_type == "bpe" else self.token_type
-        return f"data/{self.lang}_token_list/{kind}"
+        cleaner = "" if self.cleaner == "none" else f"_{self.cleaner}"
+        return f"data/{self.lang}_token_list/{kind}{cleaner}"
 
     @property
     def token_list(self) -> str:
@@ -256,6 +259,11 @@ class Options(ScriptOptions):
         return not self.skip_data_prep and self.stage <= 5
 
     @property
+    def fetches_upstream(self) -> bool:
+        """True if stage 1 runs and fetches the upstream."""
+        return bool(self.prepares_data and self.stage <= 1 and self.local_upstream)
+
+    @property
     def grid_stages(self) -> range:
         """Those of stages 10 to 13 that run."""
         first, last = 12 if self.skip_train else 10, 11 if self.skip_eval else 13
@@ -268,6 +276,14 @@ class Options(ScriptOptions):
     def for_sweep(self) -> "Options":
         """The options of the runs of stage 16, which train, decode and score."""
         return dataclasses.replace(self, stage=11, stop_stage=13)
+
+    def corpus_check(self) -> str:
+        """See ``ScriptOptions``. Without a module of local/, the user's own data directories are read and checked."""
+        if self.local_data:
+            return module_instead(self.python, [*self.local_data, *self.local_data_opts, "--check_corpus"])
+        datasets = dict.fromkeys((self.train_set, self.valid_set, *self.test_sets))
+        words = ["espnet_s3router.data", "validate", "--on_bad", self.on_bad]
+        return module_instead(self.python, [*words, *(f"data/{name}" for name in datasets)])
 
     def for_bash(self) -> Mapping[str, Any]:
         """What router.sh needs; ``options_file`` is a new temporary file that holds all options."""
@@ -285,7 +301,7 @@ class Options(ScriptOptions):
             "expdir",
         )
         plain += ("nj", "fs", "audio_format", "on_bad", "min_wav_duration", "max_wav_duration", "speed_perturb_factors")
-        plain += ("training_set", "raw", "token_folder", "token_list", "nbpe", "bpemode", "prune_methods")
+        plain += ("training_set", "raw", "token_folder", "token_list", "nbpe", "bpemode", "prune_methods", "cleaner")
         return {name: getattr(self, name) for name in plain} | {
             "options_file": path,
             "token_type": self.espnet_token_type,
@@ -305,6 +321,8 @@ class Options(ScriptOptions):
         self._check_datasets()
         self._check_stages()
         self._check_machines()
+        message = f"--cleaner is {self.cleaner!r}, expected none or a cleaner of ESPnet: {', '.join(CLEANERS)}"
+        require(self.cleaner in ("none", *CLEANERS), message)
         message = f"--token_type is {self.token_type!r}, expected one of {', '.join(TOKEN_TYPES)}"
         require(self.token_type in TOKEN_TYPES, message)
         message = f"--upstream_path is {self.upstream_path}, expected --upstream with it: the name in s3prl"
@@ -371,6 +389,7 @@ class Options(ScriptOptions):
         require("{seed}" in self.dense_exp or not self.dense_exp or len(self.seeds) == 1, message)
 
     def _check_machines(self) -> None:
+        require(self.ngpu >= 0, f"--ngpu is {self.ngpu}, expected a number of GPUs, or 0 to train on the CPU")
         message = f"--gpu_inference is {self.gpu_inference!r}, expected true or false"
         require(self.gpu_inference in ("", "true", "false"), message)
         message = "--gpu_inference is true and --ngpu 0: a run has no GPU to decode on"

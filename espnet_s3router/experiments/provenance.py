@@ -16,17 +16,26 @@ from espnet_s3router.experiments.specification import origins_of
 from espnet_s3router.files import digest, git_commit, read_yaml, write_atomic
 
 
-def note_start(experiment: Path) -> None:
-    """Write ``begun.json``, unless an epoch is trained already: the models may have changed since the run started."""
+def note_start(experiment: Path, command: str) -> None:
+    """Write ``begun.json``, unless an epoch is trained already: the models may have changed since the run started.
+
+    ``command``: the command of the recipe that starts the run.
+    """
     if not is_started(experiment):
         origins = origins_of(read_yaml(experiment / TRAIN_CONFIG))
         models = {str(model): digest(model) for model in origins if model.is_file()}
-        write_atomic(experiment / PROVENANCE, json.dumps({"commit": git_commit(), "models": models}, indent=1) + "\n")
+        about = {"commit": git_commit(), "command": command, "models": models}
+        write_atomic(experiment / PROVENANCE, json.dumps(about, indent=1) + "\n")
 
 
 def commit_of(experiment: Path) -> str:
     """The commit that a run started with; the present one if the run noted none."""
     return _read(experiment).get("commit") or git_commit()
+
+
+def command_of(experiment: Path) -> str:
+    """The command that started a run; empty if the run noted none."""
+    return _read(experiment).get("command", "")
 
 
 def changed_origin(experiment: Path) -> Path | None:

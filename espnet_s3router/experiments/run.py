@@ -4,13 +4,12 @@ Every stage leaves a marker when it is done, and is skipped if its marker is the
 """
 
 import argparse
-import fcntl
 import functools
 import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,23 @@ from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.experiments import layout
 from espnet_s3router.experiments.decoding import decode, score
 from espnet_s3router.experiments.options import Options
-from espnet_s3router.experiments.provenance import commit_of, note_start, refuse_changed_origin
-from espnet_s3router.files import read_yaml, write_atomic
+from espnet_s3router.experiments.provenance import command_of, commit_of, note_start, refuse_changed_origin
+from espnet_s3router.files import locked, read_yaml, write_atomic
 
+PRELOAD = (
+    "espnet_s3router.experiments.run",
+    "espnet_s3router.plugin.training.task",
+    "espnet_s3router.plugin.best_path",
+    "s3prl.nn",
+)
+"""What every run imports; a run server imports it once."""
 LEAST_UPDATES = 0.95
 """Fraction of the configured updates; a run with fewer has diverged."""
 
 
 def train(experiment: Path, options: Options, label: str = "") -> None:
     """Stage 11: train with ``train.yaml`` of the experiment folder; resume an interrupted run. ``label``: see ``Spec``."""
-    note_start(experiment)  # first: an attempt that trained nothing is not bound to the models it noted
+    note_start(experiment, options.command)  # first: an attempt that trained nothing is not bound to the models it noted
     refuse_changed_origin(experiment)
     if layout.is_trained(experiment):
         print(f"{experiment}: trained already")
@@ -104,7 +110,7 @@ def run_module(module: str, words: Sequence[str]) -> None:
 
 
 def describe(experiment: Path, options: Options, label: str = "") -> dict[str, Any]:
-    """``point.json``: the columns of the results that do not depend on a score."""
+    """``point.json``: the columns of the results that do not depend on a score, zeros counted in the model, the command."""
     from espnet_s3router.experiments.specification import Spec
     from espnet_s3router.methods import resolve
 
@@ -129,15 +135,16 @@ def describe(experiment: Path, options: Options, label: str = "") -> dict[str, A
         "train_seconds": round(progress.train_seconds, 1),
         "updates": progress.updates,
         "commit": commit_of(experiment),
+        "command": command_of(experiment),
     }
 
 
 @contextmanager
 def locked_folder(experiment: Path) -> Iterator[None]:
     """Within the block no other process works on the experiment folder. Raises InputError if one does."""
-    with (experiment / layout.TRAIN_CONFIG).open("r+b") as lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released on close, also when the process is killed
+            stack.enter_context(locked(experiment, wait=False))
         except BlockingIOError as error:
             raise InputError(
                 f"{experiment}: another process works on this run. Wait for it, or choose another --expdir"

@@ -17,6 +17,7 @@ from espnet_s3router.experiments import grid, layout
 from espnet_s3router.experiments.grid import assignments_of, base_of, check_model, folder_of, job_of
 from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.specification import Spec, expand, home, merge, merged_files, method_of, sparsity_of
+from espnet_s3router.experiments.upstream_check import check_before_data
 from espnet_s3router.experiments.workers.job import Job
 from espnet_s3router.experiments.workers.worker import close_servers
 from espnet_s3router.files import read_yaml
@@ -194,12 +195,13 @@ def is_committed(spec: Spec, options: Options, rows: Sequence[ResultRow]) -> boo
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the sweep and report on it."""
     options, args = grid.parse_arguments(__doc__, argv)
-    options = options.for_sweep()
+    whole, options = options, options.for_sweep()
     committed = [row for path in options.committed_files for row in read_rows(path)]
     sweep = sweep_of(options)
-    if args.only_check:
-        return 0
     try:
+        if args.only_check:
+            check_before_data(whole, [*sweep.dense_specs, *sweep.specs])
+            return 0
         grid.collect_stats(options, [*sweep.dense_specs, *sweep.specs])
         failed = run(options, sweep, committed)
     finally:

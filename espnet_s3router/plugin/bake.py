@@ -1,13 +1,15 @@
 """Baking an experiment: W * M becomes plain weights, in a model that stock ESPnet loads without this plugin."""
 
+import argparse
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from espnet2.asr.frontend.s3prl import S3prlFrontend
-from torch import nn
+from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError, summary
 from espnet_s3router.files import replacing_dir
@@ -25,11 +27,18 @@ TASKS: dict[str, Any] = {"asr": S3RouterASRTask, "slu": S3RouterSLUTask}
 _STOCK_OPTIONS = ("fs", "frontend_conf", "download_dir", "multilayer_feature", "layer")
 
 
-def bake_experiment(train_config: str | Path, model_file: str | Path, out: str | Path, *, task: str = "asr") -> Path:
+class NotBakeable(InputError):
+    """Stock ESPnet has no place for the upstream of an experiment, or for what its method added."""
+
+
+def bake_experiment(
+    train_config: str | Path, model_file: str | Path, out: str | Path, *, task: str = "asr", waves: Sequence[Tensor] = ()
+) -> Path:
     """Write ``out``/{config.yaml,model.pth} (and the folder of a shipped upstream) for stock ESPnet; returns ``out``.
 
-    Both models give the same outputs, bit for bit in float32. InputError when ``out`` exists, when stock ESPnet does not
-    know the upstream, or when the method added modules that a plain upstream does not have.
+    Both models give the same outputs, bit for bit in float32. They are compared on ``waves``, audio (samples,) at the rate
+    of the frontend, before ``out`` is put in place. Raises InputError when ``out`` exists and when outputs differ,
+    NotBakeable when stock ESPnet does not know the upstream or a plain upstream lacks modules that the method added.
     """
     out = Path(out)
     if out.exists():
@@ -43,7 +52,7 @@ def bake_experiment(train_config: str | Path, model_file: str | Path, out: str |
         raise InputError(f"{train_config}: frontend is {args.frontend}, expected {FRONTEND_NAME}")
     name = args.frontend_conf["frontend_conf"].get("upstream")
     if name in S3PRL_ENTRIES:
-        raise InputError(
+        raise NotBakeable(
             f"{train_config}: its upstream {name} comes with this package. ESPnet and s3prl do not know it, so a baked "
             f"model would need this package too: nothing was baked. Decode {model_file} as it is, with "
             f"python -m espnet_s3router.bin.{task}_inference"
@@ -51,6 +60,7 @@ def bake_experiment(train_config: str | Path, model_file: str | Path, out: str |
     frontend_conf = stock_frontend_conf(args.frontend_conf, out)
     if name not in EMBEDDED:
         check_stock_frontend(frontend_conf, train_config)
+    expected = [outputs(model, wave) for wave in waves]
     bake_upstream(model.frontend.expert)
     config = vars(args) | {"frontend": "s3prl", "frontend_conf": frontend_conf}
     config["init"] = None  # stock ESPnet reads this key; the weights are complete and need no initialisation
@@ -59,7 +69,32 @@ def bake_experiment(train_config: str | Path, model_file: str | Path, out: str |
             shutil.copytree(EMBEDDED[name][1], folder / name)
         (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
         torch.save(stock_state(model), folder / "model.pth")
+        if waves:
+            config["frontend_conf"] = stock_frontend_conf(args.frontend_conf, folder)  # a shipped upstream lies there yet
+            check_outputs(load_stock(config, folder / "model.pth", task), waves, expected, f"{out}: was not baked")
     return out
+
+
+def load_stock(config: dict[str, Any], model_file: Path, task: str) -> Any:
+    """The model of a baked experiment, as stock ESPnet builds it."""
+    model = TASKS[task].build_model(argparse.Namespace(**config))
+    model.load_state_dict(torch.load(model_file, map_location="cpu", weights_only=True))
+    return model
+
+
+@torch.no_grad()
+def outputs(model: Any, wave: Tensor) -> Tensor:
+    """Log probabilities (frames, tokens) of the CTC head for audio (samples,); the encoder's output if there is none."""
+    model.eval()
+    hidden, _ = model.encode(wave[None], torch.tensor([len(wave)]))
+    return (hidden if getattr(model, "ctc", None) is None else model.ctc.log_softmax(hidden))[0]
+
+
+def check_outputs(model: Any, waves: Sequence[Tensor], expected: Sequence[Tensor], failure: str) -> None:
+    """InputError that begins with ``failure`` unless ``model`` gives the ``expected`` outputs of each audio, bit for bit."""
+    for wave, values in zip(waves, expected, strict=True):
+        if not torch.equal(outputs(model, wave), values):
+            raise InputError(f"{failure}: a model from it gives other outputs than the trained model")
 
 
 def load_experiment(train_config: Path, model_file: Path, task: str) -> tuple[Any, Any]:
@@ -81,14 +116,14 @@ def load_experiment(train_config: Path, model_file: Path, task: str) -> tuple[An
 
 
 def check_stock_frontend(frontend_conf: dict[str, Any], train_config: str | Path) -> None:
-    """InputError when stock ESPnet cannot use the upstream: s3prl passes float32 audio to half-precision models, too."""
+    """NotBakeable when stock ESPnet cannot use the upstream: s3prl passes float32 audio to half-precision models, too."""
     source = frontend_conf["frontend_conf"]
     if not source["upstream"].startswith("hf_"):
         return
     try:
         S3prlFrontend(**frontend_conf)
     except Exception as error:  # other libraries raise many types
-        raise InputError(
+        raise NotBakeable(
             f"{train_config}: stock ESPnet cannot use its upstream {source['path_or_url']}: {summary(error)}. Nothing was "
             "baked. If its weights are in half precision, save a copy with from_pretrained(…, dtype=torch.float32) and "
             "save_pretrained of transformers, and set path_or_url to that copy"
@@ -98,7 +133,7 @@ def check_stock_frontend(frontend_conf: dict[str, Any], train_config: str | Path
 def bake_upstream(expert: nn.Module) -> None:
     """Write masks and low-rank updates into the plain weights of an s3prl expert, in place."""
     if any(isinstance(module, Bottleneck) for module in expert.modules()):
-        raise InputError("houlsby adapters are separate modules: a plain upstream cannot hold them, nothing was baked")
+        raise NotBakeable("houlsby adapters are separate modules: a plain upstream cannot hold them, nothing was baked")
     expert.eval()
     bake(expert, (MaskedTensor, LowRank))
 

@@ -6,7 +6,6 @@ A route is put in place only after a model built from it gave the outputs of the
 import math
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from torch import Tensor
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks.names import original_key
 from espnet_s3router.methods import METHODS
-from espnet_s3router.plugin.bake import load_experiment
+from espnet_s3router.plugin.bake import check_outputs, load_experiment, outputs
 from espnet_s3router.plugin.best_path import best_path
 from espnet_s3router.plugin.checkpoint import FINGERPRINT, FRONTEND_KEYS
 from espnet_s3router.plugin.frontend import FRONTEND_NAME, MaskedUpstream
@@ -25,6 +24,10 @@ from espnet_s3router.plugin.route_model import FRONTEND_OPTIONS, MODEL_OPTIONS, 
 from espnet_s3router.routes import Route, RouteFile, write_route
 
 ALLOWED_NORMALIZE = (None, "utterance_mvn")
+
+
+class NoRoute(InputError):
+    """A route cannot hold what the experiment learned."""
 
 
 def write_experiment(
@@ -46,31 +49,40 @@ def write_experiment(
             in 16 bits, else in 32.
 
     Raises:
-        InputError: the method changes weights of the base, or the file would not give the outputs of the trained model.
+        NoRoute: the method changes weights of the base, for example.
+        InputError: the file would not give the outputs of the trained model, or the experiment is broken.
     """
     model, args = load_experiment(Path(train_config), Path(model_file), task)
     route, weights = route_of(model, args, task, metadata or {}, decoding or {}, train_config)
+    if same_text and keeps_text_in_16_bits(model, same_text):
+        route = replace(route, tensors={name: in_16_bits(tensor) for name, tensor in route.tensors.items()})
     waves = [*same_text, speech_like(2.0), speech_like(0.7, pitch=220.0)]
     expected = [outputs(model, wave) for wave in waves]
 
     def check(file: RouteFile) -> None:
-        loaded = load_model(file)
-        for wave, values in zip(waves, expected):
-            if not torch.equal(outputs(loaded, wave), values):
-                raise InputError(f"{out}: was not written: a model from it gives other outputs than {model_file}")
+        check_outputs(load_model(file), waves, expected, f"{out}: was not written")
 
-    def check_text(file: RouteFile) -> None:
-        loaded = load_model(file)
-        for wave, values in zip(same_text, expected):
-            if best_path(outputs(loaded, wave))[0] != best_path(values)[0]:
-                raise _TextChanged
+    return write_route(out, route, weights, check)
 
-    file = write_route(out, route, weights, check)
-    if same_text:
-        half = replace(route, tensors={name: in_16_bits(tensor) for name, tensor in route.tensors.items()})
-        with suppress(_TextChanged):
-            file = write_route(out, half, weights, check_text)
-    return file
+
+@torch.no_grad()
+def keeps_text_in_16_bits(model: Any, waves: Sequence[Tensor]) -> bool:
+    """True if the best-path text of all audio stays the same with the tensors of the route in 16 bits.
+
+    The tensors of ``model`` are rounded then, in place; otherwise they stay as they are. A model without a CTC head has no
+    best path, and keeps 32 bits.
+    """
+    if getattr(model, "ctc", None) is None:
+        return False
+    expected = [best_path(outputs(model, wave))[0] for wave in waves]
+    tensors = learned_tensors(model)
+    exact = {name: tensor.clone() for name, tensor in tensors.items()}
+    for tensor in tensors.values():
+        tensor.copy_(in_16_bits(tensor))
+    same = all(best_path(outputs(model, wave))[0] == text for wave, text in zip(waves, expected))
+    for name, tensor in tensors.items() if not same else ():
+        tensor.copy_(exact[name])
+    return same
 
 
 def in_16_bits(tensor: Tensor) -> Tensor:
@@ -79,8 +91,16 @@ def in_16_bits(tensor: Tensor) -> Tensor:
     return tensor.half() if fits else tensor
 
 
-class _TextChanged(Exception):
-    """16 bits would change the text of an audio."""
+def learned_tensors(model: Any) -> dict[str, Tensor]:
+    """All tensors of a route but its masks, as the model holds them, by ``PART/NAME``."""
+    frontend: MaskedUpstream = model.frontend
+    attached = frontend.attached
+    scores = {id(masked.scores) for masked in attached.masks.values()}
+    learned = {name: p for name, p in (attached.trained | attached.saved).items() if id(p) not in scores}
+    learned.pop(str(frontend.family.mask_embedding), None)  # acts in training only
+    tensors: dict[str, Tensor] = {f"upstream/{name}": parameter for name, parameter in learned.items()}
+    tensors |= {f"featurizer/{name}": p for name, p in frontend.featurizer.named_parameters() if p.requires_grad}
+    return tensors | {f"head/{name}": t for name, t in model.state_dict().items() if not name.startswith(FRONTEND_KEYS)}
 
 
 def route_of(
@@ -90,12 +110,6 @@ def route_of(
     refuse(model, args, where)
     frontend: MaskedUpstream = model.frontend
     attached, expert = frontend.attached, frontend.expert
-    scores = {id(masked.scores) for masked in attached.masks.values()}
-    learned = {name: p for name, p in (attached.trained | attached.saved).items() if id(p) not in scores}
-    learned.pop(str(frontend.family.mask_embedding), None)  # acts in training only
-    tensors = {f"upstream/{name}": parameter for name, parameter in learned.items()}
-    tensors |= {f"featurizer/{name}": p for name, p in frontend.featurizer.named_parameters() if p.requires_grad}
-    tensors |= {f"head/{name}": t for name, t in model.state_dict().items() if not name.startswith(FRONTEND_KEYS)}
     config = {name: value for name, value in vars(args).items() if name.removesuffix("_conf") in MODEL_OPTIONS}
     config["frontend_conf"] = {name: args.frontend_conf[name] for name in FRONTEND_OPTIONS if name in args.frontend_conf}
     config["frontend_conf"]["mask_conf"] = frontend.mask_conf
@@ -103,7 +117,7 @@ def route_of(
     route = Route(
         base=hexadecimal(getattr(frontend, FINGERPRINT)),
         masks={name: masked.mask for name, masked in attached.masks.items()},
-        tensors={name: tensor.detach().clone() for name, tensor in tensors.items()},
+        tensors={name: tensor.detach().clone() for name, tensor in learned_tensors(model).items()},
         tokens=list(args.token_list),
         config=config | {"decoding": dict(decoding)},
         metadata=dict(metadata) | facts,
@@ -112,27 +126,19 @@ def route_of(
 
 
 def refuse(model: Any, args: Namespace, where: object) -> None:
-    """Raises InputError for an experiment that a route cannot hold."""
+    """Raises NoRoute for an experiment that a route cannot hold."""
     if args.frontend != FRONTEND_NAME:
-        raise InputError(f"{where}: frontend is {args.frontend}, expected {FRONTEND_NAME}")
+        raise NoRoute(f"{where}: frontend is {args.frontend}, expected {FRONTEND_NAME}")
     attached = model.frontend.attached
     if METHODS[attached.method].finetunes or attached.method == "routing_prune" or attached.config.get("train_weights"):
-        raise InputError(
+        raise NoRoute(
             f"{where}: method {attached.method} changes weights of the base, so a route would be as large as the model. "
             "Nothing was written. Share it with python -m espnet2.bin.pack, or bake it with s3router bake"
         )
     if getattr(args, "use_adapter", False):
-        raise InputError(f"{where}: a route cannot hold ESPnet's own adapters (use_adapter). Use method lora instead")
+        raise NoRoute(f"{where}: a route cannot hold ESPnet's own adapters (use_adapter). Use method lora instead")
     if args.normalize not in ALLOWED_NORMALIZE:
-        raise InputError(f"{where}: normalize is {args.normalize}, which needs a file of statistics; expected none")
-
-
-@torch.no_grad()
-def outputs(model: Any, wave: Tensor) -> Tensor:
-    """Log probabilities (frames, tokens) of the CTC head for audio (samples,); the encoder's output if there is none."""
-    model.eval()
-    hidden, _ = model.encode(wave[None], torch.tensor([len(wave)]))
-    return (hidden if getattr(model, "ctc", None) is None else model.ctc.log_softmax(hidden))[0]
+        raise NoRoute(f"{where}: normalize is {args.normalize}, which needs a file of statistics; expected none")
 
 
 def speech_like(seconds: float, pitch: float = 120.0, rate: int = 16000) -> Tensor:

@@ -18,7 +18,7 @@ from espnet_s3router.methods.options import sites_of
 from espnet_s3router.plugin.bake import TASKS
 from espnet_s3router.plugin.checkpoint import FINGERPRINT
 from espnet_s3router.plugin.frontend import MaskedUpstream
-from espnet_s3router.routes import Route, RouteFile, open_route
+from espnet_s3router.routes import EmptyRoute, Route, RouteFile, open_route
 
 MODEL_OPTIONS = (
     *("input_size", "normalize", "preencoder", "encoder", "postencoder", "decoder", "joint_net", "ctc", "model"),
@@ -95,7 +95,7 @@ def apply(file: RouteFile, frontend: MaskedUpstream) -> None:
         raise InputError(f"{file.path}: lacks {len(missing)} tensors that its method trains, for example {missing[0]}")
     same = all(name in parameters and torch.equal(parameters[name].to(t.dtype), t) for name, t in trained.items())
     if same and not route.removed() and file.header["metadata"].get("method") != "head_only":
-        raise InputError(f"{file.path}: the route is empty: its method left the upstream as it was. Train it first")
+        raise EmptyRoute(f"{file.path}: the route is empty: its method left the upstream as it was. Train it first")
     place(file, "upstream", trained, parameters)
     place(file, "featurizer", route.part("featurizer"), dict(frontend.featurizer.named_parameters()))
     for name, mask in route.masks.items():

@@ -1,7 +1,8 @@
 """The commands of pretraining. ``python -m espnet_s3router.pretraining COMMAND --help`` explains each.
 
-The command ``store`` is the function ``run`` of the module ``store``, and so on. ssl.sh calls the commands in this order:
-config, store, then clusters and train for each iteration, curves, purity, card, export.
+The command ``store`` is the function ``run`` of the module ``store``, and so on; ``card`` is ``run_card`` of ``export``.
+ssl.sh calls the commands in this order: config, store, then clusters and train for each iteration, curves, purity, card,
+export.
 """
 
 import argparse
@@ -16,10 +17,12 @@ from espnet_s3router.errors import exit_status
 def build_parser() -> argparse.ArgumentParser:
     """Declare the options of every command."""
     parser = argparse.ArgumentParser("python -m espnet_s3router.pretraining")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, text: str) -> Any:
-        return commands.add_parser(name, help=text, description=text).add_argument
+    def command(name: str, text: str, module: str = "", function: str = "run") -> Any:
+        parser = commands.add_parser(name, help=text, description=text)
+        parser.set_defaults(module=module or name, function=function)
+        return parser.add_argument
 
     add = command("config", "check a configuration before hours of work")
     add("config", type=Path)
@@ -69,7 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--clusters", type=int, default=100)
     add("--output", type=Path, help="JSON file to write")
 
-    add = command("card", "write the model of the last iteration with a card that describes its training")
+    text = "write the model of the last iteration with a card that describes its training"
+    add = command("card", text, "export", "run_card")
     add("folder", type=Path)
     add("--iterations", type=Path, nargs="+", required=True)
     add("--store", type=Path, required=True)
@@ -82,7 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command."""
     args = build_parser().parse_args(argv)
-    import_module(f"espnet_s3router.pretraining.{args.command}").run(args)
+    getattr(import_module(f"espnet_s3router.pretraining.{args.module}"), args.function)(args)
 
 
 if __name__ == "__main__":

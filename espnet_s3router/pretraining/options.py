@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from espnet_s3router.script_options import ScriptOptions, Words, require, shown
+from espnet_s3router.script_options import ScriptOptions, Words, module_instead, print_and_exit, require, shown
 
 SHORT_HOURS = 0.5
 """Below this ``max_hours`` a recipe only shows that it works: little audio, one short epoch and one seed downstream."""
@@ -72,9 +72,7 @@ class PretrainingOptions(ScriptOptions):
     results_md: str = ""
     """RESULTS.md to write"""
     check_corpus: bool = False
-    """true: say whether the recordings are there or can be fetched, and stop"""
-
-    CORPUS_NOTICE: ClassVar[str] = "the recordings are there, or stage 1 fetches them"
+    """true: look for the recordings, say what is there and what stage 1 would download, and stop"""
 
     @property
     def short(self) -> bool:
@@ -84,6 +82,15 @@ class PretrainingOptions(ScriptOptions):
     def hours_of_each(self) -> list[float]:
         """``max_hours`` shared out over the iterations by their updates."""
         return [self.max_hours * updates / sum(self.updates) for updates in self.updates]
+
+    def corpus_check(self) -> str:
+        """See ``ScriptOptions``. Without a module of local/, the user's own folders must have a wav.scp."""
+        if self.local_data:
+            return module_instead(self.python, [*self.local_data, "--check_corpus"])
+        lists = [Path(folder, "wav.scp") for folder in (*self.data_dirs, *self.extra_data_dirs, *self.held_out_dirs)]
+        missing = [str(path) for path in lists if not path.is_file()]
+        require(not missing, f"there is no {', '.join(missing)}: expected a wav.scp in every folder of recordings")
+        return print_and_exit(f"there are {', '.join(map(str, lists))}; the recordings in them were not opened")
 
     def for_bash(self) -> Mapping[str, Any]:
         """What ssl.sh needs."""

@@ -4,14 +4,13 @@ Alignments are jiwer's: every error costs 1. (sclite weighs a substitution 4 aga
 its split into substitutions, deletions and insertions can differ by a few counts.)
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from espnet_s3router.errors import InputError
 
 SPACE = "<space>"  # how ESPnet's character token lists name a space
 GAP = "***"  # stands in an alignment where one side has no token
-CLEANERS: dict[str, Callable[[str], str]] = {"none": str, "lowercase": str.lower}
 STEPS = {"equal": "C", "substitute": "S", "delete": "D", "insert": "I"}
 """jiwer's name of an alignment step -> the letter that sclite prints for it."""
 
@@ -33,15 +32,15 @@ class Alignment:
         return tuple(self.steps.count(letter) for letter in STEPS.values())
 
 
-def tokenise(text: str, metric: str, nlsyms: Sequence[str] = (), cleaner: str = "none") -> list[str]:
+def tokenise(text: str, metric: str, nlsyms: Sequence[str] = ()) -> list[str]:
     """Words (``wer``) of a text, or its characters with ``<space>`` between words (``cer``).
 
-    Words that are listed in ``nlsyms`` are removed before the cleaner is applied. ``cer`` removes them inside of words too,
-    as ESPnet does, because a model of characters may write them without spaces.
+    Words that are listed in ``nlsyms`` are left out. ``cer`` removes them inside of words too, as ESPnet does, because a
+    model of characters may write them without spaces.
     """
     for symbol in nlsyms if metric == "cer" else ():
         text = text.replace(symbol, "")
-    words = CLEANERS[cleaner](" ".join(w for w in text.split() if w not in nlsyms)).split()
+    words = [word for word in text.split() if word not in nlsyms]
     return words if metric == "wer" else [SPACE if c == " " else c for c in " ".join(words)]
 
 
@@ -49,8 +48,7 @@ def segment(text: str, token_list: Sequence[str]) -> list[str]:
     """Greedy longest-match segmentation by a token list; text that no token covers becomes ``<unk>``.
 
     The form of the list decides how spaces are treated. ``▁`` begins a word (sentencepiece). ``<space>`` is a token
-    (characters). With neither, each word is a token (phones). This only approximates a sentencepiece unigram model:
-    give token files where the exact segmentation matters.
+    (characters). With neither, each word is a token (phones). This only approximates a sentencepiece unigram model.
     """
     known = set(token_list)
     if any(token.startswith("▁") for token in known):

@@ -19,7 +19,7 @@ METRICS = ("cer", "wer", "per")
 WORD_METRICS = ("wer", "per")
 """Error rates over what white space separates: words or phones. Their alignments are kept for matched pairs."""
 MODEL_METRIC = "sparsity_"
-"""Prefix of the metrics that belong to a model and to no dataset. A key of ``methods.report`` follows it."""
+"""Prefix of the metrics that belong to a model and to no dataset. A key of ``sparsity`` in ``model.json`` follows it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,9 +36,11 @@ class ScoredRun:
     inference_tags: Mapping[str, str]
     """dataset -> name of the decoding whose scores these are"""
     counted: Mapping[str, float] = field(default_factory=dict)
-    """zeros counted in the trained model (``methods.report``); empty if there is no report"""
+    """zeros counted in the trained model (``sparsity`` in ``model.json``); empty if there is no report"""
     word_alignments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """dataset -> utterance -> alignment steps; older experiment folders lack them"""
+    command: str = ""
+    """the command of the recipe that started the run; older experiment folders lack it"""
 
     @property
     def place(self) -> Place:
@@ -78,7 +80,7 @@ def read_run(file: Path, inference_tag: str | None = None) -> ScoredRun:
     info = {"base": ""} | _read_json(file)
     if missing := [key for key in RUN_KEYS if key not in info]:
         raise InputError(f"{file}: lacks {', '.join(missing)}; train the run again or complete the file.")
-    counted = info.get("counted", {})
+    counted, command = info.get("counted", {}), info.get("command", "")
     info = {key: info[key] for key in RUN_KEYS}
     for key in ("targets", "init"):  # null: the method has none; a list: several patterns
         info[key] = ",".join([info[key]] if isinstance(info[key], str) else info[key] or [])
@@ -100,7 +102,7 @@ def read_run(file: Path, inference_tag: str | None = None) -> ScoredRun:
             )
             if errors != {key: sum(count[1:]) for key, count in aligned.items()}:
                 raise InputError(f"{words}: does not fit {COUNTS} beside it; remove both and score again (stage 13).")
-    return ScoredRun(file.parent, info, counts, tags, counted, alignments)
+    return ScoredRun(file.parent, info, counts, tags, counted, alignments, command)
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.files import write_atomic
-from espnet_s3router.results.alignment import CLEANERS, Alignment, Counts, align, check_keys, segment, tokenise
+from espnet_s3router.results.alignment import Alignment, Counts, align, check_keys, segment, tokenise
 from espnet_s3router.results.rows import WORD_METRICS
 from espnet_s3router.text_files import read_lines, read_symbols, read_text
 
@@ -89,46 +89,27 @@ def score_dir(
     hyp: str | Path,
     outdir: str | Path,
     *,
-    ref_token: str | Path | None = None,
-    hyp_token: str | Path | None = None,
     token_list: str | Path | None = None,
-    subset: Iterable[str] | None = None,
     nlsyms: Sequence[str] = (),
-    cleaner: str = "none",
     phones: bool = False,
 ) -> dict[str, Totals]:
     """Score one decoded dataset. Writes ``score_*/result.txt``, ``word_alignments.json`` and ``counts.json``.
 
-    ``counts.json`` is written last: if it exists, the scoring is complete. TER comes from ``ref_token`` and ``hyp_token``
-    (Kaldi files of tokens) or else from the texts segmented by ``token_list``; without these there is no TER. ``subset``:
-    the utterances to score. ``phones``: the texts are phones with spaces between them, which gives the phone error rate
-    (``per``) in place of WER and CER. Raises InputError for keys that do not match, before anything is written.
+    ``counts.json`` is written last: if it exists, the scoring is complete. TER comes from the texts segmented by
+    ``token_list``; without it there is no TER. ``phones``: the texts are phones with spaces between them, which gives the
+    phone error rate (``per``) in place of WER and CER. Raises InputError for keys that do not match, before anything is
+    written.
     """
-    refs = read_text(ref)
-    keep = list(refs) if subset is None else list(subset)
-    if unknown := sorted(set(keep) - set(refs)):
-        raise InputError(f"the subset names utterances that {ref} lacks: {', '.join(unknown[:5])}.")
-    texts = [_read_side(path, refs, keep) for path in (ref, hyp)]
-    words = [{k: tokenise(t, "wer", nlsyms, cleaner) for k, t in side.items()} for side in texts]
-    characters = [{k: tokenise(t, "cer", nlsyms, cleaner) for k, t in side.items()} for side in texts]
+    refs, hyps = read_text(ref), read_text(hyp)
+    check_keys(hyps, refs, f"{hyp}")
+    texts = [refs, {key: hyps[key] for key in refs}]
+    words = [{k: tokenise(t, "wer", nlsyms) for k, t in side.items()} for side in texts]
+    characters = [{k: tokenise(t, "cer", nlsyms) for k, t in side.items()} for side in texts]
     tokens = {"per": words} if phones else {"wer": words, "cer": characters}
-    texts = [{k: " ".join(w) for k, w in side.items()} for side in words]
-    if ref_token and hyp_token:
-        sides = [_read_side(path, refs, keep) for path in (ref_token, hyp_token)]
-        tokens["ter"] = [{k: t.split() for k, t in side.items()} for side in sides]
-    elif ref_token or hyp_token:
-        raise InputError("TER needs both --ref_token and --hyp_token (or only --token_list); one was given.")
-    elif token_list:
+    if token_list:
         known = read_lines(token_list)
-        tokens["ter"] = [{k: segment(t, known) for k, t in side.items()} for side in texts]
+        tokens["ter"] = [{k: segment(" ".join(w), known) for k, w in side.items()} for side in words]
     return _write_scores({metric: align(*sides) for metric, sides in tokens.items()}, Path(outdir))
-
-
-def _read_side(path: str | Path, refs: Iterable[str], keep: Iterable[str]) -> dict[str, str]:
-    """Texts of the utterances to keep. Raises InputError unless the file holds exactly the keys of the references."""
-    texts = read_text(path)
-    check_keys(texts, refs, f"{path}")
-    return {key: texts[key] for key in keep}
 
 
 def _write_scores(alignments: Mapping[str, Mapping[str, Alignment]], outdir: Path) -> dict[str, Totals]:
@@ -150,16 +131,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--ref", required=True, help="reference text, key words…")
     parser.add_argument("--hyp", required=True, help="hypothesis text, key words…; a key alone is empty")
     parser.add_argument("--outdir", required=True)
-    parser.add_argument("--ref_token", help="reference tokens, key tokens…, for TER")
-    parser.add_argument("--hyp_token", help="hypothesis tokens, key tokens…, for TER")
-    parser.add_argument("--token_list", help="segment the texts by this list for TER, if no token files are given")
-    parser.add_argument("--subset", help="score only the utterances in this file's first column")
+    parser.add_argument("--token_list", help="segment the texts by this list for TER")
     parser.add_argument("--nlsyms_txt", help="symbols to leave out, one per line")
-    parser.add_argument("--cleaner", choices=CLEANERS, default="none")
     parser.add_argument("--phones", action="store_true", help="the texts are phones: PER in place of WER and CER")
     options = vars(parser.parse_args(argv))
-    nlsyms, subset = options.pop("nlsyms_txt"), options.pop("subset")
-    options |= {"nlsyms": read_symbols(nlsyms) if nlsyms else (), "subset": read_text(subset) if subset else None}
+    nlsyms = options.pop("nlsyms_txt")
+    options["nlsyms"] = read_symbols(nlsyms) if nlsyms else ()
     scored = score_dir(**options)
     print(TABLE_HEAD.replace("dataset", "metric"))
     for metric, total in scored.items():

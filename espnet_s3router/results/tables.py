@@ -87,7 +87,7 @@ def zeros(rows: Iterable[ResultRow], best: Sequence[Variant]) -> Table:
 
     Only the header if nothing was counted.
     """
-    counted: dict[tuple[Variant, int], dict[str, float]] = {}  # (variant, seed) -> a key of ``methods.report`` -> value
+    counted: dict[tuple[Variant, int], dict[str, float]] = {}  # (variant, seed) -> a key of the report -> value
     for row in rows:
         if row.metric.startswith(MODEL_METRIC):
             counted.setdefault((Variant.of(row), row.seed), {})[row.metric.removeprefix(MODEL_METRIC)] = row.value

@@ -2,7 +2,19 @@
 
 from espnet_s3router.routes.compare import combine, difference
 from espnet_s3router.routes.file import RouteFile, open_route, read_route, write_route
+from espnet_s3router.routes.gather import gather
 from espnet_s3router.routes.info import describe
-from espnet_s3router.routes.route import Route
+from espnet_s3router.routes.route import EmptyRoute, Route
 
-__all__ = ["Route", "RouteFile", "combine", "describe", "difference", "open_route", "read_route", "write_route"]
+__all__ = [
+    "EmptyRoute",
+    "Route",
+    "RouteFile",
+    "combine",
+    "describe",
+    "difference",
+    "gather",
+    "open_route",
+    "read_route",
+    "write_route",
+]

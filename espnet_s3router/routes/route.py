@@ -19,6 +19,10 @@ OUTPUT = ("head/ctc.ctc_lo.weight", "head/ctc.ctc_lo.bias")
 TENSOR_TYPES = (torch.float32, torch.float16, torch.int64)
 
 
+class EmptyRoute(InputError):
+    """The route changes nothing: its method left the upstream as it was."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Route:
     """What one language or task adds to a base. All names are relative to the upstream, the s3prl expert."""
@@ -56,7 +60,7 @@ def check_content(route: Route, where: object) -> None:
         raise InputError(f"{where}: the fingerprint of the base is {route.base!r}, expected 64 hexadecimal digits")
     check_tensors(route.tensors, route.tokens, where)
     if not route.tensors and not route.removed():
-        raise InputError(f"{where}: the route is empty: it removes no weight and holds no tensor, so it changes nothing")
+        raise EmptyRoute(f"{where}: the route is empty: it removes no weight and holds no tensor, so it changes nothing")
 
 
 def check_tensors(tensors: Mapping[str, Tensor], tokens: list[str], where: object) -> None:

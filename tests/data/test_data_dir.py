@@ -331,6 +331,19 @@ def test_filter_lists_what_it_dropped(corpus: Path) -> None:
     assert not (corpus.parent / "none").exists()
 
 
+def test_the_filter_takes_other_transcripts(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that a cleaner made: the rule of CTC counts their tokens, and they are the text of the filtered dataset."""
+    org, out = corpus.parent / "org", corpus.parent / "dump"
+    format_data(corpus, org)
+    write_table(org / "text.cleaned", {"a-1": "YES", "a-2": 200 * "A", "b-1": "THANK YOU"})
+    command = ["filter", str(org), str(out), "--text", "text.cleaned"]
+    assert main(command) == 0
+    assert (out / "text").read_text() == "a-1 YES\nb-1 THANK YOU\n"
+    write_table(org / "text.cleaned", {"a-1": "YES"})
+    assert main(command) == 1
+    assert "text.cleaned: nothing for 'a-2'" in capsys.readouterr().err
+
+
 def test_empty_text_is_dropped_with_on_bad_drop(corpus: Path) -> None:
     edit(corpus / "text", "a-1 yes", "a-1")
     format_data(corpus, corpus.parent / "org", on_bad="drop")

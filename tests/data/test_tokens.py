@@ -46,18 +46,17 @@ LINES = {
 
 @pytest.mark.filterwarnings("ignore")  # ESPnet's own import
 @pytest.mark.parametrize("symbols", [False, True])
-@pytest.mark.parametrize("cutoff", [0, 1, 2])
 @pytest.mark.parametrize("token_type", ["char", "word"])
-def test_list_is_that_of_espnet(tmp_path: Path, token_type: str, cutoff: int, symbols: bool) -> None:
+def test_list_is_that_of_espnet(tmp_path: Path, token_type: str, symbols: bool) -> None:
     """Ties, combining characters, repeated spaces and symbols that are not split."""
     from espnet2.bin.tokenize_text import main as tokenize_text
 
     write_table(tmp_path / "text", LINES)
     (tmp_path / "symbols").write_text("<noise>\n<s>\n")
     nlsyms = tmp_path / "symbols" if symbols else None
-    ours = make_token_list(tmp_path, tmp_path / "ours", token_type=token_type, nlsyms=nlsyms, cutoff=cutoff)
+    ours = make_token_list(tmp_path, tmp_path / "ours", token_type=token_type, nlsyms=nlsyms)
     options = ["--token_type", token_type, "--input", str(tmp_path / "text"), "--output", str(tmp_path / "theirs")]
-    options += ["--field", "2-", "--write_vocabulary", "true", "--cutoff", str(cutoff)]
+    options += ["--field", "2-", "--write_vocabulary", "true"]
     options += ["--add_symbol", "<blank>:0", "--add_symbol", "<unk>:1", "--add_symbol", "<sos/eos>:-1"]
     tokenize_text(options + (["--non_linguistic_symbols", str(nlsyms)] if symbols else []))
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()

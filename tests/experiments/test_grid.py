@@ -231,6 +231,18 @@ def test_the_validation_set_is_scored_whole(one_run, tmp_path):
         finished(folder, options)
 
 
+def test_a_cleaner_makes_other_runs_and_other_tokens(one_run):
+    """ESPnet gets it too, so the runs and their results differ from those without."""
+    plain, cleaned = one_run(), one_run("--cleaner", "tacotron")
+    (spec,), (other,) = specs_of(plain), specs_of(cleaned)
+    assert other.config["cleaner"] == "tacotron" and "cleaner" not in spec.config and other.variant != spec.variant
+    assert (plain.token_list, cleaned.token_list) == (
+        "data/noinfo_token_list/char/tokens.txt",
+        "data/noinfo_token_list/char_tacotron/tokens.txt",
+    )
+    assert plain.stats_dir != cleaned.stats_dir
+
+
 METHODS = """
 head_only: {frontend_conf: {mask_conf: {method: head_only}}}
 large: {frontend_conf: {frontend_conf: {upstream: wav2vec2_large_ll60k}}}

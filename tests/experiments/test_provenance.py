@@ -9,7 +9,13 @@ import yaml
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import provenance
 from espnet_s3router.experiments.layout import PROVENANCE
-from espnet_s3router.experiments.provenance import changed_origin, commit_of, note_start, refuse_changed_origin
+from espnet_s3router.experiments.provenance import (
+    changed_origin,
+    command_of,
+    commit_of,
+    note_start,
+    refuse_changed_origin,
+)
 
 
 @pytest.fixture
@@ -27,15 +33,17 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_every_model_that_it_starts_from_is_noted(folder):
-    note_start(folder)
+    note_start(folder, "./run.sh --seeds 1")
     models = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("dense", "other", "teacher")}
-    assert json.loads((folder / PROVENANCE).read_text()) == {"commit": "1a2b3c4", "models": models}
+    noted = {"commit": "1a2b3c4", "command": "./run.sh --seeds 1", "models": models}
+    assert json.loads((folder / PROVENANCE).read_text()) == noted
+    assert command_of(folder) == "./run.sh --seeds 1"
     assert changed_origin(folder) is None
 
 
 @pytest.mark.parametrize("name", ["dense", "other", "teacher"])
 def test_another_model_in_its_place(folder, name):
-    note_start(folder)
+    note_start(folder, "./run.sh")
     assert changed_origin(folder) is None
     (folder.parent / name).write_text("trained again")
     assert str(changed_origin(folder)) == name
@@ -44,7 +52,7 @@ def test_another_model_in_its_place(folder, name):
 
 
 def test_a_model_that_was_removed(folder):
-    note_start(folder)
+    note_start(folder, "./run.sh")
     (folder.parent / "dense").unlink()
     refuse_changed_origin(folder)
 
@@ -52,26 +60,26 @@ def test_a_model_that_was_removed(folder):
 @pytest.mark.parametrize("marker", ["checkpoint.pth", "checkpoint.previous.pth", ".trained"])
 def test_a_started_run_keeps_its_note(folder, marker, monkeypatch):
     """A resumed run started from the models of its first start."""
-    note_start(folder)
+    note_start(folder, "./run.sh")
     (folder / marker).touch()
     (folder.parent / "dense").write_text("trained again")
     monkeypatch.setattr(provenance, "git_commit", lambda: "5d6e7f8")
-    note_start(folder)
+    note_start(folder, "./run.sh")
     assert changed_origin(folder) is not None
     assert commit_of(folder) == "1a2b3c4"
 
 
 def test_an_attempt_that_trained_nothing_binds_nothing(folder):
     """Its dense model may be trained again before the next one."""
-    note_start(folder)
+    note_start(folder, "./run.sh")
     (folder.parent / "dense").write_text("trained again")
-    note_start(folder)
+    note_start(folder, "./run.sh")
     refuse_changed_origin(folder)
 
 
 def test_a_run_that_starts_from_no_other(folder):
     (folder / "train.yaml").write_text(yaml.safe_dump({"frontend_conf": {"mask_conf": {"method": "routing"}}}))
-    note_start(folder)
+    note_start(folder, "./run.sh")
     refuse_changed_origin(folder)
 
 

@@ -13,7 +13,7 @@ from toy_audio import encode
 
 from espnet_s3router.data.data_dir import read_data_dir
 from espnet_s3router.errors import InputError
-from local import asterisk, asterisk_download, debian, downloads
+from local import asterisk, asterisk_download, debian, downloads, recordings
 from local.asterisk_download import VOICES, download, find_source
 from local.asterisk_split import PARTS, SPLITS, checked_lists, part_of, read_lists
 from local.asterisk_texts import read_texts
@@ -276,3 +276,19 @@ def test_apt_falls_back_to_private_lists(tmp_path: Path, monkeypatch: pytest.Mon
     ]
     assert any(word.startswith(f"Dir::State::lists={tmp_path}") for word in calls[1])
     assert not (tmp_path / "apt").exists()
+
+
+def test_what_is_there(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--check_corpus`` looks for the files that the preparation reads, and writes nothing."""
+    words = ["--data_dir", str(tmp_path / "data"), "--download_dir", str(tmp_path / "got"), "--check_corpus", "--lang", "en"]
+    assert asterisk.main([*words, "--sounds_dir", str(tree)]) == 0
+    assert f"en: texts in {tree}/usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz" in capsys.readouterr().out
+    assert asterisk.main([*words, "--sounds_dir", str(tmp_path / "tree/usr/share/doc")]) == 1
+    assert "expected one list and a folder" in capsys.readouterr().err
+    downloads.make_once(tmp_path / "got/en", lambda folder: "somewhere")
+    assert asterisk.main([*words, "es"]) == 0
+    expected = [f"en: {tmp_path}/got/en is downloaded", f"es: not in {tmp_path}/got/es yet, stage 1 downloads it"]
+    assert capsys.readouterr().out.splitlines() == expected
+    assert recordings.main([*words[:5], "--corpora", "festvox_ru"]) == 0
+    assert capsys.readouterr().out == f"festvox_ru: not in {tmp_path}/got/festvox-ru yet, stage 1 downloads it\n"
+    assert not (tmp_path / "data").exists() and [path.name for path in (tmp_path / "got").iterdir()] == ["en"]

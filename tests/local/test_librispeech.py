@@ -83,6 +83,21 @@ def test_missing_parts_name_the_page_before_anything_is_written(
     assert not data.exists()
 
 
+def test_what_is_there(corpora: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--check_corpus`` looks for every folder that the preparation reads, and writes nothing."""
+    words = ["--data_dir", str(tmp_path / "data"), "--check_corpus", "--split", "10min", "--subset", "3"]
+    words += [word for name, folder in corpora.items() for word in (f"--{name}", str(folder))]
+    assert main(words) == 0
+    lines = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
+    assert lines["train_10min_subset3"] == ", ".join(
+        str(corpora["librilight"] / f"1h/3/{kind}") for kind in ("clean", "other")
+    )
+    assert lines["dev_other"] == str(corpora["librispeech"] / "dev-other") and len(lines) == 5
+    (corpora["librispeech"] / "test-clean").rename(tmp_path / "elsewhere")
+    assert main(words) == 1 and "test-clean" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
 def test_incomplete_downloads_are_refused(corpora: dict[str, Path], tmp_path: Path) -> None:
     options = {**corpora, "data_dir": tmp_path / "data", "splits": ["10min"], "evaluation": []}
     folder = corpora["librilight"] / "1h/0/clean/200/1"

@@ -6,8 +6,8 @@ from toys import TOYS, wav2vec2
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.plugin import route_model
-from espnet_s3router.plugin.bake import load_experiment
-from espnet_s3router.plugin.route import outputs, speech_like, write_experiment
+from espnet_s3router.plugin.bake import load_experiment, outputs
+from espnet_s3router.plugin.route import speech_like, write_experiment
 from espnet_s3router.plugin.route_model import base_weights, load_frontend, load_model
 from espnet_s3router.routes import combine, container, open_route, write_route
 
@@ -94,6 +94,30 @@ class TestHalf:
         whole = write_experiment(*files, tmp_path / "y.route")
         assert file.bytes < whole.bytes and file.coded == whole.coded
 
+    def test_the_outputs_are_those_of_the_rounded_model(self, trained_like, tmp_path):
+        files = trained_like(mask_conf=METHODS["norms"])
+        write_experiment(*files, tmp_path / "x.route", same_text=[WAVE])
+        model, _ = load_experiment(*files, "asr")
+        exact = outputs(model, WAVE)
+        names = {name for name, p in model.named_parameters() if p.requires_grad and not name.endswith("scores")}
+        for name, parameter in model.named_parameters():
+            if name in names:
+                parameter.data.copy_(parameter.data.half())
+        assert len(names) > 3  # the norms too, beside the head
+        stored = outputs(load_model(tmp_path / "x.route"), WAVE)
+        assert torch.equal(stored, outputs(model, WAVE)) and not torch.equal(stored, exact)
+
+    @pytest.mark.parametrize("changes", [False, True])
+    def test_written_once(self, changes, trained_like, tmp_path, monkeypatch):
+        from espnet_s3router.plugin import route
+
+        written = []
+        monkeypatch.setattr(route, "write_route", lambda *given: written.append(write_route(*given)) or written[-1])
+        paths = iter(range(100))
+        if changes:
+            monkeypatch.setattr(route, "best_path", lambda values: ([next(paths)], 0.0))
+        assert write_experiment(*trained_like(), tmp_path / "x.route", same_text=[WAVE]) is written[0] and len(written) == 1
+
     def test_stored_in_32_bits_if_it_changes(self, trained_like, tmp_path, monkeypatch):
         from espnet_s3router.plugin import route
 
@@ -146,7 +170,7 @@ class TestRefused:
             return model
 
         monkeypatch.setattr(route, "load_model", broken)
-        with pytest.raises(InputError, match=r"was not written: a model from it gives other outputs than .*1epoch.pth"):
+        with pytest.raises(InputError, match=r"x.route: was not written: a model from it gives other outputs"):
             write_experiment(*trained_like(), tmp_path / "x.route")
         assert not (tmp_path / "x.route").exists()
 

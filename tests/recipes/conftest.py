@@ -5,6 +5,8 @@ process where they can (``call``), and grids that run there share one run server
 where it runs a script, and where stock ESPnet must not see this package.
 """
 
+import atexit
+import hashlib
 import io
 import json
 import os
@@ -162,10 +164,12 @@ def copying():
 @pytest.fixture(scope="session", autouse=True)
 def shared_run_server():
     """Grids in this process leave their run server to the next grid, which saves the import of ESPnet."""
+    from espnet_s3router.experiments import grid, sweep, upstream_check
     from espnet_s3router.experiments.workers import cluster, worker
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster, "close_servers", lambda: None)
+        for module in (cluster, grid, sweep, upstream_check):
+            patch.setattr(module, "close_servers", lambda: None)
         yield
     worker.close_servers()
 
@@ -308,9 +312,13 @@ class Prepared:
         return as_words(self.options(expdir, **changes))
 
 
+OPTIONS = tempfile.TemporaryDirectory(prefix="s3router_test_options_")
+atexit.register(OPTIONS.cleanup)
+
+
 def as_words(options):
-    """The command line that hands over options."""
-    path = Path(tempfile.mkdtemp(prefix="s3router_test_options_")) / "options.yaml"
+    """The command line that hands over options, in a file that goes when this process ends."""
+    path = Path(OPTIONS.name) / f"{hashlib.sha256(options.text().encode()).hexdigest()[:16]}.yaml"
     options.write(path)
     return ["--options", str(path)]
 

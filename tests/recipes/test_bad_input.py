@@ -17,6 +17,7 @@ from espnet_s3router.errors import exit_status
 from espnet_s3router.experiments import grid as experiments
 from espnet_s3router.experiments import options as recipe_options
 from espnet_s3router.experiments import run as single_run
+from tests.recipes.conftest import SETS
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 1200  # characters of a message
@@ -68,6 +69,7 @@ def files(folder):
         (["--skip_committed", "true", "--committed_results", "a/*.tsv"], ["is 'a/*.tsv'", "no such file"]),
         (["--options", "x"], ["unknown option --options"]),
         (["--lang"], ["--lang needs a value"]),
+        (["--cleaner", "lowercase"], ["--cleaner is 'lowercase'", "expected none or", "tacotron"]),
         (["--token_type", "phoneme"], ["'phoneme'", "expected one of char, bpe, word, phn"]),
         (["--train_set", ""], ["--train_set, --valid_set and --test_sets are needed"]),
         (["--valid_set", "dev_es"], ["--test_sets is 'dev_en test_en'", "expected --valid_set (dev_es) among them"]),
@@ -111,6 +113,30 @@ def test_an_experiment_that_cannot_be_is_refused_before_its_data_is_prepared(rec
     assert not (recipes.here / "data").exists()
 
 
+def test_gpus_that_are_not_there_are_missed_before_data_are_prepared(recipes):
+    """The variable names a GPU, and that is not believed."""
+    done = recipes.run("./run.sh", "--ngpu", "1", check=False, CUDA_VISIBLE_DEVICES="99")
+    assert done.returncode == 1 and "Stage 1" not in done.stdout
+    assert_message(done.stderr, "error: ", "ngpu is 1, but")
+    assert not (recipes.here / "data").exists()
+
+
+def test_another_environment_is_active(recipes, tmp_path):
+    """Its python3 is the first, and lacks the packages."""
+    python = script(tmp_path / "other/bin/python3", f'exec {sys.executable} -S "$@"')
+    path = f"{python.parent}:{recipes.environment()['PATH']}"
+    for environment, words in {
+        str(tmp_path / "other"): [f"The environment {tmp_path}/other is active: deactivate it", "pip install -e"],
+        "": ["./run_all.sh makes an environment", "--python"],
+    }.items():
+        done = recipes.run("./run.sh", check=False, PATH=path, VIRTUAL_ENV=environment)
+        assert done.returncode == 2 and not done.stdout
+        assert_message(done.stderr, f"error: {python} lacks yaml, numpy, torch, espnet2, s3prl. ", *words)
+    done = recipes.run("./run.sh", "--python", "python9", check=False)
+    assert done.returncode == 2
+    assert_message(done.stderr, "error: --python is 'python9', and there is no such interpreter")
+
+
 CHOICES = """
 . ../../TEMPLATE/router1/common.sh
 model=whisper_tiny_en lang=en rest=({options})
@@ -152,11 +178,34 @@ def test_help_and_whether_the_corpus_is_there(recipes, recipe):
         assert done.returncode == 2 and "set LIBRISPEECH" in done.stderr
     else:
         assert (done.returncode, done.stderr) == (0, "")
+        assert re.search(
+            "^(en|train_en|festvox_ru): (not in downloads.*, stage 1 downloads it|texts in .*)$", done.stdout, re.M
+        )
     if not recipe.startswith("ssl"):  # whose recordings are packages
         nowhere = dict.fromkeys(("ASTERISK", "LIBRISPEECH", "LIBRILIGHT_LIMITED"), "/nowhere")
         done = recipes.run("./run.sh", "--check_corpus", "true", check=False, **nowhere)
         assert done.returncode == 2 and "is '/nowhere', and there is no such folder" in done.stderr
     assert files(recipes.root) - before <= {"egs2/s3router/asterisk/asr1/downloads"}  # empty; two recipes share it
+
+
+@pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if not recipe.startswith("ssl")])
+def test_a_corpus_whose_folder_is_empty(recipes, tmp_path, recipe):
+    """The folders that the variables name are there, and nothing is in them."""
+    recipes.recipe = recipe
+    empty = dict.fromkeys(("ASTERISK", "LIBRISPEECH", "LIBRILIGHT_LIMITED"), str(tmp_path))
+    done = recipes.run("./run.sh", "--check_corpus", "true", check=False, **empty)
+    assert done.returncode == 1
+    assert_message(done.stderr, "error: ", str(tmp_path), "xpected")
+
+
+def test_whether_the_users_own_data_are_there(recipes, corpus):
+    (recipes.here / "data").symlink_to(corpus)
+    words = ("--local_data", "", "--train_set", "train", "--valid_set", "dev", "--check_corpus", "true", "--test_sets")
+    found = recipes.run("./run.sh", *words, "dev test").stdout.splitlines()
+    assert found == [f"data/{name}: {size} utterances of 1 speakers, no problems" for name, size in SETS.items()]
+    done = recipes.run("./run.sh", *words, "dev test2", check=False)
+    assert done.returncode == 1
+    assert_message(done.stderr, "error: ", "data/test2")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +230,8 @@ def test_librispeech_recipes_take_the_users_own_data(recipes):
     """Without the corpora that they are about."""
     recipes.recipe = "librilight/asr1"
     sets = ("--train_set", "mine", "--valid_set", "mydev", "--test_sets", "mydev mytest")
-    done = recipes.run("./run.sh", "--local_data", "", *sets, check=False, LIBRISPEECH="", LIBRILIGHT_LIMITED="")
+    words = ("./run.sh", "--local_data", "", "--stop_stage", "5", *sets)  # training would need the network
+    done = recipes.run(*words, check=False, LIBRISPEECH="", LIBRILIGHT_LIMITED="")
     assert done.returncode == 1
     assert_message(done.stderr, "data/mine: no such data directory")
 
@@ -416,6 +466,40 @@ def test_values_that_are_no_numbers(capsys):
     assert_message(capsys.readouterr().err, "--sparsities is 'much', expected numbers")
 
 
+WRONG_UPSTREAMS = [
+    ({"upstream": "wav2vec3", "upstream_path": None}, ["'wav2vec3'", "does not know", "near: "]),
+    ({"upstream": "hf_hubert_custom", "upstream_path": "/nowhere/hubert"}, ["'/nowhere/hubert'", "no such file"]),
+    ({"upstream": "hf_hubert_custom", "upstream_path": EGS}, ["s3router has no config.json"]),
+    ({"upstream": "wav2vec2_custom", "upstream_path": __file__}, ["could not be loaded", "Expected a checkpoint"]),
+    ({"upstream": "wav2vec2_custom", "upstream_path": None}, ["wav2vec2_custom needs path_or_url"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), WRONG_UPSTREAMS, ids=["unknown", "absent", "empty", "no_upstream", "no_path"])
+@pytest.mark.parametrize("stage", [1, 11])
+def test_an_upstream_is_checked_once_at_the_start(prepared, tmp_path, capsys, stage, changes, words):
+    """Before data preparation, which ``--only_check`` precedes, and before the runs."""
+    given = prepared.words(tmp_path, stage=stage, methods="routing head_only", **changes)
+    assert experiments.main([*given, *(["--only_check"] if stage == 1 else [])]) == 1
+    message = capsys.readouterr().err
+    assert_message(message, "error: frontend_conf: ", *words)
+    assert message.count("error: ") == 1
+    assert not list(tmp_path.rglob("run.log"))
+
+
+def test_an_upstream_that_stage_1_will_fetch(prepared, tmp_path, capsys):
+    changes = {
+        "stage": 1,
+        "upstream": "hf_hubert_custom",
+        "upstream_path": "/nowhere/hubert",
+        "local_data": "local.asterisk",
+    }
+    words = prepared.words(tmp_path, **changes, local_upstream="local.whisper_tiny_en")
+    assert experiments.main([*words, "--only_check"]) == 0
+    assert experiments.main([*prepared.words(tmp_path, **changes), "--only_check"]) == 1
+    assert_message(capsys.readouterr().err, "'/nowhere/hubert'")
+
+
 # --- training: mistakes that only the upstream shows
 
 
@@ -432,13 +516,10 @@ FEW = "max_epoch=1 num_iters_per_epoch=1"
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"upstream": "wav2vec3", "upstream_path": None}, ["'wav2vec3'", "does not know", "near: "]),
-        ({"upstream": "hf_hubert_custom", "upstream_path": "/nowhere/hubert"}, ["'/nowhere/hubert'", "no such file"]),
-        ({"upstream": "wav2vec2_custom", "upstream_path": __file__}, ["could not be loaded", "Expected a checkpoint"]),
-        ({"upstream": "wav2vec2_custom", "upstream_path": None}, ["wav2vec2_custom needs path_or_url"]),
+        *WRONG_UPSTREAMS,
         ({"asr_args": f"{MASK}.targets=*.fc7.weight"}, ["*.fc7.weight", "fc1"]),
     ],
-    ids=["unknown", "absent", "no_upstream", "no_path", "no_hit"],
+    ids=["unknown", "absent", "empty", "no_upstream", "no_path", "no_hit"],
 )
 def test_an_upstream_that_does_not_fit(prepared, tmp_path, capsys, changes, words):
     code, folder = run_one(prepared, tmp_path, **changes)

@@ -57,6 +57,25 @@ def test_sweep_with_rows_of_other_machines(recipe, capsys):
     assert "|rp|" in text and "|omp vs dense|" in text and ", p " in text
 
 
+def test_the_commands_of_all_runs_stay_on_the_page(recipe, capsys):
+    """A page that several commands made lists all of them, also after it is made again."""
+    add_run(recipe / "exp", "lora", "lora", 3, command="./run.sh --methods lora")
+    add_run(recipe / "exp", "lora_2", "lora", 3, seed=2, command="./run.sh --methods lora --seeds 2")
+    add_run(recipe / "exp", "bitfit", "bitfit", 3, command="./run.sh --methods lora")
+    page, runs = grid.GridPage(dev=["dev"], test=["test"]), collect_runs(recipe / "exp")
+    grid.report(page, runs, recipe / "exp/results.tsv", results_md=recipe / "RESULTS.md", command="./run.sh --stage 13")
+    commands = "`./run.sh --methods lora`; `./run.sh --methods lora --seeds 2`; `./run.sh --stage 13`"
+    assert f"\n- commands: {commands}\n" in remade(recipe, capsys)
+
+
+def test_the_command_of_a_dense_model_of_another_recipe_names_that_recipe(recipe, capsys):
+    add_run(recipe / "other", "finetune", "finetune", 9, recipe="toy/dense1", command="./run.sh --full", variant="dense")
+    runs = sweep.runs_of_sweep(recipe / "exp", PLACE, [recipe / "other/finetune"], prefix="asr")
+    page = sweep.SweepPage(place=PLACE, methods=["omp"], dev=["dev"], test=["test"])
+    sweep.report(page, runs, expdir=recipe / "exp", results_md=recipe / "RESULTS.md", command="./run.sh")
+    assert "\n- commands: `cd ../../toy/dense1 && ./run.sh --full`; `./run.sh`\n" in remade(recipe, capsys)
+
+
 def test_upstreams(recipe, capsys):
     add_run(recipe / "exp", "other", "finetune", 12, upstream="large")
     words = ["--expdir", recipe / "exp", "--dev", "dev", "--test", "test", "--upstream", "large"]

@@ -4,7 +4,6 @@ A worker runs one job at a time, in a child process.
 """
 
 import logging
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -13,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from espnet_s3router.devices import check_gpus, usable_gpus
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments.options import Options
-from espnet_s3router.experiments.workers.worker import GPUS, close_servers
+from espnet_s3router.experiments.workers.worker import close_servers
 from espnet_s3router.files import read_yaml
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ class Workers:
 
 
 def check_options(options: Options) -> None:
-    """Raises InputError for a configuration of SLURM that cannot be used, before anything runs."""
+    """Raises InputError, before anything runs, if this machine lacks the GPUs of a run, or if the configuration of SLURM
+    cannot be used."""
+    if options.cluster == "local" and options.stop_stage >= 11:
+        check_gpus(options.ngpu)
     if options.cluster == "slurm":
         slurm_options(options.cluster_config)
 
@@ -95,10 +98,8 @@ def share_gpus(workers: int, each: int) -> tuple[str, ...]:
     """
     if not each:
         return ()
-    import torch
-
-    visible = os.environ.get(GPUS)
-    here = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
+    check_gpus(each)
+    here = usable_gpus()
     if len(here) < each:
         raise InputError(f"--ngpu is {each}, and there are {len(here)} GPUs here: lower it (0 trains on the CPU)")
     return tuple(",".join(here[(worker * each + n) % len(here)] for n in range(each)) for worker in range(workers))

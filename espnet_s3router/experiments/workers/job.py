@@ -52,6 +52,12 @@ def explain(outcome: Outcome, log: Path) -> str:
     return f"exit code {code}: {messages[-1]}"[:SHOWN]
 
 
+def error_message(log: Path) -> str:
+    """The last message of an error of this package in a log, all its lines; empty if there is none."""
+    text = "\n" + (log.read_text(encoding="utf-8", errors="replace") if log.exists() else "")
+    return text.rpartition("\nerror: ")[2].strip() if "\nerror: " in text else ""
+
+
 def tail(log: Path, count: int, start: int = 0) -> list[str]:
     """The last ``count`` lines of a log that are not blank, from byte ``start`` on."""
     text = log.read_bytes()[start:].decode("utf-8", errors="replace") if log.exists() else ""

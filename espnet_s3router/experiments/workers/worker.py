@@ -14,11 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from espnet_s3router.devices import VISIBLE
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments.workers.job import Job, Outcome, explain, tail
 
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-GPUS = "CUDA_VISIBLE_DEVICES"
 TRIMMING = "MALLOC_TRIM_THRESHOLD_"
 """Dask sets this variable for its workers. It would make every allocation of a training slower."""
 RUNNING: dict[Path, "RunServer"] = {}
@@ -41,7 +41,7 @@ class RunServer:
         environment = os.environ | dict.fromkeys(THREAD_LIMITS, str(setting.threads)) | {"PYTHONUNBUFFERED": "1"}
         environment.pop(TRIMMING, None)
         if setting.gpus:
-            environment[GPUS] = setting.gpus
+            environment[VISIBLE] = setting.gpus
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115  holds what imports print as long as the server lives
         self._process = subprocess.Popen(
             [sys.executable, "-m", "espnet_s3router.experiments.workers.run_server", *setting.preload],

@@ -13,10 +13,13 @@ import espnet2.train.trainer
 import torch
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.files import replacing_file
 from espnet_s3router.plugin.patching import replaced
 
 CHECKPOINT = "checkpoint.pth"
 PREVIOUS = "checkpoint.previous.pth"
+COMPLETE = ".checkpoint.complete.pth"
+"""A complete checkpoint, until the model file of its epoch is complete too."""
 AVERAGE = re.compile(r"\.ave_\d+best\.")
 
 
@@ -37,30 +40,25 @@ def whole_files(finish_average: Callable[[Any], Any] = lambda state: state) -> A
         path = Path(f)
         if AVERAGE.search(path.name):
             obj = finish_average(obj)
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                original(obj, file, *args, **kwargs)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        target = path.with_name(COMPLETE) if path.name == CHECKPOINT else path
+        for left in path.parent.glob(f".{target.stem}.*.tmp{target.suffix}"):  # by a process that was killed
+            left.unlink(missing_ok=True)
+        with replacing_file(target) as temporary, temporary.open("wb") as file:
+            original(obj, file, *args, **kwargs)
         if path.name == CHECKPOINT:
-            waiting[:] = [(temporary, path)]
+            waiting[:] = [(target, path)]
             return
-        os.replace(temporary, path)
         while waiting:
             publish(*waiting.pop())
 
     return replaced(torch, "save", save)
 
 
-def publish(temporary: Path, path: Path) -> None:
+def publish(complete: Path, path: Path) -> None:
     """Rename a complete checkpoint to ``path`` and keep the previous one."""
     if path.exists():
         os.replace(path, path.with_name(PREVIOUS))
-    os.replace(temporary, path)
+    os.replace(complete, path)
 
 
 def restore_checkpoint(folder: Path) -> None:

@@ -48,11 +48,17 @@ def load_upstream(source: dict[str, Any]) -> nn.Module:
     except InputError:
         raise
     except Exception as error:  # other libraries raise many types on foreign files
-        hint = ""
+        origin, hint = f"from {path!r}", ""
+        if path is None:
+            origin = "by its name"
+            hint = (
+                ". s3prl downloads it, which needs a network. For a copy on this disk, name the entry of s3prl that loads a "
+            )
+            hint += "path, such as wav2vec2_custom, and set path_or_url"
         if path is not None and may_be_hub_id(name, path) and not Path(path).exists():
             hint = f". There is no folder {path} in {Path.cwd()} either, so the hub was searched"
         raise InputError(
-            f"frontend_conf: upstream {name!r} could not be loaded from {path!r}: {summary(error)}. "
+            f"frontend_conf: upstream {name!r} could not be loaded {origin}: {summary(error)}. "
             f"Expected a checkpoint that s3prl loads under this name{hint}"
         ) from error
     if name in ("espnet_hubert_custom", "espnet_hubert_local"):

@@ -71,9 +71,12 @@ def markdown_table(table: Table, pad: str = "") -> list[str]:
     return [head, "|---" * len(table[0]) + "|", *rows]
 
 
-def as_markdown(sections: Iterable[Section], environment: Mapping[str, str]) -> str:
-    """The text of RESULTS.md."""
-    lines = ["# RESULTS", "## Environments", *(f"- {name}: `{value}`" for name, value in environment.items())]
+def as_markdown(sections: Iterable[Section], environment: Mapping[str, str], runs: Iterable[ScoredRun]) -> str:
+    """The text of RESULTS.md. The commands of all its runs are listed, then the one that made the page."""
+    commands = list(dict.fromkeys([*(run.command for run in runs if run.command), environment["command"]]))
+    named = {("commands" if len(commands) > 1 else "command"): "`; `".join(commands)}
+    facts = {name: value for name, value in environment.items() if name != "command"} | named
+    lines = ["# RESULTS", "## Environments", *(f"- {name}: `{value}`" for name, value in facts.items())]
     for section in sections:
         lines += ["", f"## {' · '.join(section.title)}"]
         for caption, table in section.tables.items():
@@ -168,5 +171,5 @@ def publish(
     print(f"\nnumbers: {numbers}")
     if results_md:
         environment = environment_of(command)
-        write_page(results_md, as_markdown(sections, environment), page, runs, environment)
+        write_page(results_md, as_markdown(sections, environment, runs), page, runs, environment)
         print(f"results: {results_md}")

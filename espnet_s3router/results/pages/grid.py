@@ -22,7 +22,7 @@ class GridPage(Page):
 
     def text(self, runs: Sequence[ScoredRun], environment: Mapping[str, str], folder: Path) -> str:
         """See ``Page``."""
-        return as_markdown([results.section for results in grid_results(runs, self)], environment)
+        return as_markdown([results.section for results in grid_results(runs, self)], environment, runs)
 
 
 @dataclass(frozen=True)

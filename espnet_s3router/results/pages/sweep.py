@@ -36,7 +36,7 @@ class SweepPage(Page):
 
     def text(self, runs: Sequence[ScoredRun], environment: Mapping[str, str], folder: Path) -> str:
         """See ``Page``."""
-        return as_markdown(sections(self, runs, self.rows(runs, folder)), environment)
+        return as_markdown(sections(self, runs, self.rows(runs, folder)), environment, runs)
 
     def rows(self, runs: Iterable[ScoredRun], folder: Path) -> list[ResultRow]:
         """Rows of the page. Rows of ``runs`` replace those of the row files."""
@@ -76,10 +76,18 @@ def runs_of_sweep(
     for folder in dense:
         if folder not in folders and (folder / "point.json").exists():
             run = read_run(folder / "point.json", inference_tag)
-            runs.append(dataclasses.replace(run, info={**run.info, "recipe": place[0], "method": DENSE}))
+            runs.append(_as_dense(run, place[0]))
     runs = [run for run in runs if run.place == place and run.counts]
     runs.sort(key=lambda run: (run.path not in dense, not run.path.name.startswith(prefix)))
     return without_repeats(runs)
+
+
+def _as_dense(run: ScoredRun, recipe: str) -> ScoredRun:
+    """A dense model of another recipe, or under another name, as one of this recipe. Its command names its recipe."""
+    there, command = run.info["recipe"], run.command
+    if command and there != recipe:
+        command = f"cd ../../{there} && {command}"
+    return dataclasses.replace(run, info={**run.info, "recipe": recipe, "method": DENSE}, command=command)
 
 
 def sections(page: SweepPage, runs: Sequence[ScoredRun], rows: Sequence[ResultRow]) -> list[Section]:

@@ -8,6 +8,7 @@ import time
 import pytest
 import yaml
 
+from espnet_s3router import devices
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments.workers import cluster
 
@@ -108,6 +109,16 @@ def failing(options):
         assert time.monotonic() - began < LONGEST_S
 
     return refused
+
+
+def test_gpus_are_counted_before_anything_runs(options, slurm_file, monkeypatch):
+    """Where runs train here; SLURM knows the GPUs of its nodes, and data preparation needs none."""
+    monkeypatch.setattr(devices, "OTHER_DRIVERS", ())
+    monkeypatch.setattr(devices, "gpus", lambda: [])
+    with pytest.raises(InputError, match="ngpu is 1, but this machine has 0 NVIDIA GPUs"):
+        cluster.check_options(options("--ngpu", "1"))
+    cluster.check_options(options("--ngpu", "1", "--stage", "10", "--stop_stage", "10"))
+    cluster.check_options(options("--ngpu", "1", "--cluster", "slurm", "--cluster_config", slurm_file()))
 
 
 def test_no_slurm_here(failing, slurm_file, monkeypatch, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from distributed.client import FutureCancelledError
 
+from espnet_s3router import devices
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments.grid import leads
 from espnet_s3router.experiments.workers import pool
@@ -142,14 +143,18 @@ def test_nothing_goes_on_at_workers_that_outlive_an_interrupted_grid(make, optio
 def test_gpus_are_shared_out(make, options, tmp_path, monkeypatch):
     """Each running job has its own; jobs of SLURM have theirs."""
     say = "import os, time; time.sleep(0.5); print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    monkeypatch.setattr(devices, "OTHER_DRIVERS", ())
+    monkeypatch.setattr(devices, "gpus", lambda: [f"GPU {number}" for number in range(8)])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
     with connect(options("--parallel", "2", "--ngpu", "2"), 5) as workers:
         assert run_jobs([make(name, say) for name in "abc"], workers) == {}
     seen = [(tmp_path / name / "run.log").read_text() for name in "abc"]
     assert seen[:2] == ["4,5\n", "6,7\n"] and seen[2] in seen[:2]
     assert share_gpus(3, 1) == ("4", "5", "6") and share_gpus(2, 3) == ("4,5,6", "7,4,5") and share_gpus(2, 0) == ()
-    with pytest.raises(InputError, match="--ngpu is 5, and there are 4 GPUs here"):
+    with pytest.raises(InputError, match="ngpu is 5, but CUDA_VISIBLE_DEVICES is '4,5,6,7', which leaves 4 of the 8 GPUs"):
         share_gpus(1, 5)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7,8,9")
+    assert share_gpus(2, 1) == ("6", "7")  # there are no others
 
 
 @pytest.mark.parametrize(

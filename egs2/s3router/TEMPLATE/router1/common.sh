@@ -20,9 +20,11 @@ option() {
     export recipe_options
 }
 
-# record_command "$@": exports the call of a run.sh, as a reader can type it, for the results: run_command.
+# record_command "$@": exports the call of a run.sh, as a reader can type it, for the results: run_command. A recipe that
+# another recipe calls keeps the command of that one.
 record_command() {
     local word
+    [ -z "${run_command:-}" ] || return 0
     run_command=./run.sh
     for word in "$@"; do
         case ${word} in
@@ -68,10 +70,21 @@ requested() {
 # need_file FILE: an error that lists the neighbours of a missing file
 need_file() { [ -f "$1" ] || die "no $1; there are $(cd "$(dirname "$1")" && echo ./*.yaml)"; }
 
+# need_packages: an error that names the interpreter if it lacks what every stage needs, as when another environment is active
+need_packages() {
+    local missing path
+    path=$(command -v "${python}") || die "--python is '${python}', and there is no such interpreter"
+    missing=$("${python}" -c 'from importlib.util import find_spec
+print(*[name for name in ("yaml", "numpy", "torch", "espnet2", "s3prl") if find_spec(name) is None])') ||
+        die "--python is '${python}', and ${path} does not start"
+    [ -z "${missing}" ] || die "${path} lacks ${missing// /, }. ${VIRTUAL_ENV:+The environment ${VIRTUAL_ENV} is active: deactivate it, or install into it with pip install -e ${S3ROUTER_ROOT}. }./run_all.sh makes an environment in ${S3ROUTER_ROOT}/.venv, and recipes use it if no other is active. Or name an interpreter with --python"
+}
+
 # script_options MODULE: lets Python check the words in the array rest, and sets the variables that the stages need
 script_options() {
     local assignments
     python=$(requested python python3)
+    need_packages
     assignments=$("${python}" -m "$1" "${rest[@]}") || exit $?
     eval "${assignments}"
 }

@@ -17,6 +17,7 @@ if ! "${skip_data_prep}" && [ "${stage}" -le 5 ]; then
     # a wrong configuration is reported before hours of data preparation
     [ "${#grid_stages[@]}" -eq 0 ] || experiments grid --only_check
     if runs 16; then experiments sweep --only_check; fi
+    if [ "${cleaner}" != none ]; then "${python}" -m espnet_s3router.bin.clean_text "${cleaner}"; fi
 
     if runs 1 && [ "${#prepare_data[@]}" -gt 0 ]; then
         log "Stage 1: data preparation"
@@ -41,13 +42,19 @@ if ! "${skip_data_prep}" && [ "${stage}" -le 5 ]; then
         log "Stage 4: leave out utterances that are too short, too long or empty -> ${raw}"
         frame_options=$(experiments grid --frames)
         read -ra frames <<<"${frame_options}"
+        cleaned=()
+        if [ "${cleaner}" != none ]; then
+            folders=("${raw}/org/${training_set}" "${raw}/org/${valid_set}" "${test_sets[@]/#/${raw}/org/}")
+            "${python}" -m espnet_s3router.bin.clean_text "${cleaner}" "${folders[@]}" "${symbols[@]}"
+            cleaned=(--text text.cleaned)
+        fi
         for name in "${training_set}" "${valid_set}"; do
             "${data[@]}" filter "${raw}/org/${name}" "${raw}/${name}" --fs "${fs}" --token_type "${filter_token_type}" "${symbols[@]}" \
-                "${frames[@]}" --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}"
+                "${frames[@]}" "${cleaned[@]}" --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}"
         done
         for at in "${!test_sets[@]}"; do # a test set stays whole, and so does the validation set where it is decoded
             "${data[@]}" filter "${raw}/org/${test_sets[at]}" "${test_folders[at]}" --fs "${fs}" "${frames[@]}" \
-                --token_type none --min_wav_duration 0 --max_wav_duration 1e9
+                "${cleaned[@]}" --token_type none --min_wav_duration 0 --max_wav_duration 1e9
         done
     fi
     if runs 5; then

@@ -4,7 +4,7 @@
 # shellcheck disable=SC2154  # script_options sets the variables
 . "$(dirname "${BASH_SOURCE[0]}")/../router1/common.sh"
 
-run_command=${run_command:-ssl.sh $*}
+export run_command=${run_command:-ssl.sh $*}
 rest=("$@")
 script_options espnet_s3router.pretraining.options
 room() { "${python}" -m espnet_s3router.pretraining "$@"; }

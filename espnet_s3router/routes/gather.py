@@ -1,0 +1,47 @@
+"""A folder of routes, one file for each language or task: what a bank reads. All of them lie on one base."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.files import write_atomic
+from espnet_s3router.routes.file import RouteFile, open_route
+
+SUFFIX = ".route"
+
+
+def gather(files: Iterable[str | Path], folder: str | Path, name: str = "") -> list[Path]:
+    """Copy route files to ``folder``/LANGUAGE.route and return the copies. A route of the same language is replaced.
+
+    The language is that of the file's metadata. ``name`` replaces it for a single file. Raises InputError, before anything
+    is copied, for a broken file, a missing or repeated language, and a base that is not that of all routes in the folder.
+    """
+    folder = Path(folder)
+    routes = [open_route(path) for path in files]
+    targets = [folder / f"{name or language_of(route)}{SUFFIX}" for route in routes]
+    if twice := next((target for target in targets if targets.count(target) > 1), None):
+        sources = ", ".join(str(route.path) for route, target in zip(routes, targets) if target == twice)
+        raise InputError(f"{sources}: all are named {twice.stem}, expected one route for each language")
+    others = [open_route(path) for path in sorted(folder.glob(f"*{SUFFIX}")) if path not in targets]
+    for route in (*routes, *others):
+        first = (*others, *routes)[0]
+        if route.header["base"] != first.header["base"]:
+            raise InputError(
+                f"{route.path} and {first.path} belong to different bases, expected one base for all routes of {folder}. "
+                "Choose another folder for the routes of another base"
+            )
+    for route, target in zip(routes, targets):
+        write_atomic(target, route.path.read_bytes())
+    return targets
+
+
+def language_of(route: RouteFile) -> str:
+    """The language in the metadata of a file. Raises InputError unless it can be the name of a file."""
+    language = route.header["metadata"].get("language")
+    if not isinstance(language, str) or not re.fullmatch(r"[\w-][\w.-]*", language):
+        raise InputError(
+            f"{route.path}: its language is {language!r}, expected a word such as nl, which names the copy. Write the route "
+            "with --language, or copy it yourself"
+        )
+    return language
