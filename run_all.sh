@@ -5,7 +5,8 @@
 #   ./run_all.sh --all                               every recipe with a corpus on this machine, half a day on two cores; lists the others
 #   PYTHON=python3.12 ./run_all.sh                   with another Python (3.11 to 3.13)
 set -euo pipefail
-for name in ASTERISK LIBRISPEECH LIBRILIGHT_LIMITED; do # absolute paths: recipes change the working folder
+corpora=$(sed -n 's/^\([A-Z_0-9]*\)=.*/\1/p' "$(dirname "$0")/egs2/s3router/TEMPLATE/router1/db.sh")
+for name in ${corpora}; do # absolute paths: recipes change the working folder
     [ ! -d "${!name:-}" ] || export "${name}=$(cd "${!name}" && pwd)"
 done
 cd "$(dirname "$0")"

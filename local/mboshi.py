@@ -26,6 +26,7 @@ import soundfile
 from espnet_s3router.data.data_dir import DataDir, write_data_dir
 from espnet_s3router.errors import InputError, exit_status, raise_problems
 from espnet_s3router.text_files import read_lines
+from local.downloads import CHECK, CHECK_HELP
 
 PAGE = "https://github.com/besacier/mboshi-french-parallel-corpus"
 FOLDER = "full_corpus_newsplit"
@@ -117,7 +118,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--mboshi", type=Path, required=True, help=f"clone of {PAGE}")
     parser.add_argument("--minutes", type=int, nargs="+", default=[10, 60], help="durations of the training sets")
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
+    parser.add_argument(CHECK, action="store_true", help=CHECK_HELP)
     args = parser.parse_args(argv)
+    if args.check_corpus:
+        print(f"train and dev are in {find_folder(args.mboshi)}")
+        return
     for name, (utts, seconds) in prepare(args.mboshi, data_dir=args.data_dir, minutes=args.minutes).items():
         print(f"{args.data_dir / name}: {utts} utterances, {seconds / 60:.2f} min")
 

@@ -56,6 +56,16 @@ def test_datasets(corpus, tmp_path, capsys):
     assert (tmp_path / "again/dev_mboshi/text").read_text() == (tmp_path / "data/dev_mboshi/text").read_text()
 
 
+def test_what_is_there(corpus, tmp_path, capsys):
+    """``--check_corpus`` looks for both folders, and writes nothing."""
+    words = ["--data_dir", str(tmp_path / "data"), "--check_corpus", "--mboshi"]
+    assert main([*words, str(corpus.parent)]) == 0
+    assert capsys.readouterr().out == f"train and dev are in {corpus}\n"
+    assert main([*words, str(corpus / "dev")]) == 1
+    assert "holds no full_corpus_newsplit/train" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
 class TestSplit:
     SECONDS = {f"utt{n}": 10.0 + n % 3 for n in range(800)}
 

@@ -163,26 +163,31 @@ def test_another_upstream_has_experiments_and_pages_of_its_own(recipes, options,
     assert choices == expected
 
 
+VARIABLES = ("ASTERISK", "LIBRISPEECH", "LIBRILIGHT_LIMITED", "MBOSHI")
+"""Variables that name the folder of a corpus. All but the first must be set for the recipes of their corpus."""
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_help_and_whether_the_corpus_is_there(recipes, recipe):
     """``run_all.sh --all`` checks the corpus of every recipe, and a user reads --help first; neither needs a corpus."""
     recipes.recipe = recipe
     before = files(recipes.root)
     head = (recipes.here / "run.sh").read_text("utf-8").splitlines()[1].removeprefix("# ")
-    message = recipes.run("./run.sh", "--help", LIBRISPEECH="", LIBRILIGHT_LIMITED="").stdout
+    unset = dict.fromkeys(VARIABLES[1:], "")
+    message = recipes.run("./run.sh", "--help", **unset).stdout
     assert message.startswith(head) and message.count("--stop_stage ") == message.count("--stage 1 ") == 1
     for declared in re.findall(r"^option (\w+) (\w+) \"(.*)\"$", (recipes.here / "run.sh").read_text("utf-8"), re.MULTILINE):
         assert re.search(rf"^--{declared[0]} {declared[1]} +{re.escape(declared[2])}$", message, re.MULTILINE)
-    done = recipes.run("./run.sh", "--check_corpus", "true", check=False, LIBRISPEECH="", LIBRILIGHT_LIMITED="")
-    if recipe.startswith("libri"):
-        assert done.returncode == 2 and "set LIBRISPEECH" in done.stderr
+    done = recipes.run("./run.sh", "--check_corpus", "true", check=False, **unset)
+    if needed := {"libri": "LIBRISPEECH", "mbosh": "MBOSHI"}.get(recipe[:5]):
+        assert done.returncode == 2 and f"set {needed}" in done.stderr
     else:
         assert (done.returncode, done.stderr) == (0, "")
         assert re.search(
             "^(en|train_en|festvox_ru): (not in downloads.*, stage 1 downloads it|texts in .*)$", done.stdout, re.M
         )
     if not recipe.startswith("ssl"):  # whose recordings are packages
-        nowhere = dict.fromkeys(("ASTERISK", "LIBRISPEECH", "LIBRILIGHT_LIMITED"), "/nowhere")
+        nowhere = dict.fromkeys(VARIABLES, "/nowhere")
         done = recipes.run("./run.sh", "--check_corpus", "true", check=False, **nowhere)
         assert done.returncode == 2 and "is '/nowhere', and there is no such folder" in done.stderr
     assert files(recipes.root) - before <= {"egs2/s3router/asterisk/asr1/downloads"}  # empty; two recipes share it
@@ -192,7 +197,7 @@ def test_help_and_whether_the_corpus_is_there(recipes, recipe):
 def test_a_corpus_whose_folder_is_empty(recipes, tmp_path, recipe):
     """The folders that the variables name are there, and nothing is in them."""
     recipes.recipe = recipe
-    empty = dict.fromkeys(("ASTERISK", "LIBRISPEECH", "LIBRILIGHT_LIMITED"), str(tmp_path))
+    empty = dict.fromkeys(VARIABLES, str(tmp_path))
     done = recipes.run("./run.sh", "--check_corpus", "true", check=False, **empty)
     assert done.returncode == 1
     assert_message(done.stderr, "error: ", str(tmp_path), "xpected")
@@ -240,6 +245,8 @@ def test_corpora_named_from_where_the_user_stands(tmp_path):
     (clone := tmp_path / "clone").mkdir()
     shutil.copy(ROOT / "run_all.sh", clone)
     (clone / "install.sh").touch()
+    (clone / "egs2/s3router/TEMPLATE/router1").mkdir(parents=True)
+    shutil.copy(EGS / "TEMPLATE/router1/db.sh", clone / "egs2/s3router/TEMPLATE/router1")
     script(clone / "egs2/s3router/asterisk/asr1/run.sh", 'echo "${ASTERISK} ${LIBRISPEECH}"')
     (tmp_path / "my sounds").mkdir()
     environment = {"PATH": os.environ["PATH"], "ASTERISK": "my sounds", "LIBRISPEECH": "absent"}
@@ -250,6 +257,7 @@ def test_corpora_named_from_where_the_user_stands(tmp_path):
 def test_all_recipes_run_though_one_fails(tmp_path):
     shutil.copy(ROOT / "run_all.sh", tmp_path)
     (tmp_path / "install.sh").touch()
+    script(tmp_path / "egs2/s3router/TEMPLATE/router1/db.sh", "")
     for name, status in {"a": 0, "b": 3, "c": 0}.items():
         folder = tmp_path / "egs2/s3router/x" / name
         folder.mkdir(parents=True)
