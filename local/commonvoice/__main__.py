@@ -12,8 +12,9 @@ from pathlib import Path
 
 from espnet_s3router.errors import InputError, exit_status
 from local.commonvoice.choices import UNITS, Choices
-from local.commonvoice.prepare import prepare
+from local.commonvoice.prepare import look, prepare
 from local.commonvoice.selection import SPLITS
+from local.downloads import CHECK, CHECK_HELP
 
 
 def path_for(lang: str, template: str) -> Path:
@@ -42,8 +43,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--phone_labels", help="file with the phones of each clip, in place of espeak-ng's")
     parser.add_argument("--shared_speakers", choices=("error", "drop"), default="error", help="speakers of two datasets")
     parser.add_argument("--on_bad", choices=("error", "drop"), default="error", help="clips without audio or text")
+    parser.add_argument(CHECK, action="store_true", help=CHECK_HELP)
     args = vars(parser.parse_args(argv))
     root, data_dir, lang, labels = (args.pop(name) for name in ("root", "data_dir", "lang", "phone_labels"))
+    only_check = args.pop("check_corpus")
     files = {split: args.pop(f"{split}_list") for split in SPLITS}
     choices = Choices(
         lang=lang,
@@ -51,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         phone_labels=path_for(lang, labels) if labels else None,
         **args,
     )
+    if only_check:
+        print(f"{lang}: {look(root, choices)}")
+        return
     for name, dataset in prepare(root, data_dir, choices).items():
         about = " ".join(
             f"{dataset.record[key]} {key}," for key in ("clips", "speakers", "seconds") if key in dataset.record

@@ -13,8 +13,8 @@ from espnet_s3router.errors import InputError
 from local.commonvoice.choices import Choices
 from local.commonvoice.durations import Durations
 from local.commonvoice.labels import read_labels
-from local.commonvoice.release import audio_path, language_folder, release_name
-from local.commonvoice.selection import choose
+from local.commonvoice.release import audio_path, language_folder, release_name, table_path
+from local.commonvoice.selection import SPLITS, choose
 from local.commonvoice.tables import Clips
 from local.commonvoice.text import characters
 from local.phones import description, phones
@@ -51,6 +51,15 @@ def prepare(root: Path, data_dir: Path, choices: Choices) -> dict[str, Dataset]:
     for name, dataset in made.items():
         write_data_dir(data_dir / name, as_data_dir(folder, dataset))
     return made
+
+
+def look(root: Path, choices: Choices) -> str:
+    """What is there of a language. Raises InputError if its folder, a table or what makes its phones is missing."""
+    folder = language_folder(root, choices.lang)
+    tables = [table_path(folder, split).name for split in SPLITS if split not in choices.lists]
+    lists = [str(path) for path in choices.lists.values()]
+    release = choices.release or release_name(root)
+    return f"{release} with {', '.join([*tables, *lists])} is in {folder}; {units_of(choices)}"
 
 
 def units_of(choices: Choices) -> str:

@@ -68,6 +68,16 @@ def test_layouts(tmp_path, run, layout):
     assert f"{layout}" in printed and "train_60min_es: 6 clips, 6 speakers" in printed
 
 
+def test_what_is_there(release, tmp_path, run):
+    """``--check_corpus`` looks for the folder and the tables, and writes nothing."""
+    status, printed, _ = run(release, "--check_corpus")
+    assert status == 0 and printed == f"es: {V17} with train.tsv, dev.tsv, test.tsv is in {release}/es; characters\n"
+    (release / "es/dev.tsv").unlink()
+    status, _, error = run(release, "--check_corpus")
+    assert status == 1 and "dev.tsv: no such table" in error
+    assert not (tmp_path / "data").exists()
+
+
 def test_columns_in_any_order(release, tmp_path, run):
     """Such as the alphabet's in release 5.0; with the line ends of Windows, and a byte order mark."""
     table = release / "es/train.tsv"
