@@ -178,7 +178,8 @@ def expand(
 ) -> list[Spec]:
     """The runs of a grid, methods outermost. ``labels``: rows of ``methods``. Without values the configured one holds.
 
-    Sparsities apply to methods with masks, except N:M patterns, which have their own. ``assignments`` win over the rows.
+    Sparsities apply to methods with masks, except where an N:M pattern or ``target_bytes`` sets the sparsity.
+    ``assignments`` win over the rows.
     ``starts``: the dense model of each seed. It is the ``start`` of methods that have this option and do not set it, and the
     teacher of those that do not start from a model.
 
@@ -193,7 +194,9 @@ def expand(
         config = merge(base, methods[label])
         for path, value in assignments:
             set_path(config, path, value)
-        swept = method_of(config).masks and n_of_m(config["frontend_conf"]["mask_conf"].get("ranking")) is None
+        mask_conf = config["frontend_conf"]["mask_conf"]
+        fixed = n_of_m(mask_conf.get("ranking")) is not None or mask_conf.get("target_bytes") is not None
+        swept = method_of(config).masks and not fixed
         for sparsity in sparsities if swept and sparsities else (None,):
             for lr in lrs or (None,):
                 for seed in seeds:
@@ -222,7 +225,9 @@ def _specify(
     name = f"{prefix}_{label}"
     if sparsity is not None:
         mask_conf["sparsity"] = sparsity
-    if row.masks:
+    if row.masks and mask_conf.get("target_bytes") is not None:
+        name += f"_b{mask_conf['target_bytes']}"
+    elif row.masks:
         name += f"_s{sparsity_of(mask_conf):g}"
     if lr is not None:
         config.setdefault("optim_conf", {})["lr"] = lr

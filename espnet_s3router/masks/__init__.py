@@ -1,5 +1,6 @@
 """The mathematics of masks: which weights the scores keep, and how a mask acts on a tensor. Depends on torch alone."""
 
+from espnet_s3router.masks.candidates import Candidates, CandidateTensor
 from espnet_s3router.masks.inject import MaskedTensor, bake, inject, masked_tensors
 from espnet_s3router.masks.ranking import NM, GlobalRanking, Selector, TopK, Units, make_selector
 from espnet_s3router.masks.scores import init_scores, init_scores_together
@@ -8,6 +9,8 @@ from espnet_s3router.masks.sites import Site, find_sites
 
 __all__ = [
     "NM",
+    "CandidateTensor",
+    "Candidates",
     "GlobalRanking",
     "MaskedTensor",
     "Selector",

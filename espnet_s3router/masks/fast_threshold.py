@@ -58,24 +58,31 @@ class ThresholdSearch:
         return exact_threshold(inside, zeros - removed)
 
 
-def fast_topk_mask(scores: Tensor, sparsity: float, rounding: str, search: ThresholdSearch) -> Tensor:
+def fast_topk_mask(
+    scores: Tensor, sparsity: float, rounding: str, search: ThresholdSearch, numel: int | None = None
+) -> Tensor:
     """``select.topk_mask`` of ``scores``; ``search`` remembers the threshold of this tensor from call to call."""
     require_finite(scores)
     magnitude = magnitudes(scores)
-    zeros = zero_count(magnitude.numel(), sparsity, rounding)
+    zeros = zero_count(magnitude.numel() if numel is None else numel, sparsity, rounding)
     threshold = search(magnitude, zeros)
     mask, kept = flag(torch.gt, magnitude, threshold)
     keep_ties(mask, magnitude, threshold, magnitude.numel() - zeros - kept)
     return mask.view(scores.shape)
 
 
-def fast_global_masks(scores: Mapping[str, Tensor], sparsity: float, rounding: str = "nearest") -> dict[str, Tensor]:
-    """``select.global_masks`` of ``scores`` without a copy of all tensors."""
+def fast_global_masks(
+    scores: Mapping[str, Tensor], sparsity: float, rounding: str = "nearest", numel: int | None = None
+) -> dict[str, Tensor]:
+    """``select.global_masks`` of ``scores`` without a copy of all tensors.
+
+    The sparsity is a fraction of ``numel`` entries, by default of those that have a score.
+    """
     for tensor in scores.values():
         require_finite(tensor)
     flats = [tensor.detach().flatten() for tensor in scores.values()]
     total = sum(flat.numel() for flat in flats)
-    zeros = zero_count(total, sparsity, rounding)
+    zeros = zero_count(total if numel is None else numel, sparsity, rounding)
     threshold = global_threshold(flats, zeros)
     flagged = [flag(torch.gt, magnitudes(flat), threshold) for flat in flats]
     missing = total - zeros - sum(kept for _, kept in flagged)

@@ -41,7 +41,7 @@ class MaskedTensor(nn.Module):
         self.selector = selector
         self.estimator = estimator
         if isinstance(selector, GlobalRanking):
-            selector.join(self.scores)
+            selector.join(self.scores, self.shape.numel())
         self.dense_gradient = dense_gradient
         self.selections = 0
         """Number of selections so far: a counter for tests and benchmarks."""
@@ -56,9 +56,26 @@ class MaskedTensor(nn.Module):
             self.selections += 1
             # Autograd could not use a mask made under inference_mode later.
             with torch.inference_mode(False), torch.no_grad():
-                self._mask = self.selector.select(self.scores.detach()).expand(self.shape).contiguous()
+                self._mask = self._select()
             self._key = self.selector.key(self.scores)
         return self._mask
+
+    def _select(self) -> Tensor:
+        """The boolean mask (shape of the weight) of the present scores."""
+        return self.selector.select(self.scores.detach()).expand(self.shape).contiguous()
+
+    @property
+    def choices(self) -> int:
+        """Number of entries that the mask may remove."""
+        return self.shape.numel()
+
+    def load_scores(self, scores: Tensor) -> None:
+        """Replace the scores, in place, by those that the constructor takes."""
+        self.scores.copy_(scores)
+
+    def positions(self) -> Tensor | None:
+        """Ascending flat indices of the entries that have a score; None if all have one."""
+        return None
 
     def set_mask(self, mask: Tensor | None) -> None:
         """Use this mask (boolean, shape of the weight) instead of the scores; None returns to the scores."""
@@ -78,7 +95,7 @@ class MaskedTensor(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """Masked weight, in the shape and dtype of ``weight``."""
         mask = self.mask
-        product = StraightThrough.apply(weight, self.scores, mask, self.dense_gradient, self.estimator)
+        product = StraightThrough.apply(weight, self.scores, mask, self.dense_gradient, self.estimator, self.positions)
         register_product(product, weight, as_factor(mask))
         return product
 

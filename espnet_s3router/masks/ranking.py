@@ -42,14 +42,20 @@ class Selector(Protocol):
         """A value that changes whenever the mask may have changed."""
 
 
-def make_selector(ranking: str, sparsity: float, rounding: str, *, signed: bool = False) -> Selector:
-    """The selector of one tensor. With ``global``, one selector serves all tensors. ``signed`` needs ``matrix``."""
+def make_selector(
+    ranking: str, sparsity: float, rounding: str, *, signed: bool = False, numel: int | None = None
+) -> Selector:
+    """The selector of one tensor. With ``global``, one selector serves all tensors. ``signed`` needs ``matrix``.
+
+    ``numel`` is the number of entries of the tensor, which the sparsity is a fraction of. It is needed with ``matrix`` if
+    some entries have no score.
+    """
     if (pattern := n_of_m(ranking)) is not None:
         return NM(*pattern)
     if ranking == "global":
         return GlobalRanking(sparsity, rounding)
     if ranking == "matrix":
-        return SignedTopK(sparsity, rounding) if signed else TopK(sparsity, rounding)
+        return (SignedTopK if signed else TopK)(sparsity, rounding, numel)
     return Units(sparsity, UNITS.index(ranking), rounding)
 
 
@@ -61,24 +67,26 @@ def version(tensor: Tensor) -> tuple[int, int]:
 class TopK:
     """Keeps the largest magnitudes of one tensor. The search starts from the last threshold."""
 
-    def __init__(self, sparsity: float, rounding: str = "nearest") -> None:
+    def __init__(self, sparsity: float, rounding: str = "nearest", numel: int | None = None) -> None:
         zero_count(1, sparsity, rounding)  # refuses bad arguments before any work
         self.sparsity = sparsity
         self.rounding = rounding
+        self.numel = numel
+        """Entries that the sparsity is a fraction of. None: those that have a score."""
         self._search = ThresholdSearch()
 
     def key(self, scores: Tensor) -> Hashable:
         return *version(scores), self.sparsity
 
     def select(self, scores: Tensor) -> Tensor:
-        return fast_topk_mask(scores, self.sparsity, self.rounding, self._search)
+        return fast_topk_mask(scores, self.sparsity, self.rounding, self._search, self.numel)
 
 
 class SignedTopK(TopK):
     """Keeps the largest scores of one tensor, signs included (movement pruning, arXiv 2005.07683 sec. 3)."""
 
     def select(self, scores: Tensor) -> Tensor:
-        return topk_mask(scores, self.sparsity, self.rounding, signed=True)
+        return topk_mask(scores, self.sparsity, self.rounding, signed=True, numel=self.numel)
 
 
 class NM:
@@ -114,12 +122,14 @@ class GlobalRanking:
         self.sparsity = sparsity
         self.rounding = rounding
         self._members: list[nn.Parameter] = []
+        self._numel = 0
         self._masks: dict[str, Tensor] = {}
         self._key: Hashable = None
 
-    def join(self, scores: nn.Parameter) -> None:
-        """Add ``scores`` to the ranking; all must join before the first selection."""
+    def join(self, scores: nn.Parameter, numel: int) -> None:
+        """Add the ``scores`` of a tensor with ``numel`` entries; all must join before the first selection."""
         self._members.append(scores)
+        self._numel += numel
 
     def key(self, scores: Tensor) -> Hashable:
         return self.sparsity, *(version(member) for member in self._members)
@@ -127,7 +137,7 @@ class GlobalRanking:
     def select(self, scores: Tensor) -> Tensor:
         if (key := self.key(scores)) != self._key:
             named = {str(member.data_ptr()): member.detach() for member in self._members}
-            self._masks = fast_global_masks(named, self.sparsity, self.rounding)
+            self._masks = fast_global_masks(named, self.sparsity, self.rounding, self._numel)
             self._key = key
         return self._masks[str(scores.data_ptr())]
 

@@ -42,14 +42,16 @@ def require_finite(scores: Tensor) -> None:
     )
 
 
-def topk_mask(scores: Tensor, sparsity: float, rounding: str = "nearest", *, signed: bool = False) -> Tensor:
+def topk_mask(
+    scores: Tensor, sparsity: float, rounding: str = "nearest", *, signed: bool = False, numel: int | None = None
+) -> Tensor:
     """Boolean mask (shape of ``scores``), False on the ``zero_count`` smallest magnitudes, or smallest scores if ``signed``.
 
-    ValueError as in zero_count.
+    The sparsity is a fraction of ``numel`` entries, by default of those that have a score. ValueError as in zero_count.
     """
     require_finite(scores)
     ranked = (scores.detach() if signed else scores.detach().abs()).flatten()  # (numel,)
-    zeros = zero_count(ranked.numel(), sparsity, rounding)
+    zeros = zero_count(ranked.numel() if numel is None else numel, sparsity, rounding)
     threshold = exact_threshold(ranked, zeros)
     mask = ranked > threshold
     keep_ties(mask, ranked, threshold, ranked.numel() - zeros - int(mask.sum()))

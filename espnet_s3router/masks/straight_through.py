@@ -6,7 +6,8 @@ Forward, W_eff = W * M. Backward, M counts as a function of the scores (Bengio e
 - ``sigmoid``: sigmoid(|s|), an option of the S3-Router code that is off by default there.
 - ``signed``: s (movement pruning, arXiv 2005.07683 eq. 2), so dL/ds = W * dL/dW_eff.
 
-A score that serves a whole unit gets the sum of the gradients of its entries.
+A score that serves a whole unit gets the sum of the gradients of its entries. If only some entries have a score, only theirs
+are computed.
 
 If the weights train too, dL/dW = M * dL/dW_eff. With a dense gradient it is dL/dW_eff: removed weights then go on learning,
 and may be worth more when they return.
@@ -21,17 +22,24 @@ from torch.autograd.function import once_differentiable
 
 
 class StraightThrough(torch.autograd.Function):
-    """apply(weight, scores, mask, dense_gradient, estimator) -> weight with its unselected entries set to zero.
+    """apply(weight, scores, mask, dense_gradient, estimator, positions) -> weight with its unselected entries set to zero.
 
-    ``mask`` (boolean) has the shape of ``weight``. ``scores`` has that shape too, or a size of 1 in some dimensions.
+    ``mask`` (boolean) has the shape of ``weight``. ``scores`` has that shape too, or a size of 1 in some dimensions. If
+    ``positions()`` returns flat indices (candidates,) instead of None, ``scores`` has their shape and belongs to these.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, scores: Tensor, mask: Tensor, dense_gradient: bool, estimator: str = "magnitude"
+        ctx: Any,
+        weight: Tensor,
+        scores: Tensor,
+        mask: Tensor,
+        dense_gradient: bool,
+        estimator: str = "magnitude",
+        positions: Callable[[], Tensor | None] = lambda: None,
     ) -> Tensor:
         ctx.save_for_backward(weight, scores, mask)
-        ctx.dense_gradient, ctx.estimator = dense_gradient, estimator
+        ctx.dense_gradient, ctx.estimator, ctx.positions = dense_gradient, estimator, positions
         return weight * as_factor(mask)
 
     @staticmethod
@@ -42,10 +50,12 @@ class StraightThrough(torch.autograd.Function):
         grad_weight = (grad if ctx.dense_gradient else grad * as_factor(mask)) if needs_weight else None
         grad_scores = None
         if needs_scores:
+            if (positions := ctx.positions()) is not None:
+                weight, grad = weight.reshape(-1)[positions], grad.reshape(-1)[positions]
             slope = ESTIMATORS[ctx.estimator](scores)
             product = slope.mul_(weight) if slope.shape == weight.shape else slope * weight
             grad_scores = product.mul_(grad).sum_to_size(scores.shape)
-        return grad_weight, grad_scores, None, None, None
+        return grad_weight, grad_scores, None, None, None, None
 
 
 def _sigmoid_slope(scores: Tensor) -> Tensor:

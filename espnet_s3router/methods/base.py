@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from espnet_s3router.masks import MaskedTensor, masked_tensors
+from espnet_s3router.masks import Candidates, MaskedTensor, masked_tensors
 from espnet_s3router.masks.names import original_key
 from espnet_s3router.methods.schedule import Schedule
 
@@ -33,10 +33,14 @@ class Attached:
     """Every parameter of the upstream that the method trains, by path."""
     saved: dict[str, nn.Parameter] = field(default_factory=dict)
     """Frozen parameters that a checkpoint needs too, by path: scores of fixed masks, weights that came from ``start``."""
+    packed: tuple[str, ...] = ()
+    """Paths of saved parameters that hold bytes: whole numbers from 0 to 255."""
     startable: dict[str, nn.Parameter] = field(default_factory=dict)
     """Parameters that a finetuned model (option ``start``) replaces, by their path in a plain upstream."""
     schedule: Schedule | None = None
     """When a method prunes, and to which sparsity. None where the sparsity never changes."""
+    candidates: Candidates | None = None
+    """The rule that names the weights which masks may remove. None if all may be removed."""
     method: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     """Every option with its value, defaults included."""
@@ -103,10 +107,14 @@ class Attached:
         """Restore the exact sparsity of averaged checkpoints, in place. ``tensors`` has the keys of ``trained``."""
 
     def bytes_added(self) -> int:
-        """Bytes to store beside the shared base: a bitmap per mask, fp32 for every other number except removed weights."""
-        scores = {id(masked.scores) for masked in self.masks.values()}
-        numbers = sum(p.numel() for p in (self.trained | self.saved).values() if id(p) not in scores)
-        return sum(bitmap_bytes(mask.numel()) for mask in self.kept().values()) + 4 * (numbers - self.removed())
+        """Bytes to store beside the shared base: a bitmap per mask (of its candidates), one byte for each number of
+        ``packed``, and fp32 for every other number except removed weights."""
+        masks = self.masks
+        scores = {id(masked.scores) for masked in masks.values()}
+        stored = {name: p.numel() for name, p in (self.trained | self.saved).items() if id(p) not in scores}
+        packed = sum(stored.pop(name) for name in self.packed)
+        bits = [masks[name].choices if name in masks else mask.numel() for name, mask in self.kept().items()]
+        return sum(map(bitmap_bytes, bits)) + packed + 4 * (sum(stored.values()) - self.removed())
 
     def removed(self) -> int:
         """How many of the stored weights are zero at the end of the run."""

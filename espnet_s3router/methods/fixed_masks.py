@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.masks import MaskedTensor, Site, init_scores, inject, make_selector
+from espnet_s3router.masks import Candidates, CandidateTensor, MaskedTensor, Site, init_scores, inject, make_selector
 from espnet_s3router.masks.names import scores_key
 from espnet_s3router.masks.ranking import RANKINGS, n_of_m
 from espnet_s3router.methods.base import Attached
 from espnet_s3router.methods.finetune import biases, norms
-from espnet_s3router.methods.options import SparsityOptions, check, check_sparsity, sites_of
+from espnet_s3router.methods.options import SparsityOptions, check, check_sparsity, layer_numbers, sites_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,9 @@ class FixedMaskConfig(SparsityOptions):
     """Overrides ``sparsity`` on feed-forward matrices."""
     attention_sparsity: float | None = None
     """Overrides ``sparsity`` on attention matrices."""
+    layers: str | tuple[int, ...] | None = None
+    """Transformer layers that carry masks (0 = lowest): a list, or a range such as 6-11. The others stay dense and store
+    nothing. All layers by default."""
     layer_sparsity: Mapping[int, float] = field(default_factory=dict)
     """Overrides ``sparsity`` per Transformer layer (0 = lowest), and the sparsities of groups."""
     ranking: str = "matrix"
@@ -44,6 +47,9 @@ class FixedMaskConfig(SparsityOptions):
         for name in ("feed_forward_sparsity", "attention_sparsity"):
             if getattr(self, name) is not None:
                 check_sparsity(name, getattr(self, name))
+        if isinstance(self.layers, list):
+            object.__setattr__(self, "layers", tuple(self.layers))
+        layer_numbers(self.layers)
         check(isinstance(self.layer_sparsity, Mapping), "layer_sparsity", self.layer_sparsity, "layer: sparsity pairs")
         for layer, value in self.layer_sparsity.items():
             check(isinstance(layer, int) and layer >= 0, "layer_sparsity", layer, "layer numbers from 0 as keys")
@@ -77,7 +83,7 @@ def magnitude(upstream: nn.Module, config: FixedMaskConfig) -> Attached:
 
 def _fixed(upstream: nn.Module, config: FixedMaskConfig, scores_of: Callable[[Tensor], Tensor]) -> Attached:
     """Masks from scores that are saved and never trained."""
-    sites = sites_of(upstream, config.targets, config.ranking)
+    sites = sites_of(upstream, config.targets, config.ranking, config.layers)
     scores = mask_sites(sites, config, [scores_of(weight) for weight in weights_of(sites)])
     return Attached(upstream=upstream, trained=layer_extras(upstream, config), saved=scores)
 
@@ -88,20 +94,29 @@ def weights_of(sites: Sequence[Site]) -> list[Tensor]:
 
 
 def mask_sites(
-    sites: Sequence[Site], config: FixedMaskConfig, scores: Sequence[Tensor], **options: Any
+    sites: Sequence[Site],
+    config: FixedMaskConfig,
+    scores: Sequence[Tensor],
+    candidates: Candidates | None = None,
+    **options: Any,
 ) -> dict[str, nn.Parameter]:
     """Mask every site in place. Returns the score parameters by path, in the order of ``sites``.
 
-    ``options`` are those of ``MaskedTensor``.
+    With ``candidates``, only these have scores. ``options`` are those of ``MaskedTensor``.
     """
     _refuse_unused(sites, config)
     shared = make_selector("global", config.sparsity, config.rounding) if config.ranking == "global" else None
     placed = {}
     signed = options.get("estimator") == "signed"
     for site, values in zip(sites, scores, strict=True):
-        sparsity = config.sparsity_of(site.group, site.layer)
-        selector = shared or make_selector(config.ranking, sparsity, config.rounding, signed=signed)
-        masked = MaskedTensor(values, selector, shape=getattr(site.module, site.tensor).shape, **options)
+        sparsity, weight = config.sparsity_of(site.group, site.layer), getattr(site.module, site.tensor)
+        selector = shared or make_selector(
+            config.ranking, sparsity, config.rounding, signed=signed, numel=weight.numel() if candidates else None
+        )
+        if candidates is None:
+            masked = MaskedTensor(values, selector, shape=weight.shape, **options)
+        else:
+            masked = CandidateTensor(values, selector, candidates.positions(weight, site.name), **options)
         inject(site, masked)
         placed[scores_key(site.name)] = masked.scores
     return placed

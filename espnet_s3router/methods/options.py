@@ -4,6 +4,7 @@
 option, its value and the allowed values.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -108,20 +109,44 @@ def check_targets(config: Any) -> None:
         check(isinstance(target, str) and (target in TARGETS or "." in target), "targets", target, allowed)
 
 
-def sites_of(upstream: nn.Module, targets: str | tuple[str, ...], ranking: str = "matrix") -> list[Site]:
-    """Sites that ``targets`` names, in the order of the model.
+def layer_numbers(layers: Any) -> tuple[int, ...] | None:
+    """The Transformer layers that an option names: a list of numbers, or a range such as "6-11". None for all layers.
 
-    Raises InputError for a pattern that matches none, and for a site whose inputs do not divide into the groups of N:M.
+    Raises InputError for anything else.
+    """
+    if layers is None:
+        return None
+    ends = re.fullmatch(r"(\d+)-(\d+)", layers) if isinstance(layers, str) else None
+    numbers = range(int(ends[1]), int(ends[2]) + 1) if ends is not None else layers
+    known = isinstance(numbers, range | list | tuple) and len(numbers) > 0
+    known = known and all(type(layer) is int and layer >= 0 for layer in numbers)
+    check(known, "layers", layers, "layer numbers from 0 such as [0, 3], or a range such as 6-11")
+    return tuple(sorted(set(numbers)))
+
+
+def sites_of(
+    upstream: nn.Module, targets: str | tuple[str, ...], ranking: str = "matrix", layers: str | tuple[int, ...] | None = None
+) -> list[Site]:
+    """Sites that ``targets`` names, in the order of the model; of the Transformer layers only those in ``layers``.
+
+    Raises InputError for a pattern that matches none, for a site whose inputs do not divide into the groups of N:M, and for
+    a layer without a site.
     """
     family = family_of(upstream)
     names = (targets,) if isinstance(targets, str) else targets
     patterns = [p for name in names for p in (family.patterns(name) if "." not in name else [name])]
     groups = {name: family.patterns(name) for name in ("feed_forward", "attention", "conv")}
     try:
-        layers = layer_indices(family, list(maskable(upstream)))
-        sites = find_sites(upstream, patterns, groups=groups, layer_of=layers)
+        layer_of = layer_indices(family, list(maskable(upstream)))
+        sites = find_sites(upstream, patterns, groups=groups, layer_of=layer_of)
     except ValueError as error:
         raise InputError(f"mask_conf: targets: {error}") from error
+    chosen = layer_numbers(layers)
+    if chosen is not None:
+        present = sorted({site.layer for site in sites if site.layer is not None})
+        for layer in chosen:
+            check(layer in present, "layers", layers, f"some of {present}, where targets {targets!r} lie")
+        sites = [site for site in sites if site.layer is None or site.layer in chosen]
     pattern = n_of_m(ranking)
     for site in sites:
         width = getattr(site.module, site.tensor).shape[-1]
@@ -150,7 +175,7 @@ class SparsityOptions:
 
     def __post_init__(self) -> None:
         self._take_keep()
-        check_sparsity("sparsity", self.sparsity)
+        self._check_sparsity()
         check_targets(self)
         check_choice("rounding", self.rounding, ROUNDINGS)
         pattern = n_of_m(self.ranking)
@@ -159,6 +184,10 @@ class SparsityOptions:
         if pattern is not None:
             implied = 1.0 - pattern[0] / pattern[1]
             check(abs(self.sparsity - implied) < 1e-9, "sparsity", self.sparsity, f"{implied} with ranking {self.ranking}")
+
+    def _check_sparsity(self) -> None:
+        """Raises InputError unless the options say how much is removed."""
+        check_sparsity("sparsity", self.sparsity)
 
     def _take_keep(self) -> None:
         """Derives ``sparsity`` and ``rounding`` from ``keep``."""

@@ -1,119 +1,133 @@
-"""``routing``: learned masks on frozen weights (S3-Router, arXiv 2211.01522)."""
+"""``routing``: learned masks on frozen weights (S3-Router, arXiv 2211.01522), with options that make routes small."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.masks import init_scores, init_scores_together
-from espnet_s3router.masks.names import original_key
-from espnet_s3router.masks.ranking import UNITS
-from espnet_s3router.masks.scores import COMPARABLE_INITS, INITS, SIGNED_INITS, unit_saliency
-from espnet_s3router.masks.straight_through import ESTIMATORS
-from espnet_s3router.methods.base import Attached
-from espnet_s3router.methods.fixed_masks import FixedMaskConfig, layer_extras, mask_sites, weights_of
-from espnet_s3router.methods.options import check, check_choice, check_path, sites_of
+from espnet_s3router.masks import Candidates, MaskedTensor, Site
+from espnet_s3router.masks.candidates import SOURCES
+from espnet_s3router.masks.code_length import sparsity_for_bytes
+from espnet_s3router.masks.flip_penalty import favour_first_mask
+from espnet_s3router.methods.fixed_masks import weights_of
+from espnet_s3router.methods.learned_masks import LearnedMaskConfig, Routed, learn_masks
+from espnet_s3router.methods.options import check, check_choice, check_count, sites_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoutingConfig(FixedMaskConfig):
+class RoutingConfig(LearnedMaskConfig):
     """Trains scores on frozen weights: S3-Router (arXiv 2211.01522)."""
 
-    init: str = "ori"
-    """Score initialisation, see masks.scores."""
-    scale: float = 1.0
-    """Divides the initial scores. Relative to the learning rate it sets how fast masks change."""
-    estimator: str = "magnitude"
-    """Gradient of the scores, see masks.straight_through: magnitude (the paper), sigmoid (an option of its code) or signed.
-    signed ranks scores with their signs: with train_weights and init zeros it is movement pruning (arXiv 2005.07683)."""
-    score_per: str = "entry"
-    """With output_units and input_units: entry (a score for each weight, a unit has their mean magnitude), or unit (one
-    score for each unit, as in the paper's code)."""
-    train_weights: bool = False
-    """Train the masked weights with their scores. Removed weights learn too, except with estimator signed."""
-    freeze_below: int = 0
-    """Masks of layers below this one keep their initial value."""
-    initial_mask: str | None = None
-    """Model file of another run on the same upstream, for example in another language. The first scores have the order of
-    its scores or weights, instead of that of the weights of this run."""
+    candidates: float = 1.0
+    """Share of each matrix that may be removed, in (0, 1]. Scores, gradients and bytes exist for these weights alone.
+    ``sparsity`` remains a fraction of the whole matrix."""
+    candidates_from: str = "magnitude"
+    """Which weights may be removed: magnitude (the smallest) or random (a set that follows from ``seed``)."""
+    flip_penalty: float = 0.0
+    """Penalty for each bit that differs from the first mask, from 0, see masks.flip_penalty. At 1 the first mask stays."""
+    target_bytes: int | None = None
+    """Bytes of the coded masks in the route file, instead of ``sparsity``. All matrices get the same sparsity."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_scores()
-        check(self.freeze_below >= 0, "freeze_below", self.freeze_below, "a layer number from 0")
-        check_path("initial_mask", self.initial_mask)
-        if self.freeze_below and self.ranking == "global":
+        check(0.0 < self.candidates <= 1.0, "candidates", self.candidates, "a share of each matrix in (0, 1]")
+        check_choice("candidates_from", self.candidates_from, SOURCES)
+        check(0.0 <= self.flip_penalty < float("inf"), "flip_penalty", self.flip_penalty, "a number from 0, for example 0.3")
+        check_count("target_bytes", self.target_bytes, 1)
+        self._check_candidates()
+
+    def _check_candidates(self) -> None:
+        """Raises InputError for options that contradict a share of candidates."""
+        if self.candidates == 1.0:
+            allowed = "magnitude with candidates: 1.0, which are all weights"
+            check(self.candidates_from == "magnitude", "candidates_from", self.candidates_from, allowed)
+            return
+        if self.ranking not in ("matrix", "global"):
             raise InputError(
-                "mask_conf: freeze_below with ranking 'global' is a contradiction: one ranking moves the masks of all "
-                "layers. Remove freeze_below or use ranking: matrix"
+                f"mask_conf: candidates with ranking {self.ranking!r} is a contradiction: it removes whole patterns or "
+                "units, of which some weights would be no candidates. Use ranking: matrix or global"
             )
+        sparsities: dict[str, float | None] = {
+            "sparsity": self.sparsity,
+            "feed_forward_sparsity": self.feed_forward_sparsity,
+            "attention_sparsity": self.attention_sparsity,
+            **{f"layer_sparsity[{layer}]": value for layer, value in self.layer_sparsity.items()},
+        }
+        for name, value in sparsities.items():
+            allowed = f"a fraction of the whole matrix below candidates ({self.candidates}): only these may be removed"
+            check(value is None or value < self.candidates, name, value, allowed)
+
+    def _check_sparsity(self) -> None:
+        if self.target_bytes is None:
+            super()._check_sparsity()
+            return
+        others: dict[str, object] = {
+            "keep": None,
+            "sparsity": None,
+            "feed_forward_sparsity": None,
+            "attention_sparsity": None,
+        }
+        others |= {"layer_sparsity": {}, "flip_penalty": 0.0, "ranking": "matrix"}
+        for name, default in others.items():
+            if getattr(self, name) != default:
+                raise InputError(
+                    f"mask_conf: target_bytes with {name} {getattr(self, name)!r} is a contradiction: the target sets one "
+                    "sparsity for all matrices, and needs masks whose bytes follow from it. Remove one of them"
+                )
 
     @property
-    def first_sparsity(self) -> float:
-        """The sparsity of the first mask."""
-        return self.sparsity
-
-    def _check_scores(self) -> None:
-        """Raises InputError for an initialisation, a ranking and an estimator that do not fit together."""
-        check_choice("estimator", self.estimator, list(ESTIMATORS))
-        check_choice("score_per", self.score_per, ("entry", "unit"))
-        inits: tuple[str, ...] = INITS
-        reason = f"ranking {self.ranking}"
-        check(self.ranking in UNITS or self.score_per == "entry", "score_per", self.score_per, f"entry with {reason}")
-        if self.estimator == "signed":
-            check(self.ranking == "matrix", "ranking", self.ranking, "matrix with estimator signed")
-            inits, reason = SIGNED_INITS, "estimator signed"
-        elif self.initial_mask is not None:
-            inits, reason = COMPARABLE_INITS, "initial_mask"
-        elif self.ranking == "global":
-            inits = COMPARABLE_INITS
-        check(self.init in inits, "init", self.init, f"one of {', '.join(inits)} with {reason}")
-        check(self.scale > 0, "scale", self.scale, "a number above 0")
+    def rule(self) -> Candidates | None:
+        """The rule that names the candidates. None if all weights are candidates."""
+        if self.candidates == 1.0:
+            return None
+        return Candidates(share=self.candidates, source=self.candidates_from, seed=self.seed)
 
 
 @dataclass(kw_only=True)
-class Routed(Attached):
-    """Learned masks."""
+class PenalisedRouting(Routed):
+    """Learned masks that may be held near the first ones."""
 
     options: RoutingConfig
+    _first: list[tuple[MaskedTensor, Tensor]] = field(default_factory=list)
+    """The masks that train with the first mask of each, in the shape of its scores."""
 
     @torch.no_grad()
     def begin(self, start: Mapping[str, Tensor] | None = None, saliency: Mapping[str, Tensor] | None = None) -> None:
-        """With ``saliency`` or ``start``, initialises the scores again from these."""
-        super().begin(start)
-        if start is None and saliency is None:
-            return
-        ranked = saliency or self.weights()
-        order = [ranked[name].cpu() for name in self.masks]
-        for masked, scores in zip(self.masks.values(), initial_scores(order, self.options), strict=True):
-            masked.scores.copy_(scores)
+        super().begin(start, saliency)
+        if self.options.flip_penalty:
+            trained = [masked for masked in self.masks.values() if masked.scores.requires_grad]
+            self._first = [(masked, masked.selector.select(masked.scores.detach())) for masked in trained]
+
+    @torch.no_grad()
+    def step(self, update: int, optimizer: torch.optim.Optimizer) -> None:
+        rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+        for masked, first in self._first:
+            amount = self.options.flip_penalty * rates[id(masked.scores)]
+            signed = masked.estimator == "signed"
+            favour_first_mask(masked.scores, first.to(masked.scores.device), amount, signed=signed)
 
 
-def routing(upstream: nn.Module, config: RoutingConfig) -> Routed:
+def routing(upstream: nn.Module, config: RoutingConfig) -> PenalisedRouting:
     """Train scores on every site while the weights stay frozen (arXiv 2211.01522 sec. 3.2)."""
-    sites = sites_of(upstream, config.targets, config.ranking)
-    dense = config.train_weights and config.estimator != "signed"
-    options = {"dense_gradient": dense, "estimator": config.estimator}
-    scores = mask_sites(sites, config, initial_scores(weights_of(sites), config), **options)
-    frozen = [name for name, site in zip(scores, sites) if site.layer is not None and site.layer < config.freeze_below]
-    if len(frozen) == len(scores):
-        raise InputError(f"mask_conf: freeze_below is {config.freeze_below}, and no masked layer is left to train")
-    trained = {name: parameter for name, parameter in scores.items() if name not in frozen}
-    if config.train_weights:
-        trained |= {key: upstream.get_parameter(key) for key in (original_key(site.name) for site in sites)}
-    trained |= layer_extras(upstream, config)
-    return Routed(upstream=upstream, trained=trained, saved={name: scores[name] for name in frozen}, options=config)
+    rule = config.rule
+    if config.target_bytes is not None:
+        sites = sites_of(upstream, config.targets, config.ranking, config.layers)
+        config = replace(config, sparsity=_fitting_sparsity(sites, rule, config), target_bytes=None)
+    learned = learn_masks(upstream, config, rule)
+    return PenalisedRouting(upstream=upstream, trained=learned.trained, saved=learned.saved, options=config, candidates=rule)
 
 
-def initial_scores(weights: Sequence[Tensor], config: RoutingConfig) -> list[Tensor]:
-    """Scores by ``config.init``, one for each entry or unit of ``weights``. A global ranking initialises all together."""
-    generator = torch.Generator().manual_seed(config.seed)
-    options: dict[str, Any] = {"scale": config.scale, "generator": generator}
-    if config.score_per == "unit":
-        weights = [unit_saliency(weight, UNITS.index(config.ranking)) for weight in weights]
-    if config.ranking == "global":
-        return init_scores_together(weights, config.init, config.first_sparsity, config.rounding, **options)
-    return [init_scores(weight, config.init, **options) for weight in weights]
+def _fitting_sparsity(sites: Sequence[Site], rule: Candidates | None, config: RoutingConfig) -> float:
+    """The sparsity whose masks need ``target_bytes``.
+
+    It is the same for all matrices, as in the paper. At a given number of removed weights, equal shares need the most bytes,
+    so they leave the most masks to choose from.
+    """
+    numels = [weight.numel() for weight in weights_of(sites)]
+    sizes = [(numel, rule.count(numel) if rule else numel) for numel in numels]
+    try:
+        return sparsity_for_bytes(config.target_bytes or 0, sizes, config.rounding)
+    except ValueError as error:
+        raise InputError(f"mask_conf: target_bytes is {config.target_bytes}, but {error}") from error

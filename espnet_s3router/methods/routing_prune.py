@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from espnet_s3router.masks import Selector
+from espnet_s3router.masks import Selector, masked_tensors
 from espnet_s3router.methods.finetune import finetuned
+from espnet_s3router.methods.learned_masks import LearnedMaskConfig, Routed, learn_masks
 from espnet_s3router.methods.options import check_path, require_start
-from espnet_s3router.methods.routing import Routed, RoutingConfig, routing
 from espnet_s3router.methods.schedule import Ramp, ScheduleOptions, between
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoutingPruneConfig(ScheduleOptions, RoutingConfig):
+class RoutingPruneConfig(ScheduleOptions, LearnedMaskConfig):
     """S3-Router-P: trains scores on attention and feed-forward of a finetuned model (``start``)."""
 
     targets: str | tuple[str, ...] = "all"
@@ -90,14 +90,14 @@ class RoutedPruning(Routed):
 def routing_prune(upstream: nn.Module, config: RoutingPruneConfig) -> RoutedPruning:
     """Train scores on every site. The weights of ``start`` stay frozen and are saved with the scores."""
     startable = finetuned(upstream, config.train_cnn)  # before masking changes their names
-    routed = routing(upstream, config)
-    frozen = {name: p for name, p in finetuned(upstream, config.train_cnn).items() if name not in routed.trained}
+    learned = learn_masks(upstream, config)
+    frozen = {name: p for name, p in finetuned(upstream, config.train_cnn).items() if name not in learned.trained}
     return RoutedPruning(
         upstream=upstream,
-        trained=routed.trained,
-        saved=routed.saved | frozen,
+        trained=learned.trained,
+        saved=learned.saved | frozen,
         startable=startable,
         options=config,
         schedule=config.ramp(config.sparsity),
-        targets={masked.selector: masked.selector.sparsity for masked in routed.masks.values()},
+        targets={masked.selector: masked.selector.sparsity for masked in masked_tensors(upstream).values()},
     )

@@ -8,11 +8,13 @@ from torch import nn
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.methods.base import Attached
+from espnet_s3router.methods.bitdelta import BitdeltaConfig, bitdelta
 from espnet_s3router.methods.finetune import BitfitConfig, FinetuneConfig, HeadOnlyConfig, bitfit, finetune, head_only
 from espnet_s3router.methods.fixed_masks import FixedMaskConfig, magnitude, random
 from espnet_s3router.methods.houlsby import HoulsbyConfig, houlsby
 from espnet_s3router.methods.lora import LoraConfig, lora
 from espnet_s3router.methods.magnitude_pruning import ImpConfig, MpiConfig, OmpConfig, RpConfig, imp, mpi, omp, rp
+from espnet_s3router.methods.mms_adapter import MmsAdapterConfig, mms_adapter
 from espnet_s3router.methods.options import read_options, suggestion
 from espnet_s3router.methods.parp import ParpConfig, ParpPConfig, parp
 from espnet_s3router.methods.routing import RoutingConfig, routing
@@ -52,6 +54,8 @@ METHODS: dict[str, Method] = {
     "lora": Method(LoraConfig, lora, _ARXIV + "2106.09685"),
     "houlsby": Method(HoulsbyConfig, houlsby, _ARXIV + "1902.00751"),
     "bitfit": Method(BitfitConfig, bitfit, _ARXIV + "2106.10199"),
+    "mms_adapter": Method(MmsAdapterConfig, mms_adapter, _ARXIV + "2305.13516"),
+    "bitdelta": Method(BitdeltaConfig, bitdelta, _ARXIV + "2402.10193"),
 }
 
 

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from espnet_s3router.errors import InputError, summary
 from espnet_s3router.files import replacing_dir
 from espnet_s3router.masks import MaskedTensor, bake
+from espnet_s3router.methods.bitdelta import SignDelta
 from espnet_s3router.methods.houlsby import Bottleneck
 from espnet_s3router.methods.lora import LowRank
+from espnet_s3router.methods.mms_adapter import LayerAdapter
 from espnet_s3router.plugin.checkpoint import FRONTEND_KEYS
 from espnet_s3router.plugin.frontend import FRONTEND_NAME
 from espnet_s3router.plugin.register import S3PRL_ENTRIES
@@ -131,11 +133,12 @@ def check_stock_frontend(frontend_conf: dict[str, Any], train_config: str | Path
 
 
 def bake_upstream(expert: nn.Module) -> None:
-    """Write masks and low-rank updates into the plain weights of an s3prl expert, in place."""
-    if any(isinstance(module, Bottleneck) for module in expert.modules()):
-        raise NotBakeable("houlsby adapters are separate modules: a plain upstream cannot hold them, nothing was baked")
+    """Write masks, low-rank updates and scaled signs into the plain weights of an s3prl expert, in place."""
+    for kind, method in ((Bottleneck, "houlsby"), (LayerAdapter, "mms_adapter")):
+        if any(isinstance(module, kind) for module in expert.modules()):
+            raise NotBakeable(f"{method} adapters are separate modules: a plain upstream cannot hold them, nothing was baked")
     expert.eval()
-    bake(expert, (MaskedTensor, LowRank))
+    bake(expert, (MaskedTensor, LowRank, SignDelta))
 
 
 def stock_frontend_conf(conf: dict[str, Any], out: Path) -> dict[str, Any]:

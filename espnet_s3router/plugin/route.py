@@ -110,6 +110,9 @@ def route_of(
     refuse(model, args, where)
     frontend: MaskedUpstream = model.frontend
     attached, expert = frontend.attached, frontend.expert
+    tensors = {name: tensor.detach().clone() for name, tensor in learned_tensors(model).items()}
+    for name in attached.packed:
+        tensors[f"upstream/{name}"] = tensors[f"upstream/{name}"].to(torch.uint8)
     config = {name: value for name, value in vars(args).items() if name.removesuffix("_conf") in MODEL_OPTIONS}
     config["frontend_conf"] = {name: args.frontend_conf[name] for name in FRONTEND_OPTIONS if name in args.frontend_conf}
     config["frontend_conf"]["mask_conf"] = frontend.mask_conf
@@ -117,7 +120,8 @@ def route_of(
     route = Route(
         base=hexadecimal(getattr(frontend, FINGERPRINT)),
         masks={name: masked.mask for name, masked in attached.masks.items()},
-        tensors={name: tensor.detach().clone() for name, tensor in learned_tensors(model).items()},
+        candidates=attached.candidates,
+        tensors=tensors,
         tokens=list(args.token_list),
         config=config | {"decoding": dict(decoding)},
         metadata=dict(metadata) | facts,

@@ -90,9 +90,9 @@ def apply(file: RouteFile, frontend: MaskedUpstream) -> None:
     parameters = dict(frontend.expert.named_parameters())
     route = decode_on(file, frontend)
     trained = route.part("upstream")
-    missing = sorted(frontend.attached.trained.keys() - trained.keys())
+    missing = sorted((frontend.attached.trained | frontend.attached.saved).keys() - trained.keys())
     if missing:
-        raise InputError(f"{file.path}: lacks {len(missing)} tensors that its method trains, for example {missing[0]}")
+        raise InputError(f"{file.path}: lacks {len(missing)} tensors that its method learns, for example {missing[0]}")
     same = all(name in parameters and torch.equal(parameters[name].to(t.dtype), t) for name, t in trained.items())
     if same and not route.removed() and file.header["metadata"].get("method") != "head_only":
         raise EmptyRoute(f"{file.path}: the route is empty: its method left the upstream as it was. Train it first")
@@ -117,7 +117,7 @@ def check_sites(file: RouteFile, expert: nn.Module) -> None:
     name, options = resolve(mask_conf_of(file))
     if not METHODS[name].masks:
         raise InputError(f"{file.path}: holds masks, but its method is {name}, which has none. Write the route again")
-    sites = {site.name for site in sites_of(expert, options.targets, options.ranking)}
+    sites = {site.name for site in sites_of(expert, options.targets, options.ranking, options.layers)}
     odd = sorted(sites ^ file.coded.keys())
     if odd:
         kind = "lacks the mask of" if odd[0] in sites else "holds the extra mask"

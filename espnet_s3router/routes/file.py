@@ -6,7 +6,7 @@ unchanged, by this format and coder.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from torch import Tensor
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.files import replacing_file
-from espnet_s3router.routes.codec import PRIOR, CodedMask, decode, encode
+from espnet_s3router.masks import Candidates
+from espnet_s3router.routes.codec import CANDIDATES, PRIOR, CodedMask, decode, encode
 from espnet_s3router.routes.container import ANOTHER_COPY, pack, unpack
 from espnet_s3router.routes.entropy import CODER, CODER_VERSION
-from espnet_s3router.routes.header import FORMAT, check_header
+from espnet_s3router.routes.header import FORMAT, candidates_of, check_header
 from espnet_s3router.routes.route import Route, check_content, check_tensors, first_difference, masks_digest, part_of
 
 MASKS = "masks/"
@@ -44,9 +45,17 @@ class RouteFile:
         """The tensors of one part, under their names within it."""
         return part_of(self.tensors, name)
 
+    @property
+    def candidates(self) -> Candidates | None:
+        """The rule that names the weights which masks may remove. None if there is no such rule."""
+        return candidates_of(self.path, self.header)
+
     def needs_base(self) -> bool:
         """True if decoding needs the weights of the base."""
-        return any(coded.codec == PRIOR for coded in self.coded.values())
+        codecs = [coded.codec for coded in self.coded.values()]
+        from_weights = self.candidates is not None and self.candidates.source == "magnitude"
+        named = from_weights and any(codec.startswith(CANDIDATES) for codec in codecs)
+        return named or any(codec.removeprefix(CANDIDATES) == PRIOR for codec in codecs)
 
     def check_base(self, fingerprint: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Raises InputError unless the route belongs to a base with this fingerprint and these shapes by tensor path."""
@@ -62,11 +71,11 @@ class RouteFile:
             )
 
     def decode(self, weights: Mapping[str, Tensor] | None = None) -> Route:
-        """The route. ``weights`` are the tensors of the base by path, for masks that are coded under a prior from them."""
+        """The route. ``weights`` are the tensors of the base by path, for masks whose code needs them."""
         masks = {}
         for name, coded in self.coded.items():
             try:
-                masks[name] = decode(coded, (weights or {}).get(name))
+                masks[name] = decode(coded, (weights or {}).get(name), self.candidates, name)
             except InputError as error:
                 raise InputError(f"{self.path}: mask of {name}: {error}") from error
         if masks_digest(masks) != self.header["masks_sha256"]:
@@ -75,7 +84,7 @@ class RouteFile:
                 f"{self.header['coder_version']} (here it is {CODER_VERSION}) and give the base of the route"
             )
         fields = {name: self.header[name] for name in ("base", "tokens", "config", "metadata")}
-        route = Route(masks=masks, tensors=self.tensors, **fields)
+        route = Route(masks=masks, tensors=self.tensors, candidates=self.candidates, **fields)
         check_content(route, self.path)
         return route
 
@@ -88,7 +97,7 @@ def write_route(
 ) -> RouteFile:
     """Write ``route`` and return what a reader gets. An existing file is replaced, but only by a file that was read back.
 
-    With ``weights`` (tensors of the base by path) masks may be coded under a prior from them, if that is shorter. ``check``
+    With ``weights`` (tensors of the base by path) masks may be coded with their help, if that is shorter. ``check``
     may refuse the file by an exception, before it is put in place. Raises InputError for a route that no reader accepts.
     """
     route = _plain(route)
@@ -111,9 +120,11 @@ def read_route(path: str | Path, weights: Mapping[str, Tensor] | None = None) ->
 def to_bytes(route: Route, weights: Mapping[str, Tensor] | None = None) -> bytes:
     """The file as bytes, the same for equal routes. Errors as for ``write_route``."""
     route = _plain(route)
-    coded = {name: encode(route.masks[name], (weights or {}).get(name)) for name in sorted(route.masks)}
+    rule, names = route.candidates, sorted(route.masks)
+    coded = {name: encode(route.masks[name], (weights or {}).get(name), rule, name) for name in names}
+    newer = rule is not None or any(tensor.dtype == torch.uint8 for tensor in route.tensors.values())
     header = {
-        "format": FORMAT,
+        "format": FORMAT if newer else 1,
         "coder": CODER,
         "coder_version": CODER_VERSION,
         "base": route.base,
@@ -122,7 +133,7 @@ def to_bytes(route: Route, weights: Mapping[str, Tensor] | None = None) -> bytes
         "tokens": route.tokens,
         "config": route.config,
         "metadata": route.metadata,
-    }
+    } | ({} if rule is None else {"candidates": asdict(rule)})
     codes = {MASKS + name: torch.from_numpy(np.array(bytearray(mask.data), np.uint8)) for name, mask in coded.items()}
     return pack(header, codes | {name: tensor.detach().cpu() for name, tensor in route.tensors.items()})
 

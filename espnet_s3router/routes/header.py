@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.masks import Candidates
 from espnet_s3router.routes.container import ANOTHER_COPY
 from espnet_s3router.routes.entropy import CODER, CODER_VERSION
 
-FORMAT = 1
+FORMAT = 2
+"""The newest format. Format 2 may hold a rule of candidates, and tensors of bytes. Files without them have format 1."""
 _FIELDS = {
     "format": int,
     "coder": str,
@@ -42,8 +44,24 @@ def check_header(path: Path, header: Mapping[str, Any]) -> None:
         if not _is_site(site) or site[0] in names:
             raise InputError(f"{path}: the site {site!r:.120} is twice in the list or no [name, shape, codec, zeros]")
         names.add(site[0])
+    candidates_of(path, header)
     if not all(isinstance(token, str) for token in header["tokens"]):
         raise InputError(f"{path}: its token list holds other things than texts. {ANOTHER_COPY}")
+
+
+def candidates_of(path: Path, header: Mapping[str, Any]) -> Candidates | None:
+    """The rule that names the weights which masks may remove. None if there is no such rule."""
+    fields = header.get("candidates")
+    if fields is None:
+        return None
+    try:
+        rule = Candidates(**fields)
+        whole = type(rule.share) is float and type(rule.seed) is int
+    except (TypeError, ValueError):  # other keys, or values that cannot be compared
+        whole = False
+    if not whole:
+        raise InputError(f"{path}: field candidates is {fields!r:.80}, expected share, source and seed. {ANOTHER_COPY}")
+    return rule
 
 
 def _is_site(site: Any) -> bool:

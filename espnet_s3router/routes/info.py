@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from espnet_s3router.routes.codec import entropy_bytes
+from espnet_s3router.routes.codec import own_entropy_bytes
 from espnet_s3router.routes.file import RouteFile
 from espnet_s3router.routes.route import PARTS
 
@@ -17,7 +17,7 @@ def describe(file: RouteFile) -> dict[str, Any]:
             "zeros": mask.zeros,
             "sparsity": mask.zeros / max(mask.numel, 1),
             "bytes": len(mask.data),
-            "entropy_bytes": entropy_bytes(mask.zeros, mask.numel),
+            "entropy_bytes": own_entropy_bytes(mask, file.candidates),
         }
         for name, mask in file.coded.items()
     ]

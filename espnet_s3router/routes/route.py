@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.masks import Candidates
 
 PARTS = ("head", "featurizer", "upstream")
 """First words of tensor names: the model beside its frontend, the weights over layers, and the upstream."""
 OUTPUT = ("head/ctc.ctc_lo.weight", "head/ctc.ctc_lo.bias")
 """The output layer of ESPnet's CTC head. It has one row for each token."""
-TENSOR_TYPES = (torch.float32, torch.float16, torch.int64)
+TENSOR_TYPES = (torch.float32, torch.float16, torch.int64, torch.uint8)
 
 
 class EmptyRoute(InputError):
@@ -31,6 +32,8 @@ class Route:
     """Fingerprint of the base: SHA-256 over its parameters, 64 hexadecimal digits."""
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     """Boolean masks by the path of their tensor, True for kept weights."""
+    candidates: Candidates | None = None
+    """The rule that names the weights which the masks may remove. None if all may be removed."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """All other trained tensors, as ``PART/NAME`` with a part of PARTS."""
     tokens: list[str] = field(default_factory=list)
@@ -95,7 +98,7 @@ def masks_digest(masks: Mapping[str, Tensor]) -> str:
 
 def first_difference(route: Route, other: Route) -> str | None:
     """Name of the first part in which two routes differ, None for equal routes."""
-    for name in ("base", "tokens", "config", "metadata"):
+    for name in ("base", "candidates", "tokens", "config", "metadata"):
         if getattr(route, name) != getattr(other, name):
             return name
     for mine, theirs in ((route.masks, other.masks), (route.tensors, other.tensors)):

@@ -63,6 +63,14 @@ def test_the_share_kept_is_a_sparsity():
         expand(BASE, methods, ["kept"], sparsities=[0.1])
 
 
+def test_a_target_in_bytes_has_one_sparsity():
+    """It stands beside others in a grid of sparsities, once, and its folder has the target."""
+    methods = METHODS | {"small": row("routing", target_bytes=5000)}
+    specs = expand(BASE, methods, ["small", "routing"], sparsities=[0.3, 0.8])
+    assert [spec.name for spec in specs] == ["asr_small_b5000_seed0", "asr_routing_s0.3_seed0", "asr_routing_s0.8_seed0"]
+    assert "sparsity" not in specs[0].mask_conf
+
+
 def test_a_pattern_has_one_sparsity():
     """2:4 stands beside others in a grid of sparsities, once."""
     methods = METHODS | {"half": row("omp", sparsity=0.5, ranking="2:4")}

@@ -70,6 +70,21 @@ CASES = {
         {"sparsity": 0.1, "freeze_below": 2},
         [f"{LAYERS}2.fc?.parametrizations.weight.0.scores"],
     ),
+    "routing, some layers": (
+        {"sparsity": 0.1, "targets": "all", "layers": "1-2"},
+        [pattern.replace("?", "[12]", 1) for pattern in BOTH],
+    ),
+    "routing, candidates": ({"sparsity": 0.1, "candidates": 0.25}, FEED_FORWARD),
+    "routing, random candidates": (
+        {"sparsity": 0.1, "candidates": 0.5, "candidates_from": "random", "targets": "all", "ranking": "global"},
+        BOTH,
+    ),
+    "routing, candidates and weights": (
+        {"sparsity": 0.1, "candidates": 0.3, "train_weights": True},
+        [*FEED_FORWARD, *ORIGINAL],
+    ),
+    "routing, flip penalty": ({"sparsity": 0.1, "flip_penalty": 0.3}, FEED_FORWARD),
+    "routing, target": ({"target_bytes": 100, "candidates": 0.5}, FEED_FORWARD),
     "routing, weights": (
         {"sparsity": 0.1, "train_weights": True},
         [*FEED_FORWARD, *ORIGINAL],
@@ -117,6 +132,16 @@ CASES = {
     ),
     "houlsby": ({"bottleneck": 4}, [f"{LAYERS}?.*.houlsby.*"]),
     "houlsby, norms": ({"bottleneck": 4, "train_norms": True}, [f"{LAYERS}?.*.houlsby.*", *NORMS]),
+    "mms_adapter": ({"bottleneck": 4}, [f"{LAYERS}?.mms_adapter.*"]),
+    "bitdelta": ({"start": "x"}, [f"{LAYERS}?.*.parametrizations.weight.0.rows"]),
+    "bitdelta, both": (
+        {"scales": "both", "rest": "vectors", "start": "x"},
+        [f"{LAYERS}?.*.parametrizations.weight.0.rows", f"{LAYERS}?.*.parametrizations.weight.0.columns"],
+    ),
+    "bitdelta, cnn": (
+        {"scales": "column", "targets": ["conv", "feed_forward"], "rest": "base", "train_cnn": True, "start": "x"},
+        ["*.parametrizations.weight.0.columns"],
+    ),
     "bitfit": ({}, BIASES),
     "bitfit, norms": ({"train_norms": True}, [*BIASES, *NORMS]),
 }
@@ -271,7 +296,7 @@ def test_sparsity_is_exact_after_training(case):
         assert sum(zeros.values()) == zero_count(sum(sizes.values()), options["sparsity"])
         return
     for name in masks:
-        sparsity = options["sparsity"]
+        sparsity = attached.options.sparsity if options.get("target_bytes") else options["sparsity"]
         group = "attention" if "_proj" in name else "feed_forward"
         if options.get(f"{group}_sparsity") is not None:
             sparsity = options[f"{group}_sparsity"]
@@ -298,7 +323,7 @@ def test_masks_act_on_every_site(case):
         before = expert(WAVE)
         for name, masked in attached.masks.items():
             if name.endswith("k_proj.weight") or name.endswith("q_proj.weight"):
-                masked.set_mask(torch.rand(masked.scores.shape) > 0.5)
+                masked.set_mask(torch.rand(masked.shape) > 0.5)
             else:
                 masked.set_mask(torch.zeros_like(masked.mask))
             assert not torch.equal(expert(WAVE), before), name
@@ -319,12 +344,15 @@ def test_bake_agrees_bit_for_bit(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_bytes_added(case):
-    """A bitmap per mask and four bytes for every other learned number. In a pruned model, removed weights need no bytes."""
+    """A bitmap per mask (of its candidates) or matrix of signs, and four bytes for every other learned number. In a pruned
+    model, removed weights need no bytes."""
     expert, attached = attached_toy(case)
     before = attached.bytes_added()
     train(expert, attached)
-    bits = sum((mask.numel() + 7) // 8 for mask in attached.kept().values())
-    numbers = {n: p for n, p in {**attached.trained, **attached.saved}.items() if not n.endswith(".scores")}
+    share = attached.config.get("candidates", 1.0)
+    bits = sum((round(share * mask.numel()) + 7) // 8 for mask in attached.kept().values())
+    numbers = {n: p for n, p in {**attached.trained, **attached.saved}.items() if not n.endswith((".scores", ".signs"))}
+    bits += sum((attached.startable[name].numel() + 7) // 8 for name in getattr(attached, "deltas", {}))  # signs
     removed = sum(int((~mask).sum()) for mask in attached.kept().values()) if attached.startable else 0
     assert before == attached.bytes_added() == bits + 4 * (sum(p.numel() for p in numbers.values()) - removed)
 

@@ -116,6 +116,55 @@ REFUSED = {
     "constant parp_p": ({"method": "parp_p", "sparsity": 0.5, "schedule": "constant"}, "constant is method parp"),
     "parp_p without updates": ({"method": "parp_p", "sparsity": 0.5}, "updates is None"),
     "seed of a magnitude": ({**MPI, "seed": 1}, "'seed' is not an option of method mpi"),
+    "candidates 0": ({**ROUTING, "candidates": 0}, r"candidates is 0, expected a share of each matrix in \(0, 1\]"),
+    "candidates 25": ({**ROUTING, "candidates": 25}, "candidates is 25, expected a share"),
+    "candidates from": (
+        {**ROUTING, "candidates": 0.5, "candidates_from": "rank"},
+        "'rank', expected one of magnitude",
+    ),
+    "random candidates without a share": (
+        {**ROUTING, "candidates_from": "random"},
+        "expected magnitude with candidates",
+    ),
+    "more removed than candidates": (
+        {**ROUTING, "candidates": 0.1},
+        r"sparsity is 0.1, expected a fraction of the whole matrix below candidates \(0.1\): only these may be removed",
+    ),
+    "a layer with more removed than candidates": (
+        {**ROUTING, "candidates": 0.2, "layer_sparsity": {1: 0.3}},
+        r"layer_sparsity\[1\] is 0.3, expected a fraction .* below candidates \(0.2\)",
+    ),
+    "candidates and 2:4": (
+        {**ROUTING, "sparsity": 0.5, "ranking": "2:4", "candidates": 0.7},
+        "ranking '2:4' is a contra",
+    ),
+    "candidates and units": ({**ROUTING, "ranking": "input_units", "candidates": 0.7}, "removes whole patterns or units"),
+    "candidates of a pruned model": ({**ROUTED, "candidates": 0.7}, "'candidates' is not an option of method routing_prune"),
+    "flip penalty": ({**ROUTING, "flip_penalty": -0.1}, "flip_penalty is -0.1, expected a number from 0"),
+    "endless flip penalty": ({**ROUTING, "flip_penalty": float("inf")}, "flip_penalty is inf, expected a number"),
+    "target and sparsity": ({**ROUTING, "target_bytes": 100}, "target_bytes with sparsity 0.1 is a contradiction"),
+    "target and keep": (
+        {"method": "routing", "keep": 0.9, "target_bytes": 100},
+        "target_bytes with keep 0.9 is a contra",
+    ),
+    "target and ranking": (
+        {"method": "routing", "ranking": "global", "target_bytes": 100},
+        "target_bytes with ranking 'global' is a contradiction",
+    ),
+    "target and penalty": (
+        {"method": "routing", "flip_penalty": 0.1, "target_bytes": 9},
+        "with flip_penalty 0.1 is a c",
+    ),
+    "target 0": ({"method": "routing", "target_bytes": 0}, "target_bytes is 0, expected a whole number from 1"),
+    "target 1e5": ({"method": "routing", "target_bytes": 1e5}, "target_bytes is 100000.0, expected a whole number"),
+    "layers by name": ({**ROUTING, "layers": "upper"}, r"layers is 'upper', expected layer numbers from 0 such as \[0, 3\]"),
+    "layers downwards": ({**ROUTING, "layers": "6-2"}, "layers is '6-2', expected layer numbers"),
+    "no layer": ({**ROUTING, "layers": []}, r"layers is \(\), expected layer numbers"),
+    "half a layer": ({**ROUTING, "layers": [1.5]}, r"layers is \(1.5,\), expected layer numbers"),
+    "mms bottleneck": ({"method": "mms_adapter", "bottleneck": 0}, "whole number from 1"),
+    "bitdelta without start": ({"method": "bitdelta"}, "start is None, expected a model file"),
+    "scales of bitdelta": ({"method": "bitdelta", "start": "x", "scales": "axis"}, "'axis', expected one of matrix, row"),
+    "rest of bitdelta": ({"method": "bitdelta", "start": "x", "rest": "all"}, "'all', expected one of start, vectors, base"),
     "global and freeze_below": ({**ROUTING, "ranking": "global", "freeze_below": 1}, "contradiction"),
 }
 
@@ -130,6 +179,10 @@ REFUSED_ON_A_MODEL = {
     ),
     "group that is not masked": ({**ROUTING, "attention_sparsity": 0.1}, "mask no attention matrix"),
     "frozen convolutions": ({**MPI, "targets": "conv"}, "targets hold .*conv_layers.*does not train. Set train_cnn: true"),
+    "signs of frozen convolutions": (
+        {"method": "bitdelta", "start": "x", "targets": "conv"},
+        "targets is 'conv', expected matrices that finetune trains; set train_cnn: true or leave out .*conv_layers",
+    ),
     "3:5 of 16 inputs of a pruning": ({**MPI, "sparsity": 0.4, "ranking": "3:5"}, "has 16 inputs per output"),
     "3:5 of 16 inputs": ({**ROUTING, "sparsity": 0.4, "ranking": "3:5"}, "has 16 inputs per output"),
 }

@@ -15,6 +15,8 @@ METHODS = {
     "frozen layer": {"method": "routing", "sparsity": 0.2, "freeze_below": 1},
     "global": {"method": "routing", "sparsity": 0.2, "ranking": "global"},
     "random": {"method": "random", "sparsity": 0.2},
+    "candidates": {"method": "routing", "sparsity": 0.2, "candidates": 0.5},
+    "upper layer": {"method": "routing", "sparsity": 0.2, "layers": "1-1"},
     "head_only": {"method": "head_only"},
     "finetune": {"method": "finetune"},
     "routing_prune": {"method": "routing_prune", "sparsity": 0.2, "start": "x"},
@@ -22,6 +24,8 @@ METHODS = {
     "lora": {"method": "lora"},
     "houlsby": {"method": "houlsby"},
     "bitfit": {"method": "bitfit"},
+    "mms_adapter": {"method": "mms_adapter"},
+    "bitdelta": {"method": "bitdelta", "start": "x"},
 }
 
 

@@ -92,7 +92,7 @@ def test_masks_of_ones_leave_the_pretrained_model(family, frontend, toy_upstream
 @pytest.mark.parametrize(
     "mask_conf",
     [{"method": "lora", "targets": "all"}, {"method": "houlsby", "bottleneck": 4}, {"method": "bitfit"},
-     {"method": "finetune"}, {"method": "finetune", "train_cnn": True}],
+     {"method": "bitdelta", "start": "x"}, {"method": "finetune"}, {"method": "finetune", "train_cnn": True}],
     ids=str,
 )  # fmt: skip
 def test_other_methods_train_on_every_family(family, frontend, mask_conf):
@@ -297,3 +297,21 @@ def test_autocast_where_a_convolution_is_wrong(family, frontend, wrong_bfloat16,
 def test_no_deep_copy(family, frontend):
     """Hazard 8: S3prlFrontend keeps a second copy of all weights."""
     assert not hasattr(frontend(family), "pretrained_params")
+
+
+@pytest.mark.parametrize("family", TOYS)
+def test_adapters_behind_the_layers_train_on_every_family(family, frontend):
+    """They act in every layer, and every tensor gets a gradient. Layers return a tensor in some families, else a tuple."""
+    model, head_only = frontend(family, {"method": "mms_adapter"}), frontend(family, {"method": "head_only"})
+    adapters = [m for name, m in model.expert.named_modules() if name.endswith("mms_adapter")]
+    assert len(adapters) == 2
+    for adapter in adapters:
+        before = features(model)
+        with torch.no_grad():
+            adapter.linear_2.weight.zero_()
+        assert not torch.equal(features(model), before)
+    torch.testing.assert_close(features(model), features(head_only))
+    model.train()
+    feats, _ = model(BATCH.waves, BATCH.lengths)
+    (feats * torch.randn(feats.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.attached.trained.values())

@@ -21,10 +21,18 @@ METHODS = {
     "layers": {"method": "routing", "sparsity": 0.2, "layer_sparsity": {0: 0.0, 1: 0.5}},
     "random": {"method": "random", "sparsity": 0.2},
     "magnitude": {"method": "magnitude", "sparsity": 0.2},
+    "candidates": {"method": "routing", "sparsity": 0.2, "candidates": 0.5, "targets": "all"},
+    "random candidates": {"method": "routing", "sparsity": 0.1, "candidates": 0.3, "candidates_from": "random"},
+    "upper layer": {"method": "routing", "sparsity": 0.2, "layers": [1]},
+    "flip penalty": {"method": "routing", "sparsity": 0.2, "flip_penalty": 0.5},
+    "target": {"method": "routing", "target_bytes": 100},
     "head_only": {"method": "head_only"},
     "lora": {"method": "lora", "rank": 2},
     "houlsby": {"method": "houlsby", "bottleneck": 3},
     "bitfit": {"method": "bitfit"},
+    "mms_adapter": {"method": "mms_adapter", "bottleneck": 4},
+    "bitdelta": {"method": "bitdelta", "start": "x"},
+    "bitdelta, both": {"method": "bitdelta", "scales": "both", "rest": "base", "start": "x"},
 }
 
 
@@ -245,7 +253,7 @@ class TestWrongRoute:
         def remove(header, tensors):
             tensors.pop(next(name for name in tensors if name.startswith("upstream/")))
 
-        with pytest.raises(InputError, match="lacks 1 tensors that its method trains, for example"):
+        with pytest.raises(InputError, match="lacks 1 tensors that its method learns, for example"):
             load_model(edited(remove, "houlsby"))
 
     def test_wrong_shape(self, edited):

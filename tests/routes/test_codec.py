@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.masks import nm_mask, topk_mask, unit_mask
-from espnet_s3router.routes.codec import CODES, CodedMask, decode, encode, entropy_bytes
+from espnet_s3router.masks import Candidates, nm_mask, topk_mask, unit_mask
+from espnet_s3router.masks.code_length import entropy_bytes
+from espnet_s3router.routes.codec import CODES, CodedMask, decode, encode, own_entropy_bytes
 from espnet_s3router.routes.entropy import Decoder, Encoder, put_counts, take_counts
 
 
@@ -81,12 +82,6 @@ def test_the_shortest_code_is_chosen(mask, codec, most):
     assert torch.equal(decode(coded), mask)
 
 
-def test_entropy():
-    assert entropy_bytes(0, 100) == entropy_bytes(100, 100) == entropy_bytes(0, 0) == 0.0
-    assert entropy_bytes(50, 100) == pytest.approx(100 / 8)
-    assert entropy_bytes(8, 100) == pytest.approx(100 * 0.4021792 / 8, rel=1e-6)
-
-
 class TestPrior:
     weight = torch.randn(256, 768, generator=torch.Generator().manual_seed(3))
 
@@ -114,6 +109,56 @@ class TestPrior:
             decode(coded)
         with pytest.raises(InputError, match=r"shape \(768, 256\), the mask \(256, 768\)"):
             decode(coded, self.weight.T)
+
+
+class TestCandidates:
+    weight = torch.randn(256, 768, generator=torch.Generator().manual_seed(3))
+
+    @pytest.mark.parametrize("source", ["magnitude", "random"])
+    @pytest.mark.parametrize(("share", "sparsity"), [(0.25, 0.08), (0.1, 0.03), (0.05, 0.01)])
+    def test_bytes_are_the_entropy_of_the_candidates(self, source, share, sparsity):
+        rule, numel = Candidates(share=share, source=source), self.weight.numel()
+        drawn = torch.full((numel,), 2.0)
+        positions = rule.positions(self.weight, "x")
+        drawn[positions] = scores(len(positions))
+        mask = topk_mask(drawn.view(256, 768), sparsity)
+        coded = encode(mask, self.weight, rule, "x")
+        assert torch.equal(decode(coded, self.weight, rule, "x"), mask)
+        own = own_entropy_bytes(coded, rule)
+        assert own == entropy_bytes(round(sparsity * numel), round(share * numel))
+        assert len(coded.data) < 1.01 * own and own < 0.75 * entropy_bytes(round(sparsity * numel), numel)
+
+    def test_a_mask_near_the_magnitude_mask_is_shorter_still(self):
+        """The prior acts among the candidates, too."""
+        rule, mask = Candidates(share=0.25), topk_mask(self.weight, 0.08)
+        coded = encode(mask, self.weight, rule, "x")
+        assert coded.codec in ("buckets", "candidates/buckets") and torch.equal(decode(coded, self.weight, rule, "x"), mask)
+
+    @given(a_mask(), st.floats(0.01, 0.99), st.sampled_from(["magnitude", "random"]))
+    def test_every_mask_survives(self, mask, share, source):
+        """Also one that removes others than candidates."""
+        rule, weight = Candidates(share=share, source=source), scores(*mask.shape, seed=1) - 0.5
+        for allowed in (mask, mask.flatten().index_fill(0, outside(rule, weight), True).view(mask.shape)):
+            coded = encode(allowed, weight, rule, "x")
+            assert torch.equal(decode(coded, weight, rule, "x"), allowed)
+
+    def test_a_code_within_a_code(self):
+        with pytest.raises(InputError, match="but no rule names them"):
+            decode(CodedMask((8, 8), "candidates/candidates/gaps", 1, b""), scores(8, 8), Candidates(share=0.5), "x")
+
+    def test_without_the_weights(self):
+        coded = CodedMask((8, 8), "candidates/buckets", 1, b"")
+        with pytest.raises(InputError, match="coded under a prior from the base weights: give the base"):
+            decode(coded, None, Candidates(share=0.5, source="random"), "x")
+        with pytest.raises(InputError, match=r"the base has shape \(4, 4\), the mask \(8, 8\)"):
+            decode(coded, scores(4, 4), Candidates(share=0.5, source="random"), "x")
+
+
+def outside(rule, weight):
+    """Flat indices of the weights that are no candidates."""
+    others = torch.ones(weight.numel(), dtype=torch.bool)
+    others[rule.positions(weight, "x")] = False
+    return others.nonzero().flatten()
 
 
 @given(st.lists(st.integers(0, 2**34), min_size=1, max_size=20), st.binary(max_size=5))

@@ -12,6 +12,8 @@ from safetensors import safe_open
 from toy_routes import TOKENS, head, masks, route, weights
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.masks import Candidates, topk_mask
+from espnet_s3router.masks.code_length import entropy_bytes
 from espnet_s3router.routes import container, describe, open_route, read_route, write_route
 from espnet_s3router.routes.container import pack, unpack
 from espnet_s3router.routes.file import to_bytes
@@ -80,7 +82,7 @@ def test_a_refused_file_leaves_the_old_one(written, tmp_path):
 def test_a_file_that_reads_back_differently_is_not_written(tmp_path, monkeypatch):
     from espnet_s3router.routes import file
 
-    monkeypatch.setattr(file, "encode", lambda mask, weight=None: encode(~mask, weight))
+    monkeypatch.setattr(file, "encode", lambda mask, *others: encode(~mask, *others))
     encode = __import__("espnet_s3router.routes.codec", fromlist=["encode"]).encode
     with pytest.raises(InputError, match="not those that were coded"):
         write_route(tmp_path / "a.route", route())
@@ -150,7 +152,7 @@ def test_one_bit_anywhere(written):
 
 SITE = "layers.1.weight"
 EDITS = {
-    "newer format": (lambda h, t: h.update(format=2), "has format 2, expected at most 1.*Upgrade"),
+    "newer format": (lambda h, t: h.update(format=3), "has format 3, expected at most 2.*Upgrade"),
     "no format": (lambda h, t: h.pop("format"), "field format is None, expected int"),
     "newer coder": (lambda h, t: h.update(coder_version="9.0.1"), "constriction 9.0.1, installed is constriction .*Install"),
     "other coder": (lambda h, t: h.update(coder="zip"), "coded by zip"),
@@ -223,6 +225,88 @@ def test_description(written):
     assert json.loads(json.dumps(figures)) == figures
     shares = [mask["sparsity"] for mask in figures["sites"]]
     assert shares[:3] == [0.0, 0.5, 0.25] and figures["sites"][1]["entropy_bytes"] == 48 * 64 / 8
+
+
+def near_weights(rule, sparsity=0.05):
+    """A route whose masks remove candidates alone."""
+    masks = {}
+    for number, (name, weight) in enumerate(weights().items()):
+        scores = torch.full((48 * 64,), 9.0)
+        chosen = rule.positions(weight, name)
+        scores[chosen] = torch.rand(len(chosen), generator=torch.Generator().manual_seed(number))
+        masks[name] = topk_mask(scores.view(48, 64), sparsity)
+    return route(masks=masks, candidates=rule)
+
+
+class TestCandidates:
+    @pytest.mark.parametrize("source", ["magnitude", "random"])
+    def test_only_the_candidates_are_coded(self, source, tmp_path):
+        """In bytes close to the entropy of their bits, which the description states."""
+        rule = Candidates(share=0.25, source=source, seed=3)
+        file = write_route(tmp_path / "a.route", near_weights(rule), weights())
+        assert {code.codec for code in file.coded.values()} == {"candidates/gaps"}
+        assert first_difference(file.decode(weights()), near_weights(rule)) is None
+        entropy = entropy_bytes(154, 768)
+        assert [site["entropy_bytes"] for site in describe(file)["sites"]] == [entropy] * 6
+        assert entropy < entropy_bytes(154, 3072) / 1.5
+        for code in file.coded.values():
+            assert len(code.data) < entropy + 8  # two words of the coder; test_codec has larger matrices
+
+    def test_a_set_from_a_seed_needs_no_base(self, tmp_path):
+        rule = Candidates(share=0.25, source="random", seed=3)
+        file = write_route(tmp_path / "a.route", near_weights(rule))
+        assert not file.needs_base() and first_difference(file.decode(), near_weights(rule)) is None
+
+    def test_a_set_from_the_weights_needs_the_base(self, tmp_path):
+        rule = Candidates(share=0.25)
+        file = write_route(tmp_path / "a.route", near_weights(rule), weights())
+        assert file.needs_base()
+        with pytest.raises(InputError, match="coded for weights that follow from the base: give the base to decode it"):
+            file.decode()
+        with pytest.raises(InputError, match=r"not those that were coded"):
+            file.decode(weights(seed=7))
+        assert not write_route(tmp_path / "b.route", near_weights(rule)).needs_base()  # there was no base to code with
+
+    def test_a_mask_that_removes_others_is_coded_as_a_whole(self, tmp_path):
+        """As after a merge of routes with other candidates."""
+        file = write_route(tmp_path / "a.route", route(candidates=Candidates(share=0.25)), weights())
+        assert "candidates/gaps" not in {code.codec for code in file.coded.values()}
+        assert torch.equal(file.decode(weights()).masks[SITE], route().masks[SITE])
+
+    def test_older_versions_read_files_without_candidates(self, tmp_path):
+        assert write_route(tmp_path / "a.route", route(), weights()).header["format"] == 1
+        assert write_route(tmp_path / "a.route", near_weights(Candidates(share=0.25)), weights()).header["format"] == 2
+        signs = route(tensors=head() | {"upstream/signs": torch.arange(9, dtype=torch.uint8)})
+        assert write_route(tmp_path / "a.route", signs).header["format"] == 2
+
+    @pytest.mark.parametrize(
+        "rule",
+        [
+            {"share": 0.25, "source": "magnitude"},
+            {"share": 1.0, "source": "magnitude", "seed": 0},
+            {"share": "x", "source": "magnitude", "seed": 0},
+            {"share": 0.25, "source": "rank", "seed": 0},
+            {"share": 0.25, "source": "magnitude", "seed": None, "name": 1},
+            {"share": 0.25, "source": "magnitude", "seed": 0.5},
+            [0.25, "magnitude", 0],
+            True,
+        ],
+        ids=str,
+    )
+    def test_broken_rules(self, rule, tmp_path):
+        write_route(tmp_path / "a.route", near_weights(Candidates(share=0.25)), weights())
+        edit(tmp_path / "a.route", lambda header, tensors: header.update(candidates=rule))
+        if rule == {"share": 0.25, "source": "magnitude"}:  # the seed has a default
+            assert open_route(tmp_path / "a.route").candidates == Candidates(share=0.25)
+            return
+        with pytest.raises(InputError, match="a.route: field candidates is .*, expected share, source and seed"):
+            open_route(tmp_path / "a.route")
+
+    def test_no_rule(self, tmp_path):
+        write_route(tmp_path / "a.route", near_weights(Candidates(share=0.25)), weights())
+        edit(tmp_path / "a.route", lambda header, tensors: header.pop("candidates"))
+        with pytest.raises(InputError, match="coded for some weights alone, but no rule names them"):
+            read_route(tmp_path / "a.route", weights())
 
 
 def test_a_route_without_masks(tmp_path):

@@ -10,6 +10,7 @@ import torch
 from toy_routes import route, weights
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.masks import Candidates, topk_mask
 from espnet_s3router.routes import container, read_route
 from espnet_s3router.routes.file import to_bytes
 
@@ -111,9 +112,23 @@ def sign(content):
         content[slice(*found.span(1))] = hashlib.sha256(content).hexdigest().encode()
 
 
-@pytest.fixture(scope="module")
-def original():
-    return to_bytes(route(), weights())
+ROUTES = {
+    "all weights": route(),
+    "candidates": route(
+        candidates=Candidates(share=0.4),
+        masks={name: topk_mask(weight, 0.1 * number) for number, (name, weight) in enumerate(weights().items())},
+    ),
+}
+
+
+@pytest.fixture(params=ROUTES)
+def expected(request):
+    return ROUTES[request.param]
+
+
+@pytest.fixture
+def original(expected):
+    return to_bytes(expected, weights())
 
 
 def test_signing_is_right(original, tmp_path):
@@ -122,8 +137,8 @@ def test_signing_is_right(original, tmp_path):
     assert content == original
 
 
-def test_mutated_files(original, tmp_path, request):
-    path, expected, base = tmp_path / "x.route", route(), weights()
+def test_mutated_files(original, expected, tmp_path, request):
+    path, base = tmp_path / "x.route", weights()
     refused = 0
     for number in range(request.config.getoption("--fuzz")):
         rng, content = random.Random(number), bytearray(original)

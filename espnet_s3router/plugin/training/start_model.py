@@ -28,8 +28,9 @@ def start_method(model: Any, init_param: Sequence[str] = ()) -> None:
         weights = finetuned_weights(state, attached.startable, start)
         load_head(model, state, start)
     if initial_mask is not None:
-        own = {name: (weights or {}).get(name, tensor).detach().cpu() for name, tensor in attached.weights().items()}
-        saliency = saliency_of(read_model_file(initial_mask, "initial_mask", model), own, initial_mask)
+        base = {name: tensor.detach().cpu() for name, tensor in attached.weights().items()}
+        own = {name: (weights or {}).get(name, tensor) for name, tensor in base.items()}
+        saliency = saliency_of(read_model_file(initial_mask, "initial_mask", model), own, base, initial_mask)
     attached.begin(weights, saliency)
     for option, path in (("start", start), ("initial_mask", initial_mask)):
         if path is not None:

@@ -7,9 +7,10 @@ from espnet_s3router.plugin.training.task import S3RouterASRTask
 
 ROUTING = {"method": "routing", "sparsity": 0.2}
 PRUNED = {"method": "mpi", "sparsity": 0.2}
+FEW = {**ROUTING, "candidates": 0.5}
 
 
-@pytest.mark.parametrize("mask_conf", [ROUTING, PRUNED], ids=lambda conf: conf["method"])
+@pytest.mark.parametrize("mask_conf", [ROUTING, FEW, PRUNED], ids=str)
 def test_average_of_two_epochs(mask_conf, experiment, tmp_path):
     """Of scores the mean of the magnitudes, because their signs are arbitrary."""
     S3RouterASRTask.main(cmd=experiment(mask_conf=mask_conf, max_epoch=2, keep_nbest_models=2))

@@ -112,6 +112,21 @@ def test_mask_of_a_sparser_run(finetuned, started, asr_model):
     assert all(torch.equal(kept[key.removeprefix(UPSTREAM_KEYS)], mask) for key, mask in expected.items())
 
 
+@pytest.mark.parametrize("rule", [{}, {"candidates_from": "random", "seed": 4}], ids=str)
+@pytest.mark.parametrize("ranking", ["matrix", "global"])
+def test_mask_of_a_run_with_candidates(rule, ranking, finetuned, started, tmp_path):
+    """Weights that the other run could not remove stay, also where it began from the same base with another seed."""
+    mask_conf = {"method": "routing", "sparsity": 0.2, "candidates": 0.3, "ranking": ranking, **rule}
+    path, _ = finetuned(mask_conf=mask_conf)
+    conf = {"token_list": ["<blank>", "<unk>", "A", "B", "<sos/eos>"], "frontend_conf": {"mask_conf": mask_conf}}
+    (tmp_path / "dense/config.yaml").write_text(yaml.safe_dump(conf), encoding="utf-8")
+    other = started(mask_conf)
+    other.load_state_dict(torch.load(path), strict=False)
+    attached = started({"method": "routing", "sparsity": 0.2, "ranking": ranking, "initial_mask": path}).frontend.attached
+    expected = other.frontend.attached.kept()
+    assert all(torch.equal(mask, expected[name]) for name, mask in attached.kept().items())
+
+
 def test_mask_that_lacks_a_target(finetuned, started):
     path, _ = finetuned(mask_conf={"method": "routing", "sparsity": 0.4})
     with pytest.raises(InputError, match="initial_mask: .* holds neither scores nor weights of .*attention"):

@@ -40,6 +40,17 @@ def test_resumed_run_equals_an_uninterrupted_one(experiment, trained_copy, state
     assert [line.split("\t")[:4] for line in logs[0]] == [line.split("\t")[:4] for line in logs[1]]
 
 
+def test_resume_with_candidates_and_a_penalty(experiment, states, tmp_path):
+    """Both follow from the base: neither the candidates nor the first mask is in a checkpoint."""
+    options = {"method": "routing", "sparsity": 0.1, "candidates": 0.3, "flip_penalty": 0.3}
+    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "whole", max_epoch=2, mask_conf=options))
+    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "exp", max_epoch=1, mask_conf=options))
+    S3RouterASRTask.main(cmd=experiment(out=tmp_path / "exp", max_epoch=2, mask_conf=options, resume=True))
+    assert same(states("2epoch.pth"), states("2epoch.pth", "whole"))
+    scores = [tensor for name, tensor in states("2epoch.pth").items() if name.endswith(".scores")]
+    assert [len(tensor) for tensor in scores] == [154] * 4  # 30 % of 512
+
+
 def test_resume_where_accumulation_leaves_a_rest(experiment, states, tmp_path):
     """Four batches and updates of three batches: the rest of an epoch belongs to no update of the next."""
     more = {"accum_grad": 3, "batch_size": 2}
