@@ -23,6 +23,8 @@ from espnet_s3router.files import read_yaml, write_atomic
 Assignment = tuple[Sequence[str], Any]  # path of keys, value
 MODELS_OF_OTHERS = (("mask_conf", "start"), ("mask_conf", "initial_mask"), ("distill", "teacher"))
 """Options in ``frontend_conf`` that name a model of another run."""
+SEED = "{seed}"
+"""Stands for the seed of the run in the option ``start``: each seed has its own finetuned model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,6 +240,8 @@ def _specify(
         mask_conf["seed"] = seed
     if "start" in options and start is not None:
         mask_conf.setdefault("start", start)
+    if isinstance(mask_conf.get("start"), str):
+        mask_conf["start"] = mask_conf["start"].replace(SEED, str(seed))
     if config["frontend_conf"].get("distill") and not mask_conf.get("start") and start is not None:
         config["frontend_conf"]["distill"].setdefault("teacher", start)
     if "updates" in options and updates_of(config):  # ramps and rounds are laid out over them

@@ -71,6 +71,12 @@ def test_a_target_in_bytes_has_one_sparsity():
     assert "sparsity" not in specs[0].mask_conf
 
 
+def test_a_start_for_every_seed():
+    methods = METHODS | {"signs": row("bitdelta", start="exp/finetune_seed{seed}/x.pth")}
+    specs = expand(BASE, methods, ["signs"], seeds=[0, 12])
+    assert [spec.mask_conf["start"] for spec in specs] == ["exp/finetune_seed0/x.pth", "exp/finetune_seed12/x.pth"]
+
+
 def test_a_pattern_has_one_sparsity():
     """2:4 stands beside others in a grid of sparsities, once."""
     methods = METHODS | {"half": row("omp", sparsity=0.5, ranking="2:4")}

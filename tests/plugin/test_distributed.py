@@ -18,7 +18,10 @@ JOBS = {
         "hf_hubert",
         {"mask_conf": {**ROUTING, "ranking": "global"}, "multilayer_feature": True},
     ),
-    "candidates": ("wavlm", {"mask_conf": {**ROUTING, "candidates": 0.6, "flip_penalty": 1e-5}}),
+    "candidates": (
+        "wavlm",
+        {"mask_conf": {**ROUTING, "candidates": 0.6, "candidates_from": "random", "flip_penalty": 1e-6}},
+    ),
     "recompute": ("wavlm", {"mask_conf": ROUTING, "recompute": True}),
     "parp": ("hubert", {"mask_conf": {"method": "parp", "sparsity": 0.5, "interval": 2}}),
     "norms too": ("espnet_hubert", {"mask_conf": {**ROUTING, "train_norms": True}}),
