@@ -136,7 +136,7 @@ def bake_upstream(expert: nn.Module) -> None:
     """Write masks, low-rank updates and scaled signs into the plain weights of an s3prl expert, in place."""
     for kind, method in ((Bottleneck, "houlsby"), (LayerAdapter, "mms_adapter")):
         if any(isinstance(module, kind) for module in expert.modules()):
-            raise NotBakeable(f"{method} adapters are separate modules: a plain upstream cannot hold them, nothing was baked")
+            raise NotBakeable(f"{method} adapters are modules that a plain upstream does not have: nothing was baked")
     expert.eval()
     bake(expert, (MaskedTensor, LowRank, SignDelta))
 
