@@ -48,6 +48,7 @@ def trained(tmp_path_factory, copying):
         recipes.run(*words, COMMONVOICE=str(root), KEPT=str(kept))
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(recipes.here)
+            patch.setattr(grid, "close_servers", lambda: None)  # the next language takes the same process
             for command in (grid, report):
                 done = call(command.main, ["--options", str(kept / f"{command.__name__.rpartition('.')[2]}.yaml")])
                 assert done.returncode == 0, done.stderr
@@ -69,17 +70,17 @@ def tokens(recipes, folder):
 
 
 def test_release_5_in_spanish(trained):
-    """Weights and masks, on characters. Durations are measured."""
-    recipes, printed = trained(V5, "es")
+    """Weights are trained, on characters. Durations are measured."""
+    recipes, printed = trained(V5, "es", "--methods", "finetune")
     assert f"; {V5}" in printed and "CER test %" in printed
-    expected = {(m, s, e) for m in ("finetune", "routing") for s in ("dev_es", "test_es") for e in ("cer", "wer")}
+    expected = {("finetune", name, metric) for name in ("dev_es", "test_es") for metric in ("cer", "wer")}
     assert rates(recipes, "train_0.1min_es") == expected
     found = tokens(recipes, "0.1min_es_token_list/char")
     assert "<space>" in found and all(token == "<space>" or token.islower() for token in found)
 
 
 def test_release_17_in_mandarin(trained):
-    """The third column is an identifier; tokens are Han characters, without spaces between them."""
+    """Masks are trained. The third column is an identifier; tokens are Han characters, without spaces between them."""
     recipes, _ = trained(V17, "zh-TW", "--methods", "routing")
     found = tokens(recipes, "0.1min_zh-TW_token_list/char")
     assert found and "<space>" not in found and not set("0123456789，。") & set(found)
