@@ -1,23 +1,28 @@
 """Figures of a bank of routes on one base, for ``routes.py``: time of a switch, memory, and the base after many switches."""
 
 import argparse
+import contextlib
 import gc
+import io
+import multiprocessing
 import time
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-from arms import TINY, Size, write_upstream
 from quiet import LoadMeter
 
-from espnet_s3router.masks import topk_mask
-from espnet_s3router.methods.options import sites_of
-from espnet_s3router.plugin.checkpoint import FINGERPRINT
-from espnet_s3router.plugin.frontend import MaskedUpstream
-from espnet_s3router.plugin.route_model import hexadecimal
-from espnet_s3router.routes import Route, write_route
-from espnet_s3router.serving import Bank
+with contextlib.redirect_stdout(io.StringIO()):  # ESPnet's imports print; --json promises one line
+    import torch
+    from arms import TINY, Size, write_upstream
+
+    from espnet_s3router.masks import topk_mask
+    from espnet_s3router.methods.options import sites_of
+    from espnet_s3router.plugin.checkpoint import FINGERPRINT
+    from espnet_s3router.plugin.frontend import MaskedUpstream
+    from espnet_s3router.plugin.route_model import hexadecimal
+    from espnet_s3router.routes import Route, write_route
+    from espnet_s3router.serving.bank import Bank
 
 TOKENS = 32
 SWITCHES, ROUTES = 10_000, 100
@@ -45,7 +50,15 @@ def write_routes(folder: Path, checkpoint: Path, sparsity: float, count: int) ->
     mask_conf = {"method": "routing", "sparsity": sparsity}
     config = {
         "frontend_conf": {"frontend_conf": source, "mask_conf": mask_conf},
-        **{"encoder": None, "decoder": "rnn", "model_conf": {"ctc_weight": 1.0}, "token_type": "char"},
+        **{
+            "encoder": None,
+            "decoder": "rnn",
+            "decoder_conf": {},
+            "normalize": None,
+            "preencoder": None,
+            "postencoder": None,
+        },
+        **{"model": "espnet", "model_conf": {"ctc_weight": 1.0}, "ctc_conf": {}, "token_type": "char"},
     }
     paths = []
     for seed in range(count):
@@ -102,6 +115,18 @@ def after_many_switches(bank: Bank) -> tuple[bool, float]:
     return all(torch.equal(a.view(torch.int32), b.detach().view(torch.int32)) for a, b in zip(before, after)), growth
 
 
+def memory(paths: list[Path], answer: Any) -> None:
+    """Send (MiB of a process with one route, MiB with a hundred)."""
+    bank = Bank(ready_mb=0)
+    bank.add(paths[0], "0")
+    bank.add(paths[1], "1")
+    bank.drop("1")
+    one = resident_mb()
+    for number in range(1, ROUTES):
+        bank.add(paths[number % 2], str(number))
+    answer.send((one, resident_mb()))
+
+
 def measure_bank(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """All figures by key."""
     toy, checkpoint = folder / "toy.pt", folder / "base.pt"
@@ -112,19 +137,18 @@ def measure_bank(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     write_routes(small, toy, 0.08, 3)
     identical, growth = after_many_switches(Bank.from_dir(small))
     paths = write_routes(folder, checkpoint, 0.08, 2)
+    context = multiprocessing.get_context("spawn")  # a forked process would have our memory
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=memory, args=(paths, there))
+    process.start()
+    base_mb, hundred_mb = here.recv()
+    process.join()
     meter = LoadMeter(torch.get_num_threads())
     bank = Bank()
     for path in paths:
         bank.add(path)
     ratio = switch_over_copy(bank, args.rounds, meter)
-    del bank
-    bank = Bank(ready_mb=0)
-    bank.add(paths[0], "0")
-    base_mb = resident_mb()
-    for number in range(1, ROUTES):
-        bank.add(paths[number % 2], str(number))
     route_mb = paths[0].stat().st_size / 2**20
-    hundred_mb = resident_mb()
     return {
         "switch_over_copy": ratio,
         "restore_identical": identical,

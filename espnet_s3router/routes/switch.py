@@ -1,6 +1,6 @@
 """``Switch``: puts the changes of one route into the parameters of a base, and takes them back bit for bit.
 
-It keeps the values that a route replaces, not a copy of the base. So memory grows with what a route changes.
+A route keeps the values of the base that it replaces, not a copy of the base. So memory grows with what a route changes.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,12 +15,26 @@ Update = Callable[[Tensor], Tensor]
 """A new tensor from the tensor of the base, for example with a low-rank update added."""
 
 
+@dataclass(frozen=True)
+class Removed:
+    """The removed weights of one tensor."""
+
+    positions: Tensor
+    """Places in the flattened tensor, int32, ascending."""
+    values: Tensor
+    """The weights of the base there."""
+
+    @property
+    def index(self) -> Tensor:
+        """The positions in the type that torch indexes with."""
+        return self.positions.long()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Changes:
     """What a route does to the parameters of a base, by their path."""
 
-    removed: Mapping[str, Tensor] = field(default_factory=dict)
-    """Positions of removed weights in the flattened tensor, int32, ascending."""
+    removed: Mapping[str, Removed] = field(default_factory=dict)
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """New values of whole tensors."""
     updates: Mapping[str, Update] = field(default_factory=dict)
@@ -28,12 +42,18 @@ class Changes:
 
     def nbytes(self) -> int:
         """Bytes of all tensors here."""
-        return sum(tensor.nbytes for tensor in (*self.removed.values(), *self.tensors.values()))
+        removed = (tensor for part in self.removed.values() for tensor in (part.positions, part.values))
+        return sum(tensor.nbytes for tensor in (*removed, *self.tensors.values()))
 
 
-def removed_positions(route: Route) -> dict[str, Tensor]:
-    """Positions for ``Changes.removed`` from the masks of a route."""
-    return {name: (~mask).flatten().nonzero().flatten().to(torch.int32) for name, mask in route.masks.items()}
+def removed_weights(route: Route, parameters: Mapping[str, Tensor]) -> dict[str, Removed]:
+    """``Changes.removed`` for the masks of a route, on the ``parameters`` of an unchanged base."""
+    removed = {}
+    for name, mask in route.masks.items():
+        flat = parameters[name].detach().view(-1)
+        index = (~mask).flatten().nonzero().flatten().to(flat.device)
+        removed[name] = Removed(index.to(torch.int32), flat[index])
+    return removed
 
 
 class Switch:
@@ -45,8 +65,8 @@ class Switch:
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         self._parameters = {name: parameter.detach() for name, parameter in parameters.items()}
-        self._entries: list[tuple[Tensor, Tensor, Tensor]] = []
-        """(flattened tensor, positions, the values of the base there)."""
+        self._entries: list[tuple[Tensor, Removed]] = []
+        """(flattened tensor, its removed weights)."""
         self._whole: list[tuple[Tensor, Tensor]] = []
         """(tensor, its values in the base)."""
 
@@ -59,8 +79,10 @@ class Switch:
         """Restore the base, then apply ``changes``. The base is restored, too, if that fails."""
         self.restore()
         try:
-            for name, positions in changes.removed.items():
-                self._remove(self._parameters[name].view(-1), positions)
+            for name, removed in changes.removed.items():
+                flat = self._parameters[name].view(-1)
+                self._entries.append((flat, removed))
+                flat.index_fill_(0, removed.index, 0.0)
             for name, tensor in changes.tensors.items():
                 self._replace(self._parameters[name], tensor)
             for name, update in changes.updates.items():
@@ -71,16 +93,11 @@ class Switch:
 
     def restore(self) -> None:
         """Give every changed entry its value in the base."""
-        for tensor, values in reversed(self._whole):
+        for tensor, values in self._whole:
             tensor.copy_(values)
-        for flat, positions, values in reversed(self._entries):
-            flat[positions] = values
+        for flat, removed in self._entries:
+            flat.index_copy_(0, removed.index, removed.values)
         self._whole, self._entries = [], []
-
-    def _remove(self, flat: Tensor, positions: Tensor) -> None:
-        index = positions.to(flat.device, torch.int64)  # torch converts int32 at each use
-        self._entries.append((flat, index, flat[index]))
-        flat.index_fill_(0, index, 0.0)
 
     def _replace(self, tensor: Tensor, values: Tensor) -> None:
         if values.shape != tensor.shape:

@@ -17,7 +17,7 @@ from espnet_s3router.methods.options import sites_of
 from espnet_s3router.plugin.frontend import MaskedUpstream
 from espnet_s3router.plugin.route_model import decode_on, mask_conf_of
 from espnet_s3router.routes import RouteFile
-from espnet_s3router.routes.switch import Changes, Update, removed_positions
+from espnet_s3router.routes.switch import Changes, Update, removed_weights
 
 _LOW_RANK = re.compile(r"(?P<owner>.*\.)?parametrizations\.(?P<tensor>[^.]+)\.0\.[ab]")
 
@@ -36,7 +36,7 @@ def changes_of(file: RouteFile, frontend: MaskedUpstream) -> Changes:
         if tensor.shape != parameters[name].shape:
             expected = tuple(parameters[name].shape)
             raise InputError(f"{file.path}: upstream tensor {name} has shape {tuple(tensor.shape)}, expected {expected}")
-    return Changes(removed=removed_positions(route), tensors=plain, updates=low_rank_updates(file, upstream))
+    return Changes(removed=removed_weights(route, parameters), tensors=plain, updates=low_rank_updates(file, upstream))
 
 
 def low_rank_updates(file: RouteFile, tensors: Mapping[str, Tensor]) -> dict[str, Update]:

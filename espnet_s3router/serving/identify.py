@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from espnet_s3router.routes.switch import Removed
 from espnet_s3router.serving.bank import Bank
 
 LogProbs = Callable[[str, Tensor], Tensor]
@@ -66,13 +67,15 @@ def slopes_of_entropy(bank: Bank, names: Sequence[str], wave: Tensor) -> dict[st
         bank.restore()
         removed = {name: bank.changes(name).removed for name in names}
         parameters = dict(bank.frontend.expert.named_parameters())
-        sites = sorted({site for positions in removed.values() for site in positions})
+        sites = sorted({site for parts in removed.values() for site in parts})
         if not sites:
             return dict.fromkeys(names, 0.0)
         base = {site: parameters[site].detach().clone() for site in sites}
         try:
             for site in sites:
-                parameters[site].detach().mul_(_share_kept(base[site], [removed[name].get(site) for name in names]))
+                parameters[site].detach().mul_(
+                    _share_kept(base[site], [r[site] for r in removed.values() if site in r], len(names))
+                )
                 parameters[site].requires_grad_(True)
             with torch.enable_grad():
                 loss = _mean_entropy(bank, names, wave)
@@ -83,19 +86,18 @@ def slopes_of_entropy(bank: Bank, names: Sequence[str], wave: Tensor) -> dict[st
     products = {site: (g * base[site]).flatten() for site, g in zip(sites, gradients) if g is not None}
     total = sum(float(product.sum()) for product in products.values())
 
-    def lost(positions: Mapping[str, Tensor]) -> float:
-        return sum(float(products[site][at.long()].sum()) for site, at in positions.items() if site in products)
+    def lost(sites: Mapping[str, Removed]) -> float:
+        return sum(float(products[site][part.index].sum()) for site, part in sites.items() if site in products)
 
     return {name: total - lost(removed[name]) for name in names}
 
 
-def _share_kept(weight: Tensor, removed: Sequence[Tensor | None]) -> Tensor:
+def _share_kept(weight: Tensor, removed: Sequence[Removed], routes: int) -> Tensor:
     """Share of the routes that keep each entry, in the shape of ``weight``."""
     counts = torch.zeros(weight.numel(), device=weight.device)
-    for positions in removed:
-        if positions is not None:
-            counts[positions.to(weight.device, torch.int64)] += 1.0  # the positions of one route differ
-    return (1.0 - counts / len(removed)).view(weight.shape)
+    for part in removed:
+        counts[part.index] += 1.0  # the positions of one route differ
+    return (1.0 - counts / routes).view(weight.shape)
 
 
 def _mean_entropy(bank: Bank, names: Sequence[str], wave: Tensor) -> Tensor:

@@ -17,5 +17,8 @@ def test_one_line_with_all_figures():
     (line,) = done.stdout.splitlines()
     figures = json.loads(line)
     assert isinstance(figures.pop("quiet"), bool)  # this machine may be busy
-    assert set(figures) == {"bytes_over_own_entropy", "bits_per_connection_best", "decode_s"}
+    assert isinstance(figures.pop("switching_quiet"), bool)
+    expected = {"bytes_over_own_entropy", "bits_per_connection_best", "decode_s", "eleven_over_models", "switch_over_copy"}
+    expected |= {"base_mb", "route_mb", "hundred_routes_mb", "hundred_routes_over_sum", "restore_identical", "growth_mb"}
+    assert set(figures) == expected and figures["restore_identical"] is True
     assert figures["bytes_over_own_entropy"] > 1 and figures["decode_s"] > 0

@@ -160,9 +160,9 @@ class TestLanguage:
         base = {site: parameter.detach().clone() for site, parameter in expert.named_parameters()}
         masks = {}
         for name in names:
-            for site, positions in bank.changes(name).removed.items():
+            for site, removed in bank.changes(name).removed.items():
                 masks[name, site] = torch.ones(base[site].numel())
-                masks[name, site][positions.long()] = 0.0
+                masks[name, site][removed.index] = 0.0
         sites = {site for _, site in masks}
 
         @torch.no_grad()
