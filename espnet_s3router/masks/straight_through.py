@@ -51,7 +51,8 @@ class StraightThrough(torch.autograd.Function):
         grad_scores = None
         if needs_scores:
             if (positions := ctx.positions()) is not None:
-                weight, grad = weight.reshape(-1)[positions], grad.reshape(-1)[positions]
+                # index_select is several times as fast as [positions]
+                weight, grad = (tensor.reshape(-1).index_select(0, positions) for tensor in (weight, grad))
             slope = ESTIMATORS[ctx.estimator](scores)
             product = slope.mul_(weight) if slope.shape == weight.shape else slope * weight
             grad_scores = product.mul_(grad).sum_to_size(scores.shape)

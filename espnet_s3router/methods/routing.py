@@ -24,7 +24,7 @@ class RoutingConfig(LearnedMaskConfig):
     """Share of each matrix that may be removed, in (0, 1]. Scores, gradients and bytes exist for these weights alone.
     ``sparsity`` remains a fraction of the whole matrix."""
     candidates_from: str = "magnitude"
-    """Which weights may be removed: magnitude (the smallest) or random (a set that follows from ``seed``)."""
+    """Which weights may be removed: magnitude (the smallest), largest, or random (a set that follows from ``seed``)."""
     flip_penalty: float = 0.0
     """Penalty for each bit that differs from the first mask, from 0, see masks.flip_penalty. At 1 the first mask stays."""
     target_bytes: int | None = None

@@ -88,7 +88,7 @@ def _encode_candidates(removed: Tensor, weight: Tensor | None, rule: Candidates,
 def _decode_candidates(coded: CodedMask, weight: Tensor | None, rule: Candidates | None, name: str) -> Flags:
     if rule is None:
         raise InputError("the mask is coded for some weights alone, but no rule names them")
-    if rule.source == "magnitude" or weight is not None:
+    if rule.source != "random" or weight is not None:
         weight = _checked(weight, coded, "the mask is coded for weights that follow from the base")
     removed = torch.zeros(coded.numel, dtype=torch.bool)
     positions = rule.positions(removed if weight is None else weight, name)

@@ -53,7 +53,7 @@ class RouteFile:
     def needs_base(self) -> bool:
         """True if decoding needs the weights of the base."""
         codecs = [coded.codec for coded in self.coded.values()]
-        from_weights = self.candidates is not None and self.candidates.source == "magnitude"
+        from_weights = self.candidates is not None and self.candidates.source != "random"
         named = from_weights and any(codec.startswith(CANDIDATES) for codec in codecs)
         return named or any(codec.removeprefix(CANDIDATES) == PRIOR for codec in codecs)
 

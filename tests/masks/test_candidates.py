@@ -48,7 +48,7 @@ def splitmix64(seed, count):
 
 
 class TestRule:
-    @given(st.integers(1, 300), st.floats(0.001, 0.999), st.sampled_from(["magnitude", "random"]))
+    @given(st.integers(1, 300), st.floats(0.001, 0.999), st.sampled_from(["magnitude", "largest", "random"]))
     def test_count(self, numel, share, source):
         rule = Candidates(share=share, source=source)
         positions = rule.positions(draw(numel), "x")
@@ -62,16 +62,28 @@ class TestRule:
         expected = large.abs().flatten().argsort(stable=True)[:375].sort().values
         assert torch.equal(QUARTER.positions(large, "x"), expected)
 
+    def test_the_largest_magnitudes(self):
+        weight = draw(30, 50)
+        expected = weight.abs().flatten().argsort(stable=True, descending=True)[:375].sort().values
+        assert torch.equal(Candidates(share=0.25, source="largest").positions(weight, "x"), expected)
+
     def test_random_keys_are_those_of_splitmix64(self):
         import hashlib
 
         seed = int.from_bytes(hashlib.sha256(b"3 layers.0").digest()[:8], "little")
         assert random_keys(1000, "3 layers.0").tolist() == splitmix64(seed, 1000)
+        assert random_keys(70000, "3 layers.0")[-5:].tolist() == splitmix64(seed, 70000)[-5:]  # of the third block
 
     def test_a_random_set_is_the_same_on_every_machine(self):
         """Files rely on these numbers."""
         rule = Candidates(share=0.2, source="random", seed=7)
         assert rule.positions(draw(40), "a.weight").tolist() == [4, 10, 12, 20, 21, 26, 31, 38]
+
+    @pytest.mark.parametrize(("numel", "share"), [(100000, 0.3), (50, 0.02), (3, 0.5), (99999, 0.999)])
+    def test_random_sets_have_the_smallest_keys(self, numel, share):
+        rule = Candidates(share=share, source="random")
+        expected = random_keys(numel, "0 x").argsort()[: rule.count(numel)].sort().values
+        assert torch.equal(rule.positions(torch.empty(numel), "x"), expected)
 
     def test_random_sets_follow_from_seed_and_name(self):
         weight = draw(100, 100)
@@ -89,7 +101,9 @@ class TestRule:
             Candidates(share=share)
 
     def test_unknown_source(self):
-        with pytest.raises(ValueError, match="source of candidates is 'weights', expected one of magnitude, random"):
+        with pytest.raises(
+            ValueError, match="of candidates is 'weights', expected one of magnitude, largest, random"
+        ):
             Candidates(share=0.5, source="weights")
 
 

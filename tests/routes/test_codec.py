@@ -134,7 +134,7 @@ class TestCandidates:
         coded = encode(mask, self.weight, rule, "x")
         assert coded.codec in ("buckets", "candidates/buckets") and torch.equal(decode(coded, self.weight, rule, "x"), mask)
 
-    @given(a_mask(), st.floats(0.01, 0.99), st.sampled_from(["magnitude", "random"]))
+    @given(a_mask(), st.floats(0.01, 0.99), st.sampled_from(["magnitude", "largest", "random"]))
     def test_every_mask_survives(self, mask, share, source):
         """Also one that removes others than candidates."""
         rule, weight = Candidates(share=share, source=source), scores(*mask.shape, seed=1) - 0.5
