@@ -24,6 +24,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "finetune_cnn": {"mask_conf": {"method": "finetune", "train_cnn": True}},
     "head_only": {"mask_conf": {"method": "head_only"}},
     "routing": {"mask_conf": ROUTING},
+    "routing_candidates": {"mask_conf": {**ROUTING, "candidates": 0.25}},
     "routing_all": {"mask_conf": {**ROUTING, "targets": "all"}},
     "reference": {"mask_conf": {**ROUTING, "rounding": "reference"}},
     "routing_cached": {"mask_conf": ROUTING, "cache_frozen": 256},

@@ -8,6 +8,7 @@ eleven_over_models: bytes of a base with eleven routes, divided by those of elev
 switch_over_copy: seconds to switch between two ready routes, divided by seconds to copy the masked weights once.
 restore_identical: true if the base is the same bit for bit after 10,000 switches (toy dimensions); growth_mb: memory added.
 base_mb, route_mb, hundred_routes_mb: memory with one route, bytes of a file, memory with a hundred routes (MiB).
+candidates_…: see candidates.py.
 """
 
 import argparse
@@ -19,6 +20,8 @@ from typing import Any
 import torch
 from bank import TARGETS as BANK_TARGETS
 from bank import measure_bank
+from candidates import TARGETS as CANDIDATES_TARGETS
+from candidates import measure_candidates
 from quiet import LoadMeter
 from report import run
 
@@ -37,6 +40,7 @@ TARGETS = {
     "decode_s": "<= 1.5",
     "eleven_over_models": "<= 0.115",
     **BANK_TARGETS,
+    **CANDIDATES_TARGETS,
 }
 
 
@@ -78,6 +82,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "eleven_over_models": (4 * XLSR_PARAMETERS + 11 * large.bytes) / (11 * 4 * XLSR_PARAMETERS),
         "quiet": meter.quiet(),
         **measure_bank(args, folder),
+        **measure_candidates(args, folder),
     }
 
 

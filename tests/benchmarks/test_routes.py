@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -18,7 +20,10 @@ def test_one_line_with_all_figures():
     figures = json.loads(line)
     assert isinstance(figures.pop("quiet"), bool)  # this machine may be busy
     assert isinstance(figures.pop("switching_quiet"), bool)
+    assert isinstance(figures.pop("candidates_quiet"), bool)
     expected = {"bytes_over_own_entropy", "bits_per_connection_best", "decode_s", "eleven_over_models", "switch_over_copy"}
     expected |= {"base_mb", "route_mb", "hundred_routes_mb", "hundred_routes_over_sum", "restore_identical", "growth_mb"}
+    expected |= {"candidates_step_over_finetune", "candidates_step_over_routing", "candidates_state_ratio"}
     assert set(figures) == expected and figures["restore_identical"] is True
+    assert figures["candidates_state_ratio"] == pytest.approx((0.25 * 16 + 0.25 * 2) / 16, rel=0.01)
     assert figures["bytes_over_own_entropy"] > 1 and figures["decode_s"] > 0

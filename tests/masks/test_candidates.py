@@ -101,9 +101,7 @@ class TestRule:
             Candidates(share=share)
 
     def test_unknown_source(self):
-        with pytest.raises(
-            ValueError, match="of candidates is 'weights', expected one of magnitude, largest, random"
-        ):
+        with pytest.raises(ValueError, match="of candidates is 'weights', expected one of magnitude, largest, random"):
             Candidates(share=0.5, source="weights")
 
 
