@@ -2,26 +2,8 @@
 
 import json
 
-import pytest
-import soundfile
-
 from espnet_s3router.cli.main import main
-from espnet_s3router.plugin.route import speech_like, write_experiment
 from espnet_s3router.serving import Router
-
-
-@pytest.fixture
-def bank(trained_like, tmp_path):
-    """A folder with the routes nl and es, one broken file, and two recordings beside it."""
-    folder = tmp_path / "routes"
-    folder.mkdir()
-    for seed, name in enumerate(("nl", "es")):
-        files = trained_like(name=name, seed=seed, mask_conf={"method": "routing", "sparsity": 0.2})
-        write_experiment(*files, folder / f"{name}.route")
-    (folder / "ru.route").write_bytes(b"nothing")
-    for number, seconds in enumerate((1.3, 3.1)):
-        soundfile.write(tmp_path / f"{number}.wav", speech_like(seconds).numpy(), 16000, subtype="FLOAT")
-    return folder
 
 
 def call(bank, capsys, *words, status=0):

@@ -1,0 +1,45 @@
+"""The share of recordings whose language was found."""
+
+import pytest
+
+from espnet_s3router.cli.main import main
+from espnet_s3router.data.data_dir import DataDir, write_data_dir
+from espnet_s3router.errors import InputError
+from espnet_s3router.serving import Router
+from espnet_s3router.serving.evaluate import Judged, accuracy, by_duration, confusion, judge
+
+CASES = [("en", "en", 1.0), ("en", "es", 2.0), ("es", "en", 5.0), ("es", "es", 3.0), ("fr", "en", 9.0)]
+JUDGED = [Judged(str(n), lang, found, seconds, 0.5) for n, (lang, found, seconds) in enumerate(CASES)]
+
+
+def test_accuracy():
+    assert accuracy(JUDGED) == 2 / 5
+    assert accuracy(JUDGED, shortest=2.0) == 1 / 4
+    assert accuracy(JUDGED, shortest=2.0, same=["en", "es"]) == 3 / 4
+    with pytest.raises(InputError, match="no recording has 10.0 seconds"):
+        accuracy(JUDGED, shortest=10.0)
+
+
+def test_tables():
+    assert confusion(JUDGED, 2.0) == [
+        ["language", "recordings", "en", "es", "fr"],
+        ["en", "1", "0.0", "100.0", "0.0"],
+        ["es", "2", "50.0", "50.0", "0.0"],
+        ["fr", "1", "100.0", "0.0", "0.0"],
+    ]
+    assert by_duration(JUDGED)[1:] == [["0 to 2", "1", "100.0"], ["2 to 4", "2", "50.0"], ["4 and more", "2", "0.0"]]
+
+
+def test_datasets(bank, tmp_path, capsys):
+    wav = {f"u{n}": str(tmp_path / f"{n}.wav") for n in (0, 1)}
+    write_data_dir(tmp_path / "test_nl", DataDir(wav, dict.fromkeys(wav, "a"), dict.fromkeys(wav, "s")))
+    judged = judge(Router.from_dir(bank), {"nl": tmp_path / "test_nl"})
+    router = Router.from_dir(bank)
+    assert [one.found for one in judged] == [router.identify(path).name for path in wav.values()]
+    assert [round(one.seconds, 1) for one in judged] == [1.3, 3.1]
+    with pytest.raises(InputError, match="there is no route 'fr'"):
+        judge(router, {"fr": tmp_path / "missing"})
+    assert main(["identify", "--bank", str(bank), f"nl={tmp_path / 'test_nl'}"]) == 0
+    assert "accuracy_from_2_s" in capsys.readouterr().out
+    assert main(["identify", "--bank", str(bank), "nl"]) == 1
+    assert "expected LANG=DIR" in capsys.readouterr().err
