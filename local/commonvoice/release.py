@@ -32,7 +32,7 @@ def language_folder(root: Path, lang: str) -> Path:
     if releases := [path for path in folders if _is_language(path / lang)]:
         raise InputError(f"{root}: a folder of releases; {expected}. Give one of {', '.join(map(str, releases))}")
     there = ", ".join(path.name for path in folders[:SHOWN] if _is_language(path)) or "no language"
-    raise InputError(f"{root}: no folder {lang}, but {there}; {expected}. Get the archive of {lang} from {PAGE}")
+    raise InputError(f"{root}: no folder {lang!r}, there is {there}; {expected}. Get the archive of {lang} from {PAGE}")
 
 
 def _is_language(folder: Path) -> bool:

@@ -310,7 +310,7 @@ def test_folders_of_another_level(release, tmp_path, refused):
     assert f"Give {release}" in error
     assert f"Give {release}" in refused(release / "es/clips")
     assert f"Give one of {release}" in refused(tmp_path)
-    assert f"{release}: no folder it, but es;" in refused(release, lang="it")
+    assert f"{release}: no folder 'it', there is es;" in refused(release, lang="it")
     assert "no such folder" in refused(tmp_path / "absent")
 
 

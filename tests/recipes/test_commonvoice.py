@@ -132,10 +132,20 @@ def test_a_folder_that_is_not_there(recipes):
     assert done.returncode == 2 and "COMMONVOICE is 'absent', and there is no such folder" in done.stderr
 
 
+def test_a_missing_language_is_reported_before_the_first_one_is_prepared(recipes, tmp_path):
+    recipes.recipe = "commonvoice/multi1"
+    root = write_language(tmp_path, "es")
+    done = recipes.run("./run.sh", "--langs", "es it", check=False, COMMONVOICE=str(root))
+    assert done.returncode == 1 and "no folder 'it', there is es" in done.stderr
+    assert not (recipes.here / "data").exists()
+
+
 def test_every_language_has_its_own_names(commands):
-    """Data, tokens and experiments of eleven languages side by side."""
+    """Data, tokens and experiments of eleven languages side by side; all are looked for before the first one."""
     made = commands("commonvoice/multi1", "--stop_stage", "11", "--methods", "routing", COMMONVOICE="conf")
     prepared = [command for command in made if command[1] == "local.commonvoice"]
+    assert ["--check_corpus" in command for command in prepared] == [True] * 11 + [False] * 11
+    prepared = prepared[11:]
     expected = "en es fr it ky nl ru sv-SE tr tt zh-TW"
     assert " ".join(command[command.index("--lang") + 1] for command in prepared) == expected
     assert all(command[command.index("--root") + 1] == "conf" for command in prepared)

@@ -30,7 +30,8 @@ fi
 
 end='' tokens=char
 if [ "${units}" = phones ]; then end=_phn tokens=phn; fi
-for lang in "${languages[@]}"; do
+language() { # language LANG WORDS...: the stages of one language
+    local lang=$1 train dev test label data
     train=train_${minutes}min_${lang}${end} dev=dev_${lang}${end} test=test_${lang}${end}
     label=$(requested train_set "${train}") # the user's own data have a label of their own
     label=${label#train_}
@@ -40,5 +41,9 @@ for lang in "${languages[@]}"; do
     ../../TEMPLATE/router1/router.sh --recipe commonvoice/multi1 --lang "${label}" --asr_tag "${label}_${model}" \
         --local_data "${data}" --train_set "${train}" --valid_set "${dev}" --test_sets "${dev} ${test}" --token_type "${tokens}" \
         --asr_config "conf/train_asr.yaml conf/upstream/${model}.yaml" \
-        --methods_config conf/methods.yaml --methods "finetune routing" --sparsities 0.08 "${rest[@]}"
-done
+        --methods_config conf/methods.yaml --methods "finetune routing" --sparsities 0.08 "${rest[@]}" "${@:2}"
+}
+if [ "${#languages[@]}" -gt 1 ] && [ "$(requested stage 1)" = 1 ] && [ "$(requested skip_data_prep false)" = false ]; then
+    for lang in "${languages[@]}"; do language "${lang}" --check_corpus true; done # a missing language is said before the first trains
+fi
+for lang in "${languages[@]}"; do language "${lang}"; done
