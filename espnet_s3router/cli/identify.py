@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> None:
             judged, shortest=SHORTEST, same=args.same
         )
     if args.json:
-        print(json.dumps(figures | {"judged": [vars(one) for one in judged]}))
+        tables = {"confusion": confusion(judged, SHORTEST), "by_duration": by_duration(judged)}
+        print(json.dumps(figures | tables | {"judged": [vars(one) for one in judged]}))
         return
     for table in (confusion(judged, SHORTEST), by_duration(judged)):
         for row in table:

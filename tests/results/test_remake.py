@@ -6,9 +6,9 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from toy_points import UTTERANCES, add_run, rows_of
+from toy_points import UTTERANCES, add_point, add_run, rows_of
 
-from espnet_s3router.results.pages import grid, sweep, upstreams
+from espnet_s3router.results.pages import grid, languages, sweep, upstreams
 from espnet_s3router.results.pages.remake import main
 from espnet_s3router.results.rows import put_rows
 from espnet_s3router.results.scored_runs import collect_runs
@@ -81,6 +81,41 @@ def test_upstreams(recipe, capsys):
     words = ["--expdir", recipe / "exp", "--dev", "dev", "--test", "test", "--upstream", "large"]
     assert upstreams.main([str(word) for word in (*words, "--results_md", recipe / "RESULTS.md")]) == 0
     assert "finetune on large vs mini" in remade(recipe, capsys)
+
+
+@pytest.fixture
+def two_languages(tmp_path):
+    """Runs of two methods in two languages; routing has a second seed in one of them."""
+    for lang, errors in {"en": (1, 2), "es": (3, 5)}.items():
+        place = {"sets": (f"dev_{lang}", f"test_{lang}"), "split": f"train_{lang}"}
+        add_point(tmp_path / "exp", f"finetune_{lang}", "finetune", errors, **place)
+        better = (errors[0] - 1, errors[1] - 1)
+        add_point(tmp_path / "exp", f"routing_{lang}", "routing", better, sparsity=0.1, bytes_added=500, **place)
+    add_point(tmp_path / "exp", "routing_es_2", "routing", (2, 4), sparsity=0.1, seed=2, **place)
+    return tmp_path
+
+
+class TestLanguages:
+    PAIRS = ("en=dev_en,test_en", "es=dev_es,test_es")
+
+    def test_page(self, two_languages, capsys):
+        figures = {"accuracy": 0.5, "confusion": [["language", "en"], ["en", "100.0"]], "by_duration": [["s"], ["2"]]}
+        (two_languages / "found.json").write_text(json.dumps(figures | {"judged": [1, 2]}))
+        words = [*self.PAIRS, "--expdir", f"{two_languages / 'exp'}", "--results_md", f"{two_languages / 'RESULTS.md'}"]
+        assert languages.main([*words, "--identified", str(two_languages / "found.json")]) == 0
+        text = remade(two_languages, capsys)
+        assert "|finetune|–|20.0|50.0|35.0|74.0 kB|1|" in text
+        assert "|routing|0.1|10.0*|40.0*|25.0|1.00 kB|1,2|" in text
+        assert "- routing vs finetune: -28.6 % relative CER" in text  # (1 + 4) / (2 + 5) of all errors, seed 1
+        assert "(all languages)" in text and "- accuracy: 0.5" in text and "|en|100.0|" in text
+
+    def test_bad_calls(self, two_languages, capsys):
+        for pair, message in (
+            ("en", "expected LANG=DEV,TEST"),
+            ("nl=dev_nl,test_nl", "0 training sets have runs that were scored on test_nl of nl"),
+        ):
+            assert languages.main([pair, "--expdir", str(two_languages / "exp")]) == 1
+            assert message in capsys.readouterr().err
 
 
 def test_counts_file_has_no_date_of_its_own(recipe):

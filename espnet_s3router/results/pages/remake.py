@@ -13,11 +13,12 @@ from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.files import write_atomic
 from espnet_s3router.results.pages.document import counts_file
 from espnet_s3router.results.pages.grid import GridPage
+from espnet_s3router.results.pages.languages import LanguagesPage
 from espnet_s3router.results.pages.sweep import SweepPage
 from espnet_s3router.results.pages.upstreams import UpstreamsPage
 from espnet_s3router.results.scored_runs import ScoredRun
 
-KINDS = {kind.__name__: kind for kind in (GridPage, SweepPage, UpstreamsPage)}
+KINDS = {kind.__name__: kind for kind in (GridPage, LanguagesPage, SweepPage, UpstreamsPage)}
 
 
 def remake(page: Path) -> str:
