@@ -48,8 +48,12 @@ class Size:
     width: int = 768
     feed_forward: int = 3072
     heads: int = 12
+    large_style: bool = False
+    """layer norms before each block and in the convolutions, as in the large models"""
 
 
+XLS_R = Size(layers=24, width=1024, feed_forward=4096, heads=16, large_style=True)
+"""Dimensions of XLS-R 300M."""
 TINY = Size("[(8, 10, 5)] + [(8, 3, 2)] * 4 + [(8, 2, 2)] * 2", layers=2, width=16, feed_forward=32, heads=2)
 
 
@@ -57,7 +61,7 @@ def write_upstream(path: Path, size: Size) -> None:
     """Save an upstream of random weights in the form that s3prl's ``wav2vec2_custom`` loads."""
     from s3prl.upstream.wav2vec2.wav2vec2_model import Wav2Vec2Config, Wav2Vec2Model
 
-    options = {
+    options: dict[str, Any] = {
         "conv_feature_layers": size.convolutions,
         "encoder_layers": size.layers,
         "encoder_embed_dim": size.width,
@@ -65,6 +69,8 @@ def write_upstream(path: Path, size: Size) -> None:
         "encoder_attention_heads": size.heads,
         "final_dim": 256,
     }
+    if size.large_style:
+        options |= {"extractor_mode": "layer_norm", "layer_norm_first": True, "conv_bias": True}
     torch.manual_seed(0)
     model = Wav2Vec2Model(Wav2Vec2Config(**options))
     torch.save({"task_cfg": {"normalize": False}, "model_cfg": options, "model_weight": model.state_dict()}, path)
@@ -99,10 +105,12 @@ class _SortAndCut(torch.autograd.Function):
 class Arm:
     """One training run: frontend, linear CTC head and Adam."""
 
-    def __init__(self, name: str, checkpoint: Path, *, batch: int, seconds: float, device: str) -> None:
+    def __init__(
+        self, name: str, checkpoint: Path, *, batch: int, seconds: float, device: str, autocast: str | None = None
+    ) -> None:
         torch.manual_seed(1)
         source = {"upstream": "wav2vec2_custom", "path_or_url": str(checkpoint)}
-        self.frontend = MaskedUpstream(frontend_conf=source, **ARMS[name]).to(device).train()
+        self.frontend = MaskedUpstream(frontend_conf=source, autocast=autocast, **ARMS[name]).to(device).train()
         self.head = nn.Linear(self.frontend.output_size(), VOCABULARY, device=device)
         self.attached = self.frontend.attached
         self.attached.begin()

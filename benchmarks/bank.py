@@ -14,7 +14,7 @@ from quiet import LoadMeter
 
 with contextlib.redirect_stdout(io.StringIO()):  # ESPnet's imports print; --json promises one line
     import torch
-    from arms import TINY, Size, write_upstream
+    from arms import TINY, XLS_R, Size, write_upstream
 
     from espnet_s3router.masks import topk_mask
     from espnet_s3router.methods.options import sites_of
@@ -78,6 +78,13 @@ def write_routes(folder: Path, checkpoint: Path, sparsity: float, count: int) ->
     return paths
 
 
+def now(bank: Bank) -> float:
+    """The time in seconds, after all work of the device is done."""
+    if next(bank.frontend.parameters()).is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def switch_over_copy(bank: Bank, rounds: int, meter: LoadMeter) -> float:
     """Median seconds of a switch between two ready routes, divided by those of copying the masked weights once."""
     bank.restore()
@@ -89,13 +96,13 @@ def switch_over_copy(bank: Bank, rounds: int, meter: LoadMeter) -> float:
     with meter.region("switching"):
         for _ in range(rounds + 1):
             for name in (first, second):
-                start = time.perf_counter()
+                start = now(bank)
                 bank.use(name)
-                switches.append(time.perf_counter() - start)
-            start = time.perf_counter()
+                switches.append(now(bank) - start)
+            start = now(bank)
             for weight, copy in zip(masked, copies):
                 copy.copy_(weight)
-            times.append(time.perf_counter() - start)
+            times.append(now(bank) - start)
     return median(switches[2:]) / median(times[1:])
 
 
@@ -131,7 +138,7 @@ def measure_bank(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """All figures by key."""
     toy, checkpoint = folder / "toy.pt", folder / "base.pt"
     write_upstream(toy, TINY)
-    write_upstream(checkpoint, TINY if args.tiny else Size())
+    write_upstream(checkpoint, TINY if args.tiny else XLS_R if args.xls_r else Size())
     small = folder / "toy"
     small.mkdir()
     write_routes(small, toy, 0.08, 3)
@@ -144,7 +151,7 @@ def measure_bank(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     base_mb, hundred_mb = here.recv()
     process.join()
     meter = LoadMeter(torch.get_num_threads())
-    bank = Bank()
+    bank = Bank(device=args.device)
     for path in paths:
         bank.add(path)
     ratio = switch_over_copy(bank, args.rounds, meter)

@@ -63,7 +63,7 @@ def masks_bytes(figures: dict[str, Any]) -> int:
 
 def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return all figures by key."""
-    sizes = (2, 64, 32) if args.tiny else (12, 3072, 768)
+    sizes = (2, 64, 32) if args.tiny else XLSR if args.xls_r else (12, 3072, 768)
     path = folder / "a.route"
     best = describe(make_file(folder / "best.route", BEST_SPARSITY, *sizes))
     figures = describe(make_file(path, SPARSITY, *sizes))
@@ -87,4 +87,4 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run(__doc__, TARGETS, measure, {})
+    run(__doc__, TARGETS, measure, {"xls_r": "the dimensions of XLS-R 300M instead of wav2vec2 base"})

@@ -1,10 +1,10 @@
 """Time and memory of one update for each method, at the dimensions of wav2vec2 base.
 
-    python benchmarks/step_time.py --json [--device cuda] [--rounds 5] [--cache_frozen] [--memory]
+    python benchmarks/step_time.py --json [--device cuda] [--rounds 5] [--cache_frozen] [--memory] [--xls_r] [--bfloat16]
 
-Random weights, float32, mask selection and Adam included. All arms live in one process and take turns, so a slow moment of
-the machine affects all of them. Figures are medians over the rounds. ``quiet`` is false if other processes ran during the
-measurement.
+Random weights, float32 unless --bfloat16, mask selection and Adam included. All arms live in one process and take turns, so
+a slow moment of the machine affects all of them. Figures are medians over the rounds. ``quiet`` is false if other processes
+ran during the measurement.
 
 Memory is the peak of a process for each method. The ratios of memory leave out the memory that a toy upstream needs: that
 of libraries and code, which differs between builds of PyTorch and which a GPU's counter does not include. The megabytes
@@ -25,7 +25,7 @@ from report import run
 
 with contextlib.redirect_stdout(io.StringIO()):  # ESPnet's imports print; --json promises one line
     import torch
-    from arms import TINY, Arm, Size, threads, write_upstream
+    from arms import TINY, XLS_R, Arm, Size, threads, write_upstream
 
 TIMED = ("finetune", "finetune_cnn", "head_only", "routing", "routing_all", "reference")
 TARGETS = {
@@ -97,11 +97,12 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     context = multiprocessing.get_context("fork")
     checkpoint = folder / "upstream.pt"
     toy = folder / "toy.pt"
-    for path, size in ((checkpoint, TINY if args.tiny else Size()), (toy, TINY)):
+    for path, size in ((checkpoint, TINY if args.tiny else XLS_R if args.xls_r else Size()), (toy, TINY)):
         writer = context.Process(target=write_upstream, args=(path, size))
         writer.start()
         writer.join()
     options = {"checkpoint": checkpoint, "device": args.device, "batch": 2, "seconds": 0.5 if args.tiny else 5.0}
+    options["autocast"] = "bfloat16" if args.bfloat16 else None
     peaks = {name: peak(name, options) for name in ("finetune", "routing", "routing_all")}
     longer: dict[str, Any] = {}
     if args.memory:
@@ -121,5 +122,7 @@ if __name__ == "__main__":
     flags = {
         "cache_frozen": "also time routing with the output of the CNN cached",
         "memory": "also measure peak memory at 4 x 10 s of audio",
+        "xls_r": "the dimensions of XLS-R 300M instead of wav2vec2 base",
+        "bfloat16": "matrix products in bfloat16",
     }
     run(__doc__, TARGETS, measure, flags)
