@@ -64,11 +64,9 @@ class SignDelta(nn.Module):
     def __init__(self, shape: torch.Size, scales: str) -> None:
         super().__init__()
         self.shape, self.scales = shape, scales
-        self.signs = nn.Parameter(torch.zeros(-(-shape.numel() // 8)))
-        single = [1] * len(shape)
-        sizes = {"rows": [shape[0], *single[1:]], "columns": [1, shape[1], *single[2:]]}
-        kept = {"matrix": {"rows": single}, "row": {"rows": sizes["rows"]}, "column": {"columns": sizes["columns"]}}
-        for name, size in kept.get(scales, sizes).items():
+        sizes = sizes_of(shape, scales)
+        self.signs = nn.Parameter(torch.zeros(sizes.pop("signs")))
+        for name, size in sizes.items():
             self.register_parameter(name, nn.Parameter(torch.zeros(size)))
         self._signs: Tensor | None = None
         self._key: Hashable = None
@@ -89,7 +87,21 @@ class SignDelta(nn.Module):
 
     def scale_names(self) -> list[str]:
         """Names of the parameters whose product is the scale."""
-        return [name for name, _ in self.named_parameters() if name != "signs"]
+        return [name for name in sizes_of(self.shape, self.scales) if name != "signs"]
+
+
+def sizes_of(shape: torch.Size, scales: str) -> dict[str, list[int]]:
+    """Shapes of the parameters of a ``SignDelta``, by name. All but ``signs`` are factors of the scale."""
+    single = [1] * len(shape)
+    rows, columns = {"rows": [shape[0], *single[1:]]}, {"columns": [1, shape[1], *single[2:]]}
+    factors = {"matrix": {"rows": single}, "row": rows, "column": columns, "both": rows | columns}
+    return {"signs": [-(-shape.numel() // 8)], **factors[scales]}
+
+
+def with_delta(weight: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+    """What a ``SignDelta`` with these ``parameters`` makes of the weight."""
+    scale = math.prod(tensor.to(weight.dtype) for name, tensor in parameters.items() if name != "signs")
+    return weight + scale * unpack(parameters["signs"], weight.shape)
 
 
 class _AddScaled(torch.autograd.Function):
@@ -171,8 +183,8 @@ def bitdelta(upstream: nn.Module, config: BitdeltaConfig) -> SignDeltas:
     for site in sites:
         allowed = "matrices that finetune trains; set train_cnn: true or leave out"
         check(site.name in startable, "targets", config.targets, f"{allowed} {site.name}")
+    whole = stored_whole(upstream, config)
     deltas = {site.name: SignDelta(startable[site.name].shape, config.scales) for site in sites}
-    whole = {name: p for name, p in startable.items() if name not in deltas and _is_kept(p, config.rest)}
     for site in sites:
         parametrize.register_parametrization(site.module, site.tensor, deltas[site.name])
     signs = {parameter_key(name, "signs"): delta.signs for name, delta in deltas.items()}
@@ -186,6 +198,9 @@ def bitdelta(upstream: nn.Module, config: BitdeltaConfig) -> SignDeltas:
     )
 
 
-def _is_kept(parameter: nn.Parameter, rest: str) -> bool:
-    """True if a finetuned tensor beside the targets keeps its value."""
-    return rest == "start" or rest == "vectors" and parameter.dim() == 1
+def stored_whole(upstream: nn.Module, config: BitdeltaConfig) -> dict[str, nn.Parameter]:
+    """The tensors beside the targets that keep their finetuned values, by path; ``upstream`` has no deltas yet."""
+    targets = {site.name for site in sites_of(upstream, config.targets)}
+    others = {name: p for name, p in finetuned(upstream, config.train_cnn).items() if name not in targets}
+    kept = {"start": others, "vectors": {name: p for name, p in others.items() if p.dim() == 1}}
+    return kept.get(config.rest, {})

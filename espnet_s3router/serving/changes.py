@@ -1,4 +1,4 @@
-"""What a route changes on a base that is in memory: removed positions, whole tensors and low-rank updates."""
+"""What a route changes on a base that is in memory: removed positions, whole tensors, low-rank updates and scaled signs."""
 
 import re
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from torch import Tensor
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks.names import parameter_key
 from espnet_s3router.methods import resolve
+from espnet_s3router.methods.bitdelta import sizes_of, stored_whole, with_delta
 from espnet_s3router.methods.finetune import biases, norms
 from espnet_s3router.methods.fixed_masks import FixedMaskConfig, layer_extras
 from espnet_s3router.methods.lora import low_rank_sum
@@ -36,7 +37,8 @@ def changes_of(file: RouteFile, frontend: MaskedUpstream) -> Changes:
         if tensor.shape != parameters[name].shape:
             expected = tuple(parameters[name].shape)
             raise InputError(f"{file.path}: upstream tensor {name} has shape {tuple(tensor.shape)}, expected {expected}")
-    return Changes(removed=removed_weights(route, parameters), tensors=plain, updates=low_rank_updates(file, upstream))
+    updates = low_rank_updates(file, upstream) | sign_updates(file, upstream, parameters)
+    return Changes(removed=removed_weights(route, parameters), tensors=plain, updates=updates)
 
 
 def low_rank_updates(file: RouteFile, tensors: Mapping[str, Tensor]) -> dict[str, Update]:
@@ -49,6 +51,23 @@ def low_rank_updates(file: RouteFile, tensors: Mapping[str, Tensor]) -> dict[str
     for name in sorted(names):
         a, b = (tensors[parameter_key(name, part)].float() for part in "ab")
         updates[name] = partial(low_rank_sum, a=a, b=b, scaling=options.alpha / options.rank)
+    return updates
+
+
+def sign_updates(file: RouteFile, tensors: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> dict[str, Update]:
+    """The updates of method bitdelta by the path of their tensor. Raises InputError for parts of a wrong shape."""
+    if file.header["metadata"]["method"] != "bitdelta":
+        return {}
+    _, options = resolve(mask_conf_of(file))
+    updates: dict[str, Update] = {}
+    for name in (name for name in base if parameter_key(name, "signs") in tensors):
+        delta = {}
+        for part, size in sizes_of(base[name].shape, options.scales).items():
+            delta[part] = tensors[parameter_key(name, part)].to(base[name].device)
+            if list(delta[part].shape) != size:
+                key, shape = parameter_key(name, part), tuple(delta[part].shape)
+                raise InputError(f"{file.path}: upstream tensor {key} has shape {shape}, expected {tuple(size)}")
+        updates[name] = partial(with_delta, parameters=delta)
     return updates
 
 
@@ -78,4 +97,8 @@ def trained_names(name: str, options: Any, frontend: MaskedUpstream) -> set[str]
         return set(biases(expert)) | (set(norms(expert)) if options.train_norms else set())
     if name == "lora":
         return {parameter_key(site.name, part) for site in sites_of(expert, options.targets) for part in "ab"}
+    if name == "bitdelta":
+        sizes = {site.name: getattr(site.module, site.tensor).shape for site in sites_of(expert, options.targets)}
+        keys = {parameter_key(name, part) for name, shape in sizes.items() for part in sizes_of(shape, options.scales)}
+        return keys | set(stored_whole(expert, options))
     return None

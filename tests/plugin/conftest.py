@@ -209,6 +209,9 @@ def trained_like(untrained, tmp_path):
             for parameter in model.parameters():
                 if parameter.requires_grad:
                     parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+            for name in model.frontend.attached.packed:
+                packed = model.frontend.attached.saved[name]
+                packed.copy_(torch.randint(0, 256, packed.shape, generator=generator))
         torch.save(model.state_dict(), out / "1epoch.pth")
         return out / "config.yaml", out / "1epoch.pth"
 

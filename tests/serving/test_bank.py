@@ -22,6 +22,9 @@ METHODS = {
     "head_only": {"method": "head_only"},
     "lora": {"method": "lora", "rank": 2},
     "bitfit": {"method": "bitfit"},
+    "candidates": {"method": "routing", "sparsity": 0.2, "candidates": 0.4},
+    "random candidates": {"method": "routing", "sparsity": 0.2, "candidates": 0.4, "candidates_from": "random"},
+    "bitdelta": {"method": "bitdelta", "scales": "row", "rest": "vectors", "start": "x"},
 }
 
 
