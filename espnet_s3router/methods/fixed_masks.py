@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import Candidates, CandidateTensor, MaskedTensor, Site, init_scores, inject, make_selector
 from espnet_s3router.masks.names import scores_key
-from espnet_s3router.masks.ranking import RANKINGS, n_of_m
+from espnet_s3router.masks.ranking import RANKINGS, UNITS, n_of_m
 from espnet_s3router.methods.base import Attached
 from espnet_s3router.methods.finetune import biases, norms
-from espnet_s3router.methods.options import SparsityOptions, check, check_sparsity, layer_numbers, sites_of
+from espnet_s3router.methods.options import SparsityOptions, check, check_path, check_sparsity, layer_numbers, sites_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,23 +69,51 @@ class FixedMaskConfig(SparsityOptions):
         return self.sparsity if by_group is None else by_group
 
 
-def random(upstream: nn.Module, config: FixedMaskConfig) -> Attached:
+@dataclass(frozen=True, kw_only=True)
+class MagnitudeConfig(FixedMaskConfig):
+    """Masks of the largest magnitudes: of the weights, or of the scores of another run."""
+
+    initial_mask: str | None = None
+    """Model file of another run on the same upstream, for example in another language. The masks keep its largest scores or
+    weights instead of the largest weights of this run. With its sparsity and ranking they are its masks, bit for bit."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_path("initial_mask", self.initial_mask)
+        if self.initial_mask is not None:  # a rank of each entry does not keep the order of the means of units
+            allowed = "matrix, global or N:M with initial_mask: a unit has no score of the other run"
+            check(self.ranking not in UNITS, "ranking", self.ranking, allowed)
+
+
+@dataclass(kw_only=True)
+class FixedMasks(Attached):
+    """Masks that are not learned."""
+
+    @torch.no_grad()
+    def begin(self, start: Mapping[str, Tensor] | None = None, saliency: Mapping[str, Tensor] | None = None) -> None:
+        """With ``saliency``, the masks keep its largest magnitudes."""
+        super().begin(start)
+        for name, scores in (saliency or {}).items():
+            self.masks[name].load_scores(scores)
+
+
+def random(upstream: nn.Module, config: FixedMaskConfig) -> FixedMasks:
     """Random masks of the same sparsity with a trained head: the effect of masking alone."""
     generator = torch.Generator().manual_seed(config.seed)
     # One spread for every shape, because a global ranking compares the scores of all tensors.
     return _fixed(upstream, config, lambda w: init_scores(w, "kaiming_uniform", spread=1.0, generator=generator))
 
 
-def magnitude(upstream: nn.Module, config: FixedMaskConfig) -> Attached:
-    """Magnitude masks with a trained head: the masks that ``routing`` with init ``ori`` starts from."""
+def magnitude(upstream: nn.Module, config: MagnitudeConfig) -> FixedMasks:
+    """Magnitude masks with a trained head: the masks that ``routing`` starts from, also with ``initial_mask``."""
     return _fixed(upstream, config, lambda weight: init_scores(weight, "magnitude"))
 
 
-def _fixed(upstream: nn.Module, config: FixedMaskConfig, scores_of: Callable[[Tensor], Tensor]) -> Attached:
+def _fixed(upstream: nn.Module, config: FixedMaskConfig, scores_of: Callable[[Tensor], Tensor]) -> FixedMasks:
     """Masks from scores that are saved and never trained."""
     sites = sites_of(upstream, config.targets, config.ranking, config.layers)
     scores = mask_sites(sites, config, [scores_of(weight) for weight in weights_of(sites)])
-    return Attached(upstream=upstream, trained=layer_extras(upstream, config), saved=scores)
+    return FixedMasks(upstream=upstream, trained=layer_extras(upstream, config), saved=scores)
 
 
 def weights_of(sites: Sequence[Site]) -> list[Tensor]:

@@ -10,7 +10,7 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.methods.base import Attached
 from espnet_s3router.methods.bitdelta import BitdeltaConfig, bitdelta
 from espnet_s3router.methods.finetune import BitfitConfig, FinetuneConfig, HeadOnlyConfig, bitfit, finetune, head_only
-from espnet_s3router.methods.fixed_masks import FixedMaskConfig, magnitude, random
+from espnet_s3router.methods.fixed_masks import FixedMaskConfig, MagnitudeConfig, magnitude, random
 from espnet_s3router.methods.houlsby import HoulsbyConfig, houlsby
 from espnet_s3router.methods.lora import LoraConfig, lora
 from espnet_s3router.methods.magnitude_pruning import ImpConfig, MpiConfig, OmpConfig, RpConfig, imp, mpi, omp, rp
@@ -43,7 +43,7 @@ METHODS: dict[str, Method] = {
     "head_only": Method(HeadOnlyConfig, head_only, _ARXIV + "2105.01051"),
     "routing": Method(RoutingConfig, routing, _ARXIV + "2211.01522", masks=True),
     "random": Method(FixedMaskConfig, random, "control of routing", masks=True),
-    "magnitude": Method(FixedMaskConfig, magnitude, "control of routing", masks=True),
+    "magnitude": Method(MagnitudeConfig, magnitude, "control of routing", masks=True),
     "routing_prune": Method(RoutingPruneConfig, routing_prune, _ARXIV + "2211.01522", masks=True),
     "parp": Method(ParpConfig, parp, _ARXIV + "2106.05933", masks=True, finetunes=True),
     "parp_p": Method(ParpPConfig, parp, _ARXIV + "2106.05933", masks=True, finetunes=True),

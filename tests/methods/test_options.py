@@ -48,6 +48,18 @@ REFUSED = {
         {**ROUTING, "initial_mask": "m.pth", "init": "kaiming_uniform"},
         "expected one of ori, ori_sampled, magnitude with initial_mask",
     ),
+    "mask of another run and units": (
+        {"method": "magnitude", "sparsity": 0.1, "ranking": "output_units", "initial_mask": "m.pth"},
+        "ranking is 'output_units', expected matrix, global or N:M with initial_mask",
+    ),
+    "empty mask of another run": (
+        {"method": "magnitude", "sparsity": 0.1, "initial_mask": ""},
+        "initial_mask is '', expected the path",
+    ),
+    "mask of another run for random masks": (
+        {"method": "random", "sparsity": 0.1, "initial_mask": "m.pth"},
+        "key 'initial_mask' is not an option of method random",
+    ),
     "routed mask and ramp": (
         {**ROUTED, "initial_mask": "m.pth", "schedule": "linear", "updates": 100},
         "initial_mask with a ramp from 0 would remove nothing",

@@ -127,6 +127,47 @@ def test_mask_of_a_run_with_candidates(rule, ranking, finetuned, started, tmp_pa
     assert all(torch.equal(mask, expected[name]) for name, mask in attached.kept().items())
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({}, {}),
+        ({"targets": "all"}, {"targets": "all"}),
+        ({"keep": 0.93}, {"keep": 0.93}),
+        ({"ranking": "global", "targets": "all"}, {"ranking": "global", "targets": "all"}),
+        ({"ranking": "2:4", "sparsity": 0.5}, {"ranking": "2:4", "sparsity": 0.5}),
+        ({"estimator": "signed", "init": "zeros"}, {}),
+        ({"candidates": 0.3}, {}),
+        ({"layers": [0], "feed_forward_sparsity": 0.1}, {"layers": [0], "feed_forward_sparsity": 0.1}),
+    ],
+    ids=str,
+)
+def test_fixed_masks_of_another_run_are_its_masks(theirs, ours, finetuned, started, tmp_path):
+    """Bit for bit, and nothing of the upstream trains."""
+    sparsity = {} if "keep" in theirs else {"sparsity": 0.2}
+    mask_conf = {"method": "routing", **sparsity, **theirs}
+    path, state = finetuned(mask_conf=mask_conf)
+    conf = {"token_list": ["<blank>", "<unk>", "A", "B", "<sos/eos>"], "frontend_conf": {"mask_conf": mask_conf}}
+    (tmp_path / "dense/config.yaml").write_text(yaml.safe_dump(conf), encoding="utf-8")
+    other = started(mask_conf)
+    other.load_state_dict(state, strict=False)
+    attached = started({"method": "magnitude", **sparsity, **ours, "initial_mask": path}).frontend.attached
+    expected = other.frontend.attached.kept()
+    assert attached.kept().keys() == expected.keys()
+    assert all(torch.equal(mask, expected[name]) for name, mask in attached.kept().items())
+    assert not attached.trained and not any(p.requires_grad for p in attached.upstream.parameters())
+    weights = other.frontend.attached.weights()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in attached.weights().items())
+
+
+def test_fixed_masks_are_those_of_the_scores(finetuned, started):
+    """By the definition: the largest magnitudes of the other run's scores stay, whatever the weights are."""
+    path, state = finetuned(mask_conf={"method": "routing", "sparsity": 0.3})
+    attached = started({"method": "magnitude", "sparsity": 0.3, "initial_mask": path}).frontend.attached
+    own = started({"method": "magnitude", "sparsity": 0.3}).frontend.attached.kept()
+    scores = state[f"{UPSTREAM_KEYS}{FC1.removesuffix('.weight')}.parametrizations.weight.0.scores"]
+    assert torch.equal(attached.kept()[FC1], topk_mask(scores, 0.3)) and not torch.equal(attached.kept()[FC1], own[FC1])
+
+
 def test_mask_that_lacks_a_target(finetuned, started):
     path, _ = finetuned(mask_conf={"method": "routing", "sparsity": 0.4})
     with pytest.raises(InputError, match="initial_mask: .* holds neither scores nor weights of .*attention"):

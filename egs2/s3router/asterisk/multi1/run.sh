@@ -2,18 +2,27 @@
 # Five languages on one base: a route for each, of ten minutes of recorded prompts; masks against weights and adapters.
 #   ./run.sh            trains, and writes the routes of all languages into exp/routes
 #   ./run.sh --langs "en es" --methods routing
+#   ./run.sh --transfer    then each language with the masks of every other one: a matrix in exp/transfer
 
 # shellcheck disable=SC2154  # option sets the variables
 cd "$(dirname "$0")" || exit
 . ../../TEMPLATE/router1/common.sh
 option langs "en es fr it ru" "languages of the prompts"
 option model whisper_tiny_en "file of conf/upstream: whisper_tiny_en or hubert_mini"
+option transfer false "the transfer matrix after stage 13, see above"
 own_options "$@"
 mkdir -p ../asr1/downloads # the target of the link downloads
 
+[ "${transfer}" = false ] || [[ ${langs} = *\ * ]] || die "--transfer needs two languages or more, and --langs is '${langs}'"
+languages=()
 for lang in ${langs}; do
     . ../choices.sh
     log "language ${lang}"
-    ../../TEMPLATE/router1/router.sh --recipe asterisk/multi1 "${corpus[@]}" --asr_config "conf/train_asr.yaml ${file}" \
-        --methods_config "${methods}" --methods "head_only finetune lora routing" --sparsities "0.08" --parallel 4 "${rest[@]}"
+    options=(--recipe asterisk/multi1 "${corpus[@]}" --asr_config "conf/train_asr.yaml ${file}"
+        --methods_config "${methods}" --methods "head_only finetune lora routing" --sparsities "0.08" --parallel 4 "${rest[@]}")
+    ../../TEMPLATE/router1/router.sh "${options[@]}"
+    languages+=(--language "${options[@]}")
 done
+if "${transfer}" && [ "$(requested check_corpus false)" = false ]; then
+    ../../TEMPLATE/router1/transfer.sh --control en "${languages[@]}"
+fi

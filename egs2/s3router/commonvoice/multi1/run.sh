@@ -2,6 +2,7 @@
 # Common Voice, one hour of each language: finetuned weights against masks, language by language on one upstream.
 #   COMMONVOICE=DIR/cv-corpus-17.0-2024-03-15 ./run.sh --langs "es fr" --model xls_r_300m --ngpu 1 --parallel 1
 #   ./run.sh --units phones    phones by espeak-ng and the phone error rate, as in the papers
+#   ./run.sh --transfer        then each language with the masks of every other one: a matrix in exp/transfer
 
 # shellcheck disable=SC2154  # option sets the variables
 cd "$(dirname "$0")" || exit
@@ -11,12 +12,14 @@ option model xls_r_300m "file of conf/upstream"
 option units characters "what is recognised: characters or phones"
 option minutes 60 "training speech of each language"
 option release "" "name of the release, if the folder does not tell it"
+option transfer false "the transfer matrix after stage 13, see above"
 own_options "$@"
 need_file "conf/upstream/${model}.yaml"
 case ${units} in characters | phones) ;; *) die "--units is '${units}', expected characters or phones" ;; esac
 [[ ${minutes} =~ ^[0-9]+(\.[0-9]*[1-9])?$ ]] || die "--minutes is '${minutes}', expected a number such as 60 or 0.5"
 read -ra languages <<<"${langs}"
 [ "${#languages[@]}" -ge 1 ] || die "--langs is empty, expected languages such as \"es fr\""
+[ "${transfer}" = false ] || [ "${#languages[@]}" -gt 1 ] || die "--transfer needs two languages or more, and --langs is '${langs}'"
 if [ "${#languages[@]}" -gt 1 ]; then # what has one value for all languages would mix them up
     for name in train_set valid_set test_sets lang asr_tag results_md best_rates unseen; do
         [ -z "$(requested "${name}" "")" ] || die "--${name} is for one language, and there are ${#languages[@]}: give one with --langs"
@@ -28,9 +31,9 @@ if [ "$(requested local_data unset)" = unset ]; then
     [ -d "${COMMONVOICE}" ] || die "COMMONVOICE is '${COMMONVOICE}', and there is no such folder in ${PWD}"
 fi
 
-end='' tokens=char
+end='' tokens=char matrix=()
 if [ "${units}" = phones ]; then end=_phn tokens=phn; fi
-language() { # language LANG WORDS...: the stages of one language
+language() { # language LANG WORDS...: the stages of one language; sets options
     local lang=$1 train dev test label data
     train=train_${minutes}min_${lang}${end} dev=dev_${lang}${end} test=test_${lang}${end}
     label=$(requested train_set "${train}") # the user's own data have a label of their own
@@ -38,12 +41,19 @@ language() { # language LANG WORDS...: the stages of one language
     data="local.commonvoice --root $(printf %q "${COMMONVOICE}") --data_dir data --lang ${lang} --minutes ${minutes} --units ${units}"
     [ -z "${release}" ] || data+=" --release $(printf %q "${release}")"
     log "Language ${lang}"
-    ../../TEMPLATE/router1/router.sh --recipe commonvoice/multi1 --lang "${label}" --asr_tag "${label}_${model}" \
-        --local_data "${data}" --train_set "${train}" --valid_set "${dev}" --test_sets "${dev} ${test}" --token_type "${tokens}" \
-        --asr_config "conf/train_asr.yaml conf/upstream/${model}.yaml" \
-        --methods_config conf/methods.yaml --methods "finetune routing" --sparsities 0.08 "${rest[@]}" "${@:2}"
+    options=(--recipe commonvoice/multi1 --lang "${label}" --asr_tag "${label}_${model}"
+        --local_data "${data}" --train_set "${train}" --valid_set "${dev}" --test_sets "${dev} ${test}" --token_type "${tokens}"
+        --asr_config "conf/train_asr.yaml conf/upstream/${model}.yaml"
+        --methods_config conf/methods.yaml --methods "finetune routing" --sparsities 0.08 "${rest[@]}")
+    ../../TEMPLATE/router1/router.sh "${options[@]}" "${@:2}"
 }
 if [ "${#languages[@]}" -gt 1 ] && [ "$(requested stage 1)" = 1 ] && [ "$(requested skip_data_prep false)" = false ]; then
     for lang in "${languages[@]}"; do language "${lang}" --check_corpus true; done # a missing language is said before the first trains
 fi
-for lang in "${languages[@]}"; do language "${lang}"; done
+for lang in "${languages[@]}"; do
+    language "${lang}"
+    matrix+=(--language "${options[@]}")
+done
+if "${transfer}" && [ "$(requested check_corpus false)" = false ]; then
+    ../../TEMPLATE/router1/transfer.sh --control "${minutes}min_en${end}" "${matrix[@]}"
+fi
