@@ -47,6 +47,12 @@ def add_to(commands: Any) -> None:
     merge.add_argument("--out", required=True, metavar="FILE", help="file to write")
     _add_base(merge)
 
+    example = "s3router route gather exp/*/nl.route ../de/exp/*/de.route --into routes"
+    text = "copy routes of several languages into one folder, named by their languages"
+    collect = _action(actions, "gather", run_gather, text, example)
+    collect.add_argument("files", nargs="+", metavar="FILE")
+    collect.add_argument("--into", required=True, metavar="DIR", help="folder of routes on one base")
+
     example = "s3router route verify nl.route --base"
     verify = _action(actions, "verify", run_verify, "check that files are whole, and fit their base", example)
     verify.add_argument("files", nargs="+", metavar="FILE")
@@ -116,6 +122,14 @@ def run_merge(args: argparse.Namespace) -> None:
         write_route(args.out, combine({path: _decoded(path, args) for path in args.files}, args.rule, args.head))
     )
     _print(args, figures, description(figures))
+
+
+def run_gather(args: argparse.Namespace) -> None:
+    """Copy the files and print the copies."""
+    from espnet_s3router.routes import gather
+
+    for path in gather(args.files, args.into):
+        _print(args, {"file": str(path)}, str(path))
 
 
 def run_verify(args: argparse.Namespace) -> None:

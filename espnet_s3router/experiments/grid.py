@@ -15,7 +15,8 @@ from typing import Any
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.experiments import layout
 from espnet_s3router.experiments.decoding import is_decoded, is_scored
-from espnet_s3router.experiments.options import Options
+from espnet_s3router.experiments.deployment import is_deployed
+from espnet_s3router.experiments.options import DEPLOY, Options
 from espnet_s3router.experiments.provenance import changed_origin, digests_of_data, names_of_data
 from espnet_s3router.experiments.run import PRELOAD, data_options
 from espnet_s3router.experiments.specification import (
@@ -236,6 +237,8 @@ def leads(job: Job, jobs: Sequence[Job]) -> bool:
 
 def finished(folder: Path, options: Options) -> bool:
     """True if the stages of the options are finished for the run in an experiment folder."""
+    if options.stage == DEPLOY:
+        return is_deployed(folder, options)
     trained = options.stage > 11 or (layout.is_trained(folder) and not changed_origin(folder))
     if options.stop_stage < 12:
         return trained

@@ -3,6 +3,7 @@
 import dataclasses
 import glob
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,15 +16,16 @@ from espnet_s3router.text_files import read_symbols
 TOKEN_TYPES = ("char", "bpe", "word", "phn")
 CLEANERS = ("tacotron", "jaconv", "vietnamese", "whisper_en", "whisper_basic")
 """Text cleaners that ESPnet's training command accepts."""
-NOT_BUILT = {14: "pack", 15: "upload", 17: "route and deploy", 18: "analyse"}
-LAST_STAGE = 16
+NOT_BUILT = {14: "pack", 15: "upload", 18: "analyse"}
+PRUNE, DEPLOY = LAST_STAGES = (16, 17)
+"""The stages after 13 that are built."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(ScriptOptions):
     """What one call of a recipe asks for."""
 
-    # Stages: 1 data, upstream, 2 speed, 3 audio, 4 filter, 5 tokens, 10 statistics, 11 train, 12 decode, 13 score, 16 prune
+    # Stages: 1 data, 2 speed, 3 audio, 4 filter, 5 tokens, 10 stats, 11 train, 12 decode, 13 score, 16 prune, 17 route
     stage: int = 1
     """first stage"""
     stop_stage: int = 13
@@ -146,6 +148,19 @@ class Options(ScriptOptions):
     """true: runs whose rows are in committed_results count as finished"""
     committed_results: Words = ("results/*.tsv",)
     """results files"""
+    # Route files (stage 17)
+    route_language: str = ""
+    """language of the routes, which names their files; empty: lang, or the name of the experiment if lang is noinfo"""
+    route_utterances: int = 20
+    """utterances of valid_set on which routes and baked models are compared with the trained model"""
+    licence: str = ""
+    """licence of the routes, such as CC0-1.0"""
+    bake: bool = False
+    """true: bake the runs whose method has no route, for ESPnet without this package"""
+    routes_dir: str = ""
+    """folder that gets the route of the run that is best on valid_set, named by its language"""
+    routes_method: str = ""
+    """row of methods_config whose best run that is; empty: the best run of all"""
     # Decoding
     inference_tag: str = ""
     """name of the folder of decoded text; empty: the name of inference_config"""
@@ -259,6 +274,21 @@ class Options(ScriptOptions):
         return not self.skip_data_prep and self.stage <= 5
 
     @property
+    def language(self) -> str:
+        """Language of the routes; empty if none is given."""
+        return self.route_language or ("" if self.lang == "noinfo" else self.lang)
+
+    @property
+    def prunes(self) -> bool:
+        """True if stage 16 runs. On the way to stage 17 it is left out where nothing is to be pruned."""
+        return self.stage <= PRUNE <= self.stop_stage and (self.stop_stage == PRUNE or bool(self.prune_methods))
+
+    @property
+    def has_grid(self) -> bool:
+        """True unless the call is about pruning runs alone."""
+        return bool(self.methods or not self.prune_methods)
+
+    @property
     def fetches_upstream(self) -> bool:
         """True if stage 1 runs and fetches the upstream."""
         return bool(self.prepares_data and self.stage <= 1 and self.local_upstream)
@@ -285,6 +315,10 @@ class Options(ScriptOptions):
         words = ["espnet_s3router.data", "validate", "--on_bad", self.on_bad]
         return module_instead(self.python, [*words, *(f"data/{name}" for name in datasets)])
 
+    def for_deployment(self) -> "Options":
+        """The options of stage 17, which needs no GPU."""
+        return dataclasses.replace(self, stage=DEPLOY, stop_stage=DEPLOY, ngpu=0, gpu_inference="")
+
     def for_bash(self) -> Mapping[str, Any]:
         """What router.sh needs; ``options_file`` is a new temporary file that holds all options."""
         handle, path = tempfile.mkstemp(prefix="s3router_options_", suffix=".yaml")
@@ -301,7 +335,17 @@ class Options(ScriptOptions):
             "expdir",
         )
         plain += ("nj", "fs", "audio_format", "on_bad", "min_wav_duration", "max_wav_duration", "speed_perturb_factors")
-        plain += ("training_set", "raw", "token_folder", "token_list", "nbpe", "bpemode", "prune_methods", "cleaner")
+        plain += (
+            "training_set",
+            "raw",
+            "token_folder",
+            "token_list",
+            "nbpe",
+            "bpemode",
+            "prune_methods",
+            "cleaner",
+            "prunes",
+        )
         return {name: getattr(self, name) for name in plain} | {
             "options_file": path,
             "token_type": self.espnet_token_type,
@@ -364,17 +408,20 @@ class Options(ScriptOptions):
         for name in ("stage", "stop_stage"):
             number = getattr(self, name)
             require(number >= 0, f"--{name} is '{number}', expected a number")
-            require(number not in NOT_BUILT, f"stages {listed} are not built yet: use --stop_stage 13, or 16 to prune")
-        require(self.stop_stage <= LAST_STAGE, f"--stop_stage is {self.stop_stage}, expected at most {LAST_STAGE}")
-        hint = ": to prune, --stop_stage 16 too" if self.stage == LAST_STAGE else ""
+            message = f"stages {listed} are not built yet: use --stop_stage 13, 16 to prune or 17 to write route files"
+            require(number not in NOT_BUILT, message)
+        require(self.stop_stage <= DEPLOY, f"--stop_stage is {self.stop_stage}, expected at most {DEPLOY}")
+        hint = f": give --stop_stage {self.stage} too" if self.stage in LAST_STAGES else ""
         message = f"--stage is {self.stage}, after --stop_stage, which is {self.stop_stage}{hint}"
         require(self.stage <= self.stop_stage, message)
         message = (
             f"stage {self.stage} (language models) is not part of these recipes: CTC is decoded without one. Use --stage 10"
         )
         require(not 6 <= self.stage <= 9, message)
-        if self.stop_stage == LAST_STAGE:
+        if self.prunes:
             self._check_pruning()
+        if self.stop_stage == DEPLOY:
+            self._check_deployment()
 
     def _check_pruning(self) -> None:
         example = "--prune_methods 'parp omp' --sparsities '0.1 0.5 0.8'"
@@ -387,6 +434,19 @@ class Options(ScriptOptions):
         )
         message = f"--dense_exp is {self.dense_exp}, expected {{seed}} in it: there are {len(self.seeds)} seeds"
         require("{seed}" in self.dense_exp or not self.dense_exp or len(self.seeds) == 1, message)
+
+    def _check_deployment(self) -> None:
+        message = f"--route_utterances is {self.route_utterances}, expected at least 1: routes are checked on them"
+        require(self.route_utterances >= 1, message)
+        message = f"--route_language is {self.language!r}, expected a word such as nl: it is the name of a file"
+        require(not self.language or re.fullmatch(r"[\w-][\w.-]*", self.language), message)
+        message = f"--routes_dir is {self.routes_dir}, expected --route_language too: the routes there are named by it"
+        require(self.language or not self.routes_dir, message)
+        known = [*self.methods, *self.prune_methods]
+        message = f"--routes_method is {self.routes_method!r}, expected one of the runs: {', '.join(known)}"
+        require(self.routes_method in known or not self.routes_method, message)
+        message = f"--routes_method is {self.routes_method}, expected --routes_dir with it"
+        require(self.routes_dir or not self.routes_method, message)
 
     def _check_machines(self) -> None:
         require(self.ngpu >= 0, f"--ngpu is {self.ngpu}, expected a number of GPUs, or 0 to train on the CPU")

@@ -43,7 +43,7 @@ def changed_origin(experiment: Path) -> Path | None:
     no more, and the training of an unfinished run reports it."""
     for name, before in _read(experiment).get("models", {}).items():
         model = Path(name)
-        if model.is_file() and _digest(model, model.stat().st_mtime_ns) != before:
+        if model.is_file() and digest_of_model(model) != before:
             return model
     return None
 
@@ -60,6 +60,11 @@ def refuse_changed_origin(experiment: Path) -> None:
 def _read(experiment: Path) -> dict[str, Any]:
     file = experiment / PROVENANCE
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def digest_of_model(model: Path) -> str:
+    """SHA-256 of a model file, computed once until the file changes."""
+    return _digest(model, model.stat().st_mtime_ns)
 
 
 @functools.cache

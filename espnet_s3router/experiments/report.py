@@ -10,6 +10,7 @@ import yaml
 
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.experiments import grid, layout
+from espnet_s3router.experiments.options import Options
 from espnet_s3router.files import write_atomic
 from espnet_s3router.results.pages.document import corpus_of, count_speakers
 from espnet_s3router.results.pages.grid import GridPage, best_rates, plot, report
@@ -17,10 +18,8 @@ from espnet_s3router.results.scored_runs import collect_runs, without_repeats
 from espnet_s3router.text_files import read_text
 
 
-@exit_status
-def main(argv: Sequence[str] | None = None) -> None:
+def make_page(options: Options) -> None:
     """Print the page of a grid and write its files."""
-    options, _ = grid.parse_arguments(__doc__, argv)
     places = grid.places_of(options)
     runs = without_repeats(collect_runs(options.expdir, options.decoding_tag))
     runs = [run for run in runs if run.place in places]
@@ -41,6 +40,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"best rates: {options.best_rates}")
     for path in plot(results, options.expdir, page):
         print(f"plot: {path}")
+
+
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make the page of the options."""
+    make_page(grid.parse_arguments(__doc__, argv)[0])
 
 
 if __name__ == "__main__":

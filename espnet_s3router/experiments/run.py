@@ -1,4 +1,4 @@
-"""One run in one interpreter: train, decode, score. Importing ESPnet takes longer than decoding a small dataset.
+"""One run in one interpreter: train, decode, score, write its route. Importing ESPnet takes long.
 
 Every stage leaves a marker when it is done, and is skipped if its marker is there.
 """
@@ -16,6 +16,7 @@ from typing import Any
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.experiments import layout
 from espnet_s3router.experiments.decoding import decode, score
+from espnet_s3router.experiments.deployment import deploy
 from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.provenance import command_of, commit_of, note_start, refuse_changed_origin
 from espnet_s3router.files import locked, read_yaml, write_atomic
@@ -154,7 +155,7 @@ def locked_folder(experiment: Path) -> Iterator[None]:
 
 @exit_status
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the stages of one run."""
+    """Run the stages of one run, as far as the options have them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--options", type=Path, required=True, help="file that experiments.options has written")
     parser.add_argument("--folder", type=Path, required=True, help="experiment folder with a train.yaml")
@@ -164,7 +165,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = Options.read(args.options)
     first = options.stage if args.stage is None else args.stage
     with locked_folder(args.folder):
-        for number, stage in ((11, functools.partial(train, label=args.label)), (12, decode), (13, score)):
+        stages = ((11, functools.partial(train, label=args.label)), (12, decode), (13, score), (17, deploy))
+        for number, stage in stages:
             if first <= number <= options.stop_stage:
                 stage(args.folder, options)
 

@@ -183,6 +183,13 @@ def page_of(options: Options, sweep: Sweep, runs: Iterable[ScoredRun], failed: d
     )
 
 
+def make_page(options: Options, sweep: Sweep, failed: dict[str, str]) -> None:
+    """Print the page of the finished runs, and write results.tsv, plots and RESULTS.md."""
+    runs = scored_runs(options, sweep.dense.values(), sweep.place)
+    page = page_of(options, sweep, runs, failed)
+    report(page, runs, expdir=Path(options.expdir), results_md=options.results_md, command=options.command)
+
+
 def is_committed(spec: Spec, options: Options, rows: Sequence[ResultRow]) -> bool:
     """True if the rows hold the error rates of a run on every test set."""
     place = (options.recipe_name, spec.upstream, options.training_set)
@@ -206,9 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         failed = run(options, sweep, committed)
     finally:
         close_servers()
-    runs = scored_runs(options, sweep.dense.values(), sweep.place)
-    page = page_of(options, sweep, runs, failed)
-    report(page, runs, expdir=Path(options.expdir), results_md=options.results_md, command=options.command)
+    make_page(options, sweep, failed)
     return grid.status_of(failed)
 
 

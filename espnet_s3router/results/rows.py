@@ -19,7 +19,11 @@ METRICS = ("cer", "wer", "per")
 WORD_METRICS = ("wer", "per")
 """Error rates over what white space separates: words or phones. Their alignments are kept for matched pairs."""
 MODEL_METRIC = "sparsity_"
-"""Prefix of the metrics that belong to a model and to no dataset. A key of ``sparsity`` in ``model.json`` follows it."""
+"""Prefix of metrics of the zeros in a model. A key of ``sparsity`` in ``model.json`` follows it."""
+ROUTE_METRIC = "route_"
+"""Prefix of metrics of a route file: ``bytes`` of the file, and ``bytes_masks`` of the masks in it, follow it."""
+WITHOUT_SET = (MODEL_METRIC, ROUTE_METRIC)
+"""Prefixes of the metrics that belong to a model and to no dataset."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +35,7 @@ class ResultRow:
     split: str
     """training data, as the recipe names it: 10min, 1h …"""
     set: str
-    """the decoded dataset; empty if and only if the metric belongs to the model (``MODEL_METRIC``)"""
+    """the decoded dataset; empty if and only if the metric belongs to the model (``WITHOUT_SET``)"""
     method: str
     variant: str
     """hash of the resolved configuration without the seed: runs that differ only in their seed share it"""
@@ -62,9 +66,10 @@ class ResultRow:
     def __post_init__(self) -> None:
         for field in fields(self):
             _check(field.name, getattr(self, field.name), field.type)
-        if (self.set == "") != self.metric.startswith(MODEL_METRIC):
+        if (self.set == "") != self.metric.startswith(WITHOUT_SET):
+            without = " and ".join(f"{prefix}…" for prefix in WITHOUT_SET)
             raise InputError(
-                f"set is {self.set!r} with metric {self.metric}; expected a decoded set, or none for {MODEL_METRIC}…."
+                f"set is {self.set!r} with metric {self.metric}; expected a decoded set, or none for {without}."
             )
 
     @property

@@ -16,7 +16,7 @@ import numpy as np
 from espnet_s3router.errors import InputError
 from espnet_s3router.results.alignment import Counts
 from espnet_s3router.results.bootstrap import Interval, error_rate_interval
-from espnet_s3router.results.rows import MODEL_METRIC, WORD_METRICS, Place, ResultRow, shown_metrics
+from espnet_s3router.results.rows import MODEL_METRIC, ROUTE_METRIC, WORD_METRICS, Place, ResultRow, shown_metrics
 from espnet_s3router.results.scoring import COUNTS, WORD_ALIGNMENTS, totals
 from espnet_s3router.results.select import Variant, best_on_dev, by_method
 
@@ -39,6 +39,8 @@ class ScoredRun:
     """zeros counted in the trained model (``sparsity`` in ``model.json``); empty if there is no report"""
     word_alignments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """dataset -> utterance -> alignment steps; older experiment folders lack them"""
+    route: Mapping[str, int] = field(default_factory=dict)
+    """``bytes`` of the route file and ``bytes_masks`` of its masks; empty if there is none"""
     command: str = ""
     """the command of the recipe that started the run; older experiment folders lack it"""
 
@@ -48,7 +50,7 @@ class ScoredRun:
         return self.info["recipe"], self.info["upstream"], self.info["split"]
 
     def rows(self, unseen: Collection[str] = ()) -> list[ResultRow]:
-        """Error rates in percent, the counts behind them, and the zeros of the model.
+        """Error rates in percent, the counts behind them, the zeros of the model, and the bytes of its route file.
 
         A dataset with ``unseen`` utterances also gets the rates of these alone, as ``<dataset>_unseen``.
         """
@@ -61,7 +63,9 @@ class ScoredRun:
                     total = totals(part.values())
                     values = {metric: total.rate} | {f"{metric}_{k}": v for k, v in vars(total).items()}
                     rows += [ResultRow(**self.info, set=label, metric=m, value=v) for m, v in values.items()]
-        return rows + [ResultRow(**self.info, set="", metric=MODEL_METRIC + k, value=v) for k, v in self.counted.items()]
+        of_model = {MODEL_METRIC + key: value for key, value in self.counted.items()}
+        of_model |= {ROUTE_METRIC + key: value for key, value in self.route.items()}
+        return rows + [ResultRow(**self.info, set="", metric=metric, value=value) for metric, value in of_model.items()]
 
 
 def collect_runs(expdir: str | Path, inference_tag: str | None = None) -> list[ScoredRun]:
@@ -102,7 +106,16 @@ def read_run(file: Path, inference_tag: str | None = None) -> ScoredRun:
             )
             if errors != {key: sum(count[1:]) for key, count in aligned.items()}:
                 raise InputError(f"{words}: does not fit {COUNTS} beside it; remove both and score again (stage 13).")
-    return ScoredRun(file.parent, info, counts, tags, counted, alignments, command)
+    return ScoredRun(file.parent, info, counts, tags, counted, alignments, route_bytes(file.parent), command)
+
+
+def route_bytes(experiment: Path) -> dict[str, int]:
+    """Bytes of the route file of an experiment folder, as stage 17 counted them; empty if the file is not there."""
+    report = experiment / "route.json"
+    made = _read_json(report) if report.exists() else {}
+    if "route" not in made or not (experiment / made["route"]).is_file():
+        return {}
+    return {key: made[key] for key in ("bytes", "bytes_masks")}
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -229,3 +242,14 @@ def choose(
             rates[system.variant] = dict(zip(system.seeds, 100 * data[0].sum(axis=1) / data[1].sum(), strict=True))
     chosen = set(best_on_dev(rates, group_key).values())
     return [system for system in group if system.variant in chosen]
+
+
+def best_run(runs: Sequence[ScoredRun], dev: Sequence[str]) -> ScoredRun:
+    """The run that is best on the validation set: of the best variant, the seed with the lowest error rate there.
+
+    All runs must have been scored on ``dev``.
+    """
+    (best,) = choose(systems(runs), dev, lambda variant: None)
+    data = best.errors(dev, metrics_of(runs)[0])
+    assert data is not None  # of a chosen system
+    return best.runs[int(data[0].sum(axis=1).argmin())]

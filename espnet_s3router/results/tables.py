@@ -6,8 +6,9 @@ A table is a list of rows of cells, the header first. Rows of several machines m
 from collections.abc import Iterable, Mapping, Sequence
 
 from espnet_s3router.results.bootstrap import Interval
-from espnet_s3router.results.rows import MODEL_METRIC, ResultRow
+from espnet_s3router.results.rows import MODEL_METRIC, ROUTE_METRIC, ResultRow
 from espnet_s3router.results.select import Rates, SeedRates, Variant, dev_means, mean, rates_of_rows
+from espnet_s3router.text_format import scaled
 
 Table = list[list[str]]
 DENSE_COLUMN = "dense"
@@ -16,6 +17,7 @@ LEARNING_RATES = (
     "learning rates tried and their {metric} in % on dev, over the seeds that all of them have; bold: chosen; optimiser "
     "updates, seeds and commits of the chosen runs"
 )
+ROUTE_FILES = "route files, with masks, head and tokens: mean of the seeds"
 ZEROS = "zeros counted in the trained models; MB: pruned tensors as a bitmap and what is left of them, others whole, fp32"
 ZEROS_HEAD = ["sparsity", "method", "% of the pruned tensors", "% of the upstream", "% of the model", "MB"]
 
@@ -96,6 +98,16 @@ def zeros(rows: Iterable[ResultRow], best: Sequence[Variant]) -> Table:
         for cells in dict.fromkeys(_zeros_cells(found) for (other, _), found in counted.items() if other == variant):
             methods.setdefault((variant.sparsity or 0.0, cells), []).append(variant.method)
     return [ZEROS_HEAD, *([f"{s:g}", ", ".join(names), *cells] for (s, cells), names in sorted(methods.items()))]
+
+
+def route_files(rows: Iterable[ResultRow], best: Sequence[Variant]) -> Table:
+    """Mean bytes of route files over seeds, a method per row and a sparsity per column. Only the header if there is none."""
+    sizes: dict[Variant, list[float]] = {}
+    for row in rows:
+        if row.metric == f"{ROUTE_METRIC}bytes":
+            sizes.setdefault(Variant.of(row), []).append(row.value)
+    cells = {variant[:2]: f"{scaled(mean(sizes[variant]))}B" for variant in best if variant in sizes}
+    return by_sparsity(cells, sorted({sparsity for _, sparsity in cells if sparsity is not None}))
 
 
 def _zeros_cells(found: Mapping[str, float]) -> tuple[str, ...]:

@@ -52,6 +52,14 @@ def test_merge(files, tmp_path, capsys):
     assert merged.masks.keys() == masks().keys()
 
 
+def test_gather(files, tmp_path, capsys):
+    write_route(tmp_path / "de.route", route(metadata={"language": "de"}))
+    bank = tmp_path / "bank"
+    assert output(capsys, "gather", *files, "--into", str(bank)).out == f"{bank}/mdw.route\n{bank}/de.route\n"
+    assert "its language is" not in output(capsys, "gather", files[0], "--into", str(bank), "--json").err
+    assert "all are named mdw" in output(capsys, "gather", files[0], files[0], "--into", str(bank), status=1).err
+
+
 def test_verify(files, tmp_path, capsys):
     assert output(capsys, "verify", *files).out == f"{files[0]}: ok\n{files[1]}: ok\n"
     broken = tmp_path / "broken.route"

@@ -14,6 +14,7 @@ import yaml
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import grid, layout
 from espnet_s3router.experiments.decoding import decode_options, decoding_marker, score
+from espnet_s3router.experiments.deployment import route_file
 from espnet_s3router.experiments.grid import collected, finished, folder_of, specs_of
 from espnet_s3router.experiments.run import data_options, train_options
 
@@ -241,6 +242,30 @@ def test_a_cleaner_makes_other_runs_and_other_tokens(one_run):
         "data/noinfo_token_list/char_tacotron/tokens.txt",
     )
     assert plain.stats_dir != cleaned.stats_dir
+
+
+def test_the_language_of_a_route_names_its_file(one_run, tmp_path):
+    """Without one, the experiment does; a bank needs a language."""
+    folder = tmp_path / "exp/asr_c"
+    for words, name in (((), "asr_c"), (("--lang", "nl"), "nl"), (("--lang", "nl", "--route_language", "li"), "li")):
+        assert route_file(folder, one_run("--stage", "17", "--stop_stage", "17", *words)) == folder / f"{name}.route"
+    with pytest.raises(InputError, match="--routes_dir is bank, expected --route_language too"):
+        one_run("--stage", "17", "--stop_stage", "17", "--routes_dir", "bank").check()
+
+
+@pytest.mark.parametrize(
+    ("words", "prunes"),
+    [
+        ("--stop_stage 16", True),
+        ("--stop_stage 17", False),
+        ("--stop_stage 17 --prune_methods omp", True),
+        ("--stop_stage 13 --prune_methods omp", False),
+        ("--stage 17 --stop_stage 17 --prune_methods omp", False),
+    ],
+)
+def test_stage_16_on_the_way_to_17(one_run, words, prunes):
+    """It runs where there is something to prune."""
+    assert one_run(*words.split()).prunes is prunes
 
 
 METHODS = """

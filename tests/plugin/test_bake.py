@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+import yaml
 from toys import hf_hubert, speech
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.plugin.bake import bake_experiment
+from espnet_s3router.plugin import bake
+from espnet_s3router.plugin.bake import NotBakeable, bake_experiment, load_stock
+from espnet_s3router.plugin.route import speech_like
 from espnet_s3router.plugin.training.task import S3RouterSLUTask
 
 BATCH = speech(8000, 5000, seed=1)
@@ -37,15 +40,35 @@ def test_upstream_that_stock_espnet_loads_in_half_precision(untrained, tmp_path)
     (tmp_path / "half").mkdir()
     out = untrained(frontend={"frontend_conf": hf_hubert(tmp_path / "half", half=True)})
     with pytest.raises(
-        InputError, match=r"stock ESPnet cannot use its upstream .*half: .*Nothing was baked.*save a copy with from_pretr"
+        NotBakeable, match=r"stock ESPnet cannot use its upstream .*half: .*Nothing was baked.*save a copy with from_pretr"
     ):
         bake_experiment(out / "config.yaml", out / "1epoch.pth", tmp_path / "baked")
     assert not (tmp_path / "baked").exists()
 
 
+def test_outputs_are_compared_before_a_model_is_put_in_place(untrained, tmp_path, monkeypatch):
+    """Those of the model as stock ESPnet builds it, also where the upstream is copied beside it."""
+    out = untrained(frontend={"frontend_conf": {"upstream": "s3router_hubert_mini"}}, mask_conf={"method": "finetune"})
+    files, waves = (out / "config.yaml", out / "1epoch.pth"), [speech_like(0.6), speech_like(1.1)]
+    assert bake_experiment(*files, tmp_path / "baked", waves=waves) == tmp_path / "baked"
+    config = yaml.safe_load((tmp_path / "baked/config.yaml").read_text("utf-8"))
+    assert config["frontend_conf"]["frontend_conf"]["path_or_url"] == str(tmp_path / "baked/s3router_hubert_mini")
+
+    def broken(*given):
+        model = load_stock(*given)
+        with torch.no_grad():
+            model.ctc.ctc_lo.bias.add_(1e-3)
+        return model
+
+    monkeypatch.setattr(bake, "load_stock", broken)
+    with pytest.raises(InputError, match="other: was not baked: a model from it gives other outputs than the trained model"):
+        bake_experiment(*files, tmp_path / "other", waves=waves)
+    assert not (tmp_path / "other").exists()
+
+
 def test_upstream_that_s3prl_does_not_know(untrained, tmp_path):
     """Stock ESPnet would fail on its name."""
     out = untrained(family="hf_whisper")
-    with pytest.raises(InputError, match=r"hf_whisper_custom comes with this package.*nothing was baked.*asr_inference"):
+    with pytest.raises(NotBakeable, match=r"hf_whisper_custom comes with this package.*nothing was baked.*asr_inference"):
         bake_experiment(out / "config.yaml", out / "1epoch.pth", tmp_path / "baked")
     assert not (tmp_path / "baked").exists()

@@ -32,7 +32,7 @@ FS = 16000
 LONGEST_S = 600  # seconds until a test gives a command up
 
 
-SHARED_FIXTURES = ("prepared_recipes", "trained", "first_call", "slurm")
+SHARED_FIXTURES = ("prepared_recipes", "deployed", "trained", "first_call", "slurm")
 """Fixtures that take long to make. Tests that share one run in the same process of pytest-xdist."""
 
 
@@ -164,11 +164,11 @@ def copying():
 @pytest.fixture(scope="session", autouse=True)
 def shared_run_server():
     """Grids in this process leave their run server to the next grid, which saves the import of ESPnet."""
-    from espnet_s3router.experiments import grid, sweep, upstream_check
+    from espnet_s3router.experiments import deploy, grid, sweep, upstream_check
     from espnet_s3router.experiments.workers import cluster, worker
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (cluster, grid, sweep, upstream_check):
+        for module in (cluster, deploy, grid, sweep, upstream_check):
             patch.setattr(module, "close_servers", lambda: None)
         yield
     worker.close_servers()
@@ -276,10 +276,14 @@ class Prepared:
     def here(self):
         return self.recipes.here
 
-    def options(self, expdir, *, asr_args="", **changes):
+    def options(self, expdir, **changes):
         """Options of a grid on the toy upstream; None leaves the default of an option."""
         from espnet_s3router.experiments.options import Options
 
+        return Options.parse(self.arguments(expdir, **changes))
+
+    def arguments(self, expdir, *, asr_args="", **changes):
+        """``options`` as words of a command line."""
         conf = self.here / "conf"
         options = {
             "stage": 11,
@@ -303,9 +307,7 @@ class Prepared:
             "asr_args": f"{TOY_ARGS} {asr_args}",
             **changes,
         }
-        return Options.parse(
-            [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
-        )
+        return [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
 
     def words(self, expdir, **changes):
         """The command line of a grid or a sweep with ``options``, which are in a file then."""

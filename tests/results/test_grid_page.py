@@ -42,6 +42,27 @@ def test_rows_of_the_table(expdir):
     assert len(rows[0]) == len(rows[1])
 
 
+def test_bytes_of_route_files(expdir):
+    """A column of their own, where stage 17 wrote one: the mean of the seeds; bytes added are counted."""
+    add_point(expdir, "routing_08_2", "routing", (2, 2), sparsity=0.08, seed=2)
+    for name, size in {"routing_08": 20000, "routing_08_2": 24000}.items():
+        report = {"route": "nl.route", "bytes": size, "bytes_masks": 100}
+        (expdir / name / "route.json").write_text(json.dumps(report))
+        (expdir / name / "nl.route").touch()
+    (expdir / "finetune" / "route.json").write_text(json.dumps({"no_route": "it changes weights of the base"}))
+    (section,) = made(expdir)
+    ((caption, rows),) = section.tables.items()
+    column = rows[0].index("route file")
+    assert {row[1] + row[2]: row[column] for row in rows[1:]} == {
+        "head_only–": "–",
+        "finetune–": "–",
+        "routing0.04": "–",
+        "routing0.08": "22.0 kB",
+    }
+    assert "route file: bytes of the file" in caption and rows[0][column - 1] == "bytes added"
+    assert len({len(row) for row in rows}) == 1
+
+
 def test_comparisons_use_what_dev_chose(expdir):
     (section,) = made(expdir)
     assert section.comparisons[:3] == [

@@ -9,7 +9,7 @@ from toy_points import ROW, add_grid, add_point, add_run
 from espnet_s3router.errors import InputError
 from espnet_s3router.results.comparisons import compare
 from espnet_s3router.results.rows import put_rows, read_rows
-from espnet_s3router.results.scored_runs import choose, collect_runs, read_run, systems
+from espnet_s3router.results.scored_runs import best_run, choose, collect_runs, read_run, systems
 
 
 @pytest.fixture
@@ -72,7 +72,32 @@ def test_what_a_point_counted_is_kept_in_the_rows(tmp_path):
     assert found == {"sparsity_entries": 4, "sparsity_zeros": 2, "sparsity_masked": 0.5}
 
 
-@pytest.mark.parametrize("changes", [{"set": ""}, {"metric": "sparsity_zeros"}])
+def test_bytes_of_a_route_file_are_rows_while_it_is_there(tmp_path):
+    add_point(tmp_path, "asr_lora", "lora", 1)
+    report = {"route": "nl.route", "bytes": 2000, "bytes_masks": 700, "tensor_types": ["float16"], "checked_on": 20}
+    (tmp_path / "asr_lora/route.json").write_text(json.dumps(report), encoding="utf-8")
+    assert read_run(tmp_path / "asr_lora/point.json").route == {}
+    (tmp_path / "asr_lora/nl.route").touch()
+    put_rows(tmp_path / "results.tsv", read_run(tmp_path / "asr_lora/point.json").rows())
+    found = {row.metric: row.value for row in read_rows(tmp_path / "results.tsv") if not row.set}
+    assert found == {"route_bytes": 2000, "route_bytes_masks": 700}
+
+
+def test_the_best_run_is_the_best_seed_of_the_best_variant(expdir):
+    """The mean over seeds chooses the variant; no test set has a say."""
+    for name, sparsity, seed, errors in (
+        ("a", 0.2, 1, (3, 0)),
+        ("b", 0.2, 2, (1, 9)),
+        ("c", 0.3, 1, (0, 0)),
+        ("d", 0.3, 2, (9, 0)),
+    ):
+        add_point(expdir, name, "random", errors, sparsity=sparsity, seed=seed)
+    runs = [run for run in collect_runs(expdir) if run.info["method"] == "random"]
+    assert best_run(runs, ["dev"]).path.name == "b"
+    assert best_run([run for run in runs if run.path.name == "d"], ["dev"]).path.name == "d"
+
+
+@pytest.mark.parametrize("changes", [{"set": ""}, {"metric": "sparsity_zeros"}, {"metric": "route_bytes"}])
 def test_only_numbers_of_the_model_have_no_set(changes):
     with pytest.raises(InputError, match="expected a decoded set"):
         replace(ROW, **changes)

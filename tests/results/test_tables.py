@@ -6,7 +6,7 @@ import pytest
 from toy_points import ROW, rows_of
 
 from espnet_s3router.results.select import Variant, mean, rates_of_rows
-from espnet_s3router.results.tables import ZEROS_HEAD, curves, error_rates, learning_rates, spread, zeros
+from espnet_s3router.results.tables import ZEROS_HEAD, curves, error_rates, learning_rates, route_files, spread, zeros
 
 DENSE, OMP, PARP = Variant("finetune", None, "a"), Variant("omp", 0.5, "b"), Variant("parp", 0.5, "c")
 
@@ -33,6 +33,17 @@ def test_a_model_that_is_off_is_seen():
     made = zeros([*counted(OMP, 50), *counted(PARP, 49)], [OMP, PARP])
     assert [cells[1:3] for cells in made[1:]] == [["parp", "49.00"], ["omp", "50.00"]]
     assert zeros([ROW], [OMP]) == [ZEROS_HEAD]
+
+
+def test_bytes_of_route_files():
+    """The mean of the seeds, at each sparsity of a method that has files."""
+    about = {"set": "", "metric": "route_bytes", "method": "routing"}
+    sizes = {(0.1, "a", 0): 1000.0, (0.1, "a", 1): 3000.0, (0.2, "b", 0): 5e6, (0.2, "c", 0): 7.0}
+    rows = [replace(ROW, **about, sparsity=s, variant=v, seed=n, value=value) for (s, v, n), value in sizes.items()]
+    rows.append(replace(rows[0], metric="route_bytes_masks", value=9.0))
+    best = [OMP, Variant("routing", 0.1, "a"), Variant("routing", 0.2, "b")]
+    assert route_files(rows, best) == [["method", "dense", "0.1", "0.2"], ["routing", "–", "2.00 kB", "5.00 MB"]]
+    assert route_files(rows, [OMP]) == [["method", "dense"]]
 
 
 def test_error_rates_and_curves():

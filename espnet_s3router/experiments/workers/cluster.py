@@ -43,7 +43,7 @@ class Workers:
 def check_options(options: Options) -> None:
     """Raises InputError, before anything runs, if this machine lacks the GPUs of a run, or if the configuration of SLURM
     cannot be used."""
-    if options.cluster == "local" and options.stop_stage >= 11:
+    if options.cluster == "local" and options.stage <= 16 and options.stop_stage >= 11:
         check_gpus(options.ngpu)
     if options.cluster == "slurm":
         slurm_options(options.cluster_config)

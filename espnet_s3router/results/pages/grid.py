@@ -49,6 +49,8 @@ def _results(place: Place, group: Sequence[System], page: GridPage) -> GridResul
         f"{m.upper()} {n} %": (e, m, None) for m in metrics for n, e in (("dev", dev), ("test", test))
     }
     about = f"dev is {'+'.join(dev)}, test {pooled}; brackets: 95 % bootstrap interval{page.size_note(runs)}"
+    if any(run.route for run in runs):
+        about += "; bytes added are counted, a bit for each connection of a mask; route file: bytes of the file"
     caption = f"* the variant of its method with the lowest {metrics[0].upper()} on dev; {about}"
     tables = {caption: _table(labels, chosen, columns, costs=True)}
     lines = _comparisons(chosen, labels, test, None, pooled)
@@ -76,19 +78,24 @@ def _label(system: System, group: Iterable[System]) -> str:
 
 def _table(labels: Mapping[System, str], chosen: Sequence[System], columns: Mapping[str, tuple], *, costs: bool) -> Table:
     """``columns``: heading -> (datasets, metric, subset)."""
-    names = ["params trained", "bytes added", "train time", "seeds", "commit"] if costs else []
+    routed = any(run.route for system in labels for run in system.runs)
+    names = ["params trained", "bytes added", *["route file"] * routed, "train time", "seeds", "commit"] if costs else []
     rows = [["", "method", "sparsity", *columns, *names]]
     for system, label in labels.items():
         intervals = (percent(system.interval(*column)) for column in columns.values())
         cells = ["*" if system in chosen else "", label, _sparsity(system) or NOTHING, *intervals]
-        rows.append([*cells, *(_costs(system) if costs else ())])
+        rows.append([*cells, *(_costs(system, routed) if costs else ())])
     return rows
 
 
-def _costs(system: System) -> list[str]:
+def _costs(system: System, routed: bool) -> list[str]:
+    """``routed``: with the mean bytes of the route files."""
     seconds = statistics.mean(run.info["train_seconds"] for run in system.runs)
     commits = sorted({run.info["commit"] for run in system.runs})
     sizes = [scaled(system.info["params_trained"]), f"{scaled(system.info['bytes_added'])}B"]
+    if routed:
+        files = [run.route["bytes"] for run in system.runs if run.route]
+        sizes.append(f"{scaled(statistics.mean(files))}B" if files else NOTHING)
     return [*sizes, duration(seconds), ",".join(map(str, system.seeds)), ",".join(commits)]
 
 

@@ -16,7 +16,7 @@ runs() { [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ]; }
 if ! "${skip_data_prep}" && [ "${stage}" -le 5 ]; then
     # a wrong configuration is reported before hours of data preparation
     [ "${#grid_stages[@]}" -eq 0 ] || experiments grid --only_check
-    if runs 16; then experiments sweep --only_check; fi
+    if "${prunes}"; then experiments sweep --only_check; fi
     if [ "${cleaner}" != none ]; then "${python}" -m espnet_s3router.bin.clean_text "${cleaner}"; fi
 
     if runs 1 && [ "${#prepare_data[@]}" -gt 0 ]; then
@@ -69,9 +69,13 @@ if [ "${#grid_stages[@]}" -gt 0 ]; then
     experiments grid
 fi
 if runs 13 && ! "${skip_eval}"; then experiments report; fi
-if runs 16; then
+if "${prunes}"; then
     log "Stage 16: prune (${prune_methods[*]}), from dense models to tables and plots -> ${expdir}"
     experiments sweep
+fi
+if runs 17; then
+    log "Stage 17: route files and baked models, checked against the trained models -> ${expdir}"
+    experiments deploy
 fi
 exit
 }

@@ -1,0 +1,82 @@
+"""``python -m espnet_s3router.bin.asr_deploy``: the route file of a finished experiment; without a route, a baked model.
+
+Both are compared with the trained model on recordings, bit for bit, before they are put in place. A report says what was
+written: ``route``, ``bytes``, ``bytes_masks`` and ``tensor_types``, else ``no_route`` with the reason; ``baked`` or
+``not_baked`` with the reason; ``checked_on``, the number of recordings.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from espnet_s3router.errors import InputError, exit_status
+from espnet_s3router.files import read_yaml, write_atomic
+
+
+def spread(items: Sequence[str], count: int) -> list[str]:
+    """At most ``count`` of the items, at equal distances."""
+    count = min(count, len(items))
+    return [items[number * len(items) // count] for number in range(count)]
+
+
+def read_waves(wav_scp: str, count: int) -> list[Any]:
+    """Audio (samples,) at 16 kHz of at most ``count`` utterances of a table."""
+    import torch
+
+    from espnet_s3router.data.audio import load_at
+    from espnet_s3router.errors import raise_problems
+    from espnet_s3router.text_files import read_table
+
+    problems: list[str] = []
+    table = read_table(Path(wav_scp), problems)
+    raise_problems(problems, wav_scp, "Expected the wav.scp of a formatted dataset: run stages 3 and 4.")
+    return [torch.from_numpy(load_at(table[key], 16000)) for key in spread(list(table), count)]
+
+
+def deploy(args: argparse.Namespace) -> dict[str, Any]:
+    """Write what the options ask for, and return the report."""
+    from espnet_s3router.plugin.bake import NotBakeable, bake_experiment
+    from espnet_s3router.plugin.route import NoRoute, write_experiment
+    from espnet_s3router.routes import EmptyRoute, describe
+
+    files = (args.asr_train_config, args.asr_model_file)
+    waves = read_waves(args.wav_scp, args.utterances)
+    metadata = json.loads(Path(args.metadata).read_text(encoding="utf-8")) if args.metadata else {}
+    decoding = read_yaml(args.decode_config) if args.decode_config else {}
+    report: dict[str, Any] = {"checked_on": len(waves)}
+    try:
+        written = describe(write_experiment(*files, args.route, metadata=metadata, decoding=decoding, same_text=waves))
+        report |= {"route": Path(args.route).name, "bytes": written["bytes"]}
+        report |= {"bytes_masks": written["bytes_by_part"]["masks"], "tensor_types": written["tensor_types"]}
+    except (NoRoute, EmptyRoute) as error:
+        report["no_route"] = str(error)
+        if args.baked:
+            try:
+                report["baked"] = bake_experiment(*files, args.baked, waves=waves).name
+            except NotBakeable as reason:
+                report["not_baked"] = str(reason)
+    return report
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Write a route file or a baked model, and the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--asr_train_config", required=True, help="config.yaml of the experiment")
+    parser.add_argument("--asr_model_file", required=True, help="its model, for example valid.cer_ctc.ave.pth")
+    parser.add_argument("--route", required=True, help="route file to write")
+    parser.add_argument("--report", required=True, help="JSON file to write")
+    parser.add_argument("--wav_scp", required=True, help="table of recordings to compare on")
+    parser.add_argument("--utterances", type=int, default=20, help="how many of them, spread over the table")
+    parser.add_argument("--metadata", help="JSON file with language, corpus, licence and the like, kept in the route")
+    parser.add_argument("--decode_config", help="YAML file of decoding options, kept in the route")
+    parser.add_argument("--baked", help="folder to bake into, if the method has no route")
+    args = parser.parse_args(cmd)
+    if args.utterances < 1:
+        raise InputError(f"--utterances is {args.utterances}, expected at least 1")
+    write_atomic(args.report, json.dumps(deploy(args), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(exit_status(main)())

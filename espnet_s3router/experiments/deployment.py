@@ -1,0 +1,118 @@
+"""Stage 17 of a run: its route file, or a baked model if its method has no route. Both are checked before they count."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.experiments import layout
+from espnet_s3router.experiments.options import Options
+from espnet_s3router.experiments.provenance import command_of, digest_of_model, digest_of_recordings
+from espnet_s3router.files import read_yaml, write_atomic
+from espnet_s3router.results.scoring import COUNTS, totals
+
+OF_RUN = ("upstream", "variant", "commit")
+"""Columns of results that a route file keeps. Method, options and seed are in it anyway."""
+
+
+def route_file(experiment: Path, options: Options) -> Path:
+    """The route file of a run."""
+    return experiment / f"{options.language or experiment.name}.route"
+
+
+def metadata(experiment: Path, options: Options) -> dict[str, Any]:
+    """What a route file says about its run, beside what the model file tells. Facts that are not known are left out."""
+    info = json.loads((experiment / layout.RUN_INFO).read_text(encoding="utf-8"))
+    facts = {
+        "language": options.language,
+        "corpus": options.recipe_name,
+        "training_set": options.training_set,
+        "valid_set": options.valid_set,
+        "test_sets": list(options.test_sets),
+        "metrics": metrics(experiment, options),
+        "licence": options.licence,
+        "training_command": command_of(experiment),
+        **{name: info.get(name) for name in OF_RUN},
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def metrics(experiment: Path, options: Options) -> dict[str, float]:
+    """Error rates in percent, as ``test_en_cer``."""
+    rates: dict[str, float] = {}
+    for name in options.test_sets:
+        counts = json.loads((experiment / options.decoding_tag / name / COUNTS).read_text(encoding="utf-8"))
+        rates |= {f"{name}_{metric}": round(totals(utts.values()).rate, 2) for metric, utts in counts.items()}
+    return rates
+
+
+def deployment_marker(experiment: Path, options: Options) -> str:
+    """Everything that the output of stage 17 depends on, in one line."""
+    about = {
+        "model": digest_of_model(experiment / options.inference_asr_model),
+        "file": route_file(experiment, options).name,
+        "metadata": metadata(experiment, options),
+        "decoding": read_yaml(options.inference_config) if options.inference_config else {},
+        "recordings": digest_of_recordings(options, options.valid_set),
+        "utterances": options.route_utterances,
+        "bake": options.bake,
+    }
+    return json.dumps(about, sort_keys=True) + "\n"
+
+
+def read_report(experiment: Path) -> dict[str, Any]:
+    """What stage 17 wrote for a run (see ``bin.asr_deploy``); empty if it was not run."""
+    file = experiment / layout.ROUTE_INFO
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def is_deployed(experiment: Path, options: Options) -> bool:
+    """True if stage 17 is finished for the model, the scores and the options of a run, and its output is there."""
+    marker, report = experiment / layout.DEPLOYED, read_report(experiment)
+    written = [experiment / report[kind] for kind in ("route", "baked") if kind in report]
+    if not (report and marker.exists() and all(path.exists() for path in written)):
+        return False
+    return marker.read_text(encoding="utf-8") == deployment_marker(experiment, options)
+
+
+def deploy(experiment: Path, options: Options) -> None:
+    """Write the route file of a run, or bake it. Raises InputError if the run is not trained and scored."""
+    from espnet_s3router.bin.asr_deploy import main
+
+    if is_deployed(experiment, options):
+        return
+    for needed in (layout.RUN_INFO, layout.TRAINED, options.inference_asr_model):
+        if not (experiment / needed).exists():
+            raise InputError(f"{experiment}: is not trained to the end ({needed} is missing); run stages 11 to 13 first")
+    remove_output(experiment)
+    marker = deployment_marker(experiment, options)
+    write_atomic(experiment / layout.ROUTE_METADATA, json.dumps(metadata(experiment, options), indent=1) + "\n")
+    main(deploy_options(experiment, options))
+    write_atomic(experiment / layout.DEPLOYED, marker)
+
+
+def remove_output(experiment: Path) -> None:
+    """Remove what stage 17 wrote before, so that nothing of it is taken for the output of other options."""
+    report = read_report(experiment)
+    (experiment / layout.DEPLOYED).unlink(missing_ok=True)
+    if "route" in report:
+        (experiment / report["route"]).unlink(missing_ok=True)
+    shutil.rmtree(experiment / layout.BAKED, ignore_errors=True)
+    (experiment / layout.ROUTE_INFO).unlink(missing_ok=True)
+
+
+def deploy_options(experiment: Path, options: Options) -> list[str]:
+    """The command line of ``asr_deploy``."""
+    files = {
+        "asr_train_config": experiment / layout.ESPNET_CONFIG,
+        "asr_model_file": experiment / options.inference_asr_model,
+        "route": route_file(experiment, options),
+        "report": experiment / layout.ROUTE_INFO,
+        "metadata": experiment / layout.ROUTE_METADATA,
+        "wav_scp": Path(options.test_data(options.valid_set), layout.AUDIO),
+    }
+    words = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    words += ["--utterances", str(options.route_utterances)]
+    words += ["--decode_config", options.inference_config] if options.inference_config else []
+    return [*words, "--baked", str(experiment / layout.BAKED)] if options.bake else words
