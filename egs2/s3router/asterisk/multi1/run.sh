@@ -3,6 +3,7 @@
 #   ./run.sh            trains, and writes the routes of all languages into exp/routes
 #   ./run.sh --langs "en es" --methods routing
 #   ./run.sh --transfer    then each language with the masks of every other one: a matrix in exp/transfer
+#   s3router transcribe --bank exp/routes --lang auto a.wav    reads them
 
 # shellcheck disable=SC2154  # option sets the variables
 cd "$(dirname "$0")" || exit
@@ -20,7 +21,9 @@ for lang in ${langs}; do
     log "language ${lang}"
     options=(--recipe asterisk/multi1 "${corpus[@]}" --asr_config "conf/train_asr.yaml ${file}"
         --methods_config "${methods}" --methods "head_only finetune lora routing" --sparsities "0.08" --parallel 4 "${rest[@]}")
-    ../../TEMPLATE/router1/router.sh "${options[@]}"
+    gathered=(--stop_stage 17 --route_language "${lang}" --routes_dir exp/routes) # the best routing run; of other methods the best
+    case " $(requested methods routing) " in *" routing "*) gathered+=(--routes_method routing) ;; esac
+    ../../TEMPLATE/router1/router.sh "${gathered[@]}" "${options[@]}"
     languages+=(--language "${options[@]}")
 done
 if "${transfer}" && [ "$(requested check_corpus false)" = false ]; then

@@ -41,7 +41,7 @@ language() { # language LANG WORDS...: the stages of one language; sets options
     data="local.commonvoice --root $(printf %q "${COMMONVOICE}") --data_dir data --lang ${lang} --minutes ${minutes} --units ${units}"
     [ -z "${release}" ] || data+=" --release $(printf %q "${release}")"
     log "Language ${lang}"
-    options=(--recipe commonvoice/multi1 --lang "${label}" --asr_tag "${label}_${model}"
+    options=(--recipe commonvoice/multi1 --lang "${label}" --asr_tag "${label}_${model}" --route_language "${lang}"
         --local_data "${data}" --train_set "${train}" --valid_set "${dev}" --test_sets "${dev} ${test}" --token_type "${tokens}"
         --asr_config "conf/train_asr.yaml conf/upstream/${model}.yaml"
         --methods_config conf/methods.yaml --methods "finetune routing" --sparsities 0.08 "${rest[@]}")
