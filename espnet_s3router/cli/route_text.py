@@ -18,9 +18,12 @@ def description(figures: dict[str, Any]) -> str:
             f"  {len(figures['sites'])} masks on {figures['connections']} connections, {figures['sparsity']:.2%} removed: "
             f"{figures['bits_per_connection']:.4f} bits a connection, entropy {figures['entropy_per_connection']:.4f}"
         )
+    if figures["candidates"]:
+        share, source = figures["candidates"]["share"], figures["candidates"]["source"]
+        lines.append(f"  candidates: {share:.2%} of each matrix may be removed ({source})")
     for site in figures["sites"]:
         shape = "x".join(map(str, site["shape"]))
-        lines.append(f"    {site['name']:46} {shape:>10} {site['sparsity']:8.2%} {site['codec']:9} {site['bytes']:9} bytes")
+        lines.append(f"    {site['name']:46} {shape:>10} {site['sparsity']:8.2%} {site['codec']:15} {site['bytes']:9} bytes")
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
 """Masks that are not learned: ``random`` and ``magnitude``, the controls of ``routing``. Masking of sites, for it too."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -124,7 +124,7 @@ def weights_of(sites: Sequence[Site]) -> list[Tensor]:
 def mask_sites(
     sites: Sequence[Site],
     config: FixedMaskConfig,
-    scores: Sequence[Tensor],
+    scores: Iterable[Tensor],
     candidates: Candidates | None = None,
     **options: Any,
 ) -> dict[str, nn.Parameter]:

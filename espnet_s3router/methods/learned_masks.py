@@ -1,6 +1,6 @@
 """Learned masks (S3-Router, arXiv 2211.01522): the options and the handle that ``routing`` and ``routing_prune`` share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -116,12 +116,15 @@ def learn_masks(upstream: nn.Module, config: LearnedMaskConfig, candidates: Cand
     return Learned(trained, {name: scores[name] for name in frozen})
 
 
-def initial_scores(weights: Sequence[Tensor], config: LearnedMaskConfig) -> list[Tensor]:
-    """Scores by ``config.init``, one for each entry or unit of ``weights``. A global ranking initialises all together."""
+def initial_scores(weights: Sequence[Tensor], config: LearnedMaskConfig) -> Iterable[Tensor]:
+    """Scores by ``config.init``, one for each entry or unit of ``weights``, made one after another.
+
+    A global ranking initialises all together.
+    """
     generator = torch.Generator().manual_seed(config.seed)
     options: dict[str, Any] = {"scale": config.scale, "generator": generator}
     if config.score_per == "unit":
         weights = [unit_saliency(weight, UNITS.index(config.ranking)) for weight in weights]
     if config.ranking == "global":
         return init_scores_together(weights, config.init, config.first_sparsity, config.rounding, **options)
-    return [init_scores(weight, config.init, **options) for weight in weights]
+    return (init_scores(weight, config.init, **options) for weight in weights)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.masks import Candidates
 from espnet_s3router.routes.route import Route
 
 MERGES: dict[str, Callable[[Tensor, int], Tensor]] = {
@@ -25,25 +26,31 @@ def difference(first: Route, second: Route) -> dict[str, Any]:
     Raises InputError for routes of different bases or sites.
     """
     check_comparable({"first": first, "second": second})
-    counts = {name: overlap(mask, second.masks[name]) for name, mask in first.masks.items()}
+    common = first.candidates if first.candidates == second.candidates else None
+    counts = {name: overlap(mask, second.masks[name], common) for name, mask in first.masks.items()}
     total = [sum(column) for column in zip(*counts.values())]
     return agreement(*total) | {"sites": {name: agreement(*count) for name, count in counts.items()}}
 
 
-def overlap(first: Tensor, second: Tensor) -> tuple[int, int, int, int]:
-    """(weights, removed by the first mask, by the second, by both)."""
+def overlap(first: Tensor, second: Tensor, common: Candidates | None = None) -> tuple[int, int, int, int, float]:
+    """(weights, removed by the first mask, by the second, by both, expected by both if they are independent).
+
+    ``common`` is the rule that names the weights which both may remove.
+    """
     a, b = ~first, ~second
-    return first.numel(), int(a.sum()), int(b.sum()), int((a & b).sum())
+    removed = int(a.sum()), int(b.sum())
+    among = first.numel() if common is None else common.count(first.numel())
+    return first.numel(), *removed, int((a & b).sum()), removed[0] * removed[1] / max(among, 1)
 
 
-def agreement(numel: int, first: int, second: int, both: int) -> dict[str, float]:
+def agreement(numel: int, first: int, second: int, both: int, by_chance: float) -> dict[str, float]:
     """Measures of two sets of removed weights; counts as from ``overlap``.
 
     ``iou`` is that of the removed sets. ``iou_chance`` is its value for independent sets of these sizes: s / (2 - s) if both
-    have sparsity s. ``cosine`` is that of the masks, which is high for any two masks of low sparsity.
+    have sparsity s and may remove all weights. ``cosine`` is that of the masks, which is high for any two masks of low
+    sparsity.
     """
     either = first + second - both
-    by_chance = first * second / max(numel, 1)
     kept = (numel - first) * (numel - second)
     return {
         "sparsity_first": first / max(numel, 1),

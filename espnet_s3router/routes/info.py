@@ -1,5 +1,6 @@
 """What a route file holds, in numbers: sites, sparsity, bytes by part and bits a connection."""
 
+from dataclasses import asdict
 from typing import Any
 
 from espnet_s3router.routes.codec import own_entropy_bytes
@@ -33,6 +34,7 @@ def describe(file: RouteFile) -> dict[str, Any]:
         "bytes": file.bytes,
         "bytes_by_part": parts,
         "base": file.header["base"],
+        "candidates": None if file.candidates is None else asdict(file.candidates),
         "coder": f"{file.header['coder']} {file.header['coder_version']}",
         "connections": connections,
         "zeros": zeros,

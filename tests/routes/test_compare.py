@@ -7,7 +7,7 @@ import torch
 from toy_routes import head, route
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.masks import topk_mask
+from espnet_s3router.masks import Candidates, topk_mask
 from espnet_s3router.routes import combine, difference
 
 
@@ -25,6 +25,23 @@ def test_equal_and_independent_masks():
     assert other["iou_chance"] == pytest.approx(0.1 / 1.9) and other["iou"] == pytest.approx(0.1 / 1.9, abs=0.005)
     assert other["cosine"] == pytest.approx(0.9, abs=0.005)
     assert set(other["sites"]) == {"a.weight", "b.weight"}
+
+
+def test_chance_among_common_candidates():
+    """Two masks that may remove the same quarter meet more often by chance."""
+    rule = Candidates(share=0.25, source="random")
+    positions = rule.positions(torch.empty(200, 300), "a.weight")
+    routes = []
+    for seed in (0, 1):
+        scores = torch.full((60000,), 2.0)
+        scores[positions] = torch.rand(15000, generator=torch.Generator().manual_seed(seed))
+        masks = {"a.weight": topk_mask(scores.view(200, 300), 0.1)}
+        routes.append(route(masks=masks, tensors=head(seed), candidates=rule))
+    figures = difference(*routes)
+    assert figures["iou_chance"] == pytest.approx(0.4 / 1.6) == figures["sites"]["a.weight"]["iou_chance"]
+    assert figures["iou"] == pytest.approx(0.25, abs=0.02)
+    other = replace(routes[1], candidates=Candidates(share=0.25, source="random", seed=1))
+    assert difference(routes[0], other)["iou_chance"] == pytest.approx(0.1 / 1.9)
 
 
 def test_measures_of_small_masks_by_hand():

@@ -249,6 +249,7 @@ class TestCandidates:
         entropy = entropy_bytes(154, 768)
         assert [site["entropy_bytes"] for site in describe(file)["sites"]] == [entropy] * 6
         assert entropy < entropy_bytes(154, 3072) / 1.5
+        assert describe(file)["candidates"] == {"share": 0.25, "source": source, "seed": 3}
         for code in file.coded.values():
             assert len(code.data) < entropy + 8  # two words of the coder; test_codec has larger matrices
 
