@@ -112,10 +112,21 @@ class TestLanguages:
     def test_bad_calls(self, two_languages, capsys):
         for pair, message in (
             ("en", "expected LANG=DEV,TEST"),
-            ("nl=dev_nl,test_nl", "0 training sets have runs that were scored on test_nl of nl"),
+            ("nl=dev_nl,test_nl", "no run is scored on all of test_nl. Train these languages first"),
         ):
             assert languages.main([pair, "--expdir", str(two_languages / "exp")]) == 1
             assert message in capsys.readouterr().err
+        add_point(two_languages / "exp", "more", "finetune", 1, sets=("dev_en", "test_en"), split="train_more_en")
+        assert languages.main(["en=dev_en,test_en", "--expdir", str(two_languages / "exp")]) == 1
+        assert "2 training sets have runs on one upstream" in capsys.readouterr().err
+
+    def test_a_section_for_each_upstream(self, two_languages, capsys):
+        for lang in ("en", "es"):
+            place = {"sets": (f"dev_{lang}", f"test_{lang}"), "split": f"train_{lang}", "upstream": "large"}
+            add_point(two_languages / "exp", f"large_{lang}", "routing", 0, sparsity=0.1, **place)
+        assert languages.main([*self.PAIRS, "--expdir", str(two_languages / "exp")]) == 0
+        printed = capsys.readouterr().out
+        assert "all languages · large" in printed and "all languages · mini" in printed
 
 
 def test_counts_file_has_no_date_of_its_own(recipe):

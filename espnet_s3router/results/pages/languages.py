@@ -47,25 +47,39 @@ class LanguagesPage(Page):
         return as_markdown(self.sections(runs), environment, runs)
 
     def sections(self, runs: Sequence[ScoredRun]) -> list[Section]:
-        """Error rates by language, comparisons on all languages, and how often the language was found."""
-        chosen, metrics = self.chosen(runs), metrics_of(runs)
+        """For each upstream, error rates by language and comparisons on all languages; then how often one was found.
+
+        Raises InputError for a language without a scored run, or with several training sets on one upstream.
+        """
+        found = []
+        for upstream in sorted({run.info["upstream"] for run in runs}):
+            here = [run for run in runs if run.info["upstream"] == upstream]
+            if chosen := self.chosen(here):
+                found.append(self._section(upstream, chosen, here))
+        if not found:
+            raise InputError(f"no run is scored on all of {', '.join(self.test)}. Train these languages first (stage 11)")
+        return found + ([self._identification()] if self.identified else [])
+
+    def _section(self, upstream: str, chosen: Chosen, runs: Sequence[ScoredRun]) -> Section:
+        metrics = metrics_of(runs)
         tables: dict[str, Table] = {}
         for metric in metrics:
             caption = f"{metric.upper()} % on the test set of each language; * the lowest; {self._about(runs)}"
             tables[caption] = self._table(chosen, metric)
-        found = [Section(["all languages"], tables, self._comparisons(chosen, metrics))]
-        return found + ([self._identification()] if self.identified else [])
+        return Section(["all languages", upstream], tables, self._comparisons(chosen, metrics))
 
     def chosen(self, runs: Sequence[ScoredRun]) -> Chosen:
-        """The best variants. Raises InputError for a language without a scored run."""
+        """The best variants of the runs on one upstream; empty if a language has none."""
         found: Chosen = {}
         for lang, dev, test in zip(self.languages, self.dev, self.test, strict=True):
             groups = [g for g in systems_by_place(runs).values() if any(test in r.counts for s in g for r in s.runs)]
-            if len(groups) != 1:
+            if len(groups) > 1:
                 raise InputError(
-                    f"{len(groups)} training sets have runs that were scored on {test} of {lang}, expected one. "
-                    "Train the language, or keep runs apart with --expdir"
+                    f"{len(groups)} training sets have runs on one upstream that were scored on {test}, expected one. Keep "
+                    "them apart with --expdir"
                 )
+            if not groups:
+                return {}
             for system in choose(groups[0], [dev]):
                 found.setdefault(system.info["method"], {})[lang] = system
         return dict(sorted(found.items(), key=lambda item: (item[0] not in BASELINES, item[0])))

@@ -88,3 +88,14 @@ script_options() {
     assignments=$("${python}" -m "$1" "${rest[@]}") || exit $?
     eval "${assignments}"
 }
+
+# languages_page LANG=DEV,TEST ...: after stage 13, one page for several languages, RESULTS.md in the folder of the experiments.
+# It has how often a language was found, if the output of `s3router identify --json` lies there as identified.json.
+languages_page() {
+    local folder
+    [ $# -ge 2 ] && [ "$(requested check_corpus false)" = false ] && [ "$(requested stop_stage 13)" -ge 13 ] || return 0
+    folder=$(requested expdir exp)
+    [ ! -f "${folder}/identified.json" ] || set -- "$@" --identified "${folder}/identified.json"
+    "$(requested python python3)" -m espnet_s3router.results.pages.languages --expdir "${folder}" \
+        --dump "$(requested dumpdir dump)/raw" --results_md "${folder}/RESULTS.md" --command "${run_command}" "$@"
+}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Five languages on one base: a route for each, of ten minutes of recorded prompts; masks against weights and adapters.
-#   ./run.sh            trains, and writes the routes of all languages into exp/routes
+#   ./run.sh            trains, writes the routes of all languages into exp/routes and one page, exp/RESULTS.md
 #   ./run.sh --langs "en es" --methods routing
 #   ./run.sh --transfer    then each language with the masks of every other one: a matrix in exp/transfer
 #   s3router transcribe --bank exp/routes --lang auto a.wav    reads them
@@ -15,7 +15,7 @@ own_options "$@"
 mkdir -p ../asr1/downloads # the target of the link downloads
 
 [ "${transfer}" = false ] || [[ ${langs} = *\ * ]] || die "--transfer needs two languages or more, and --langs is '${langs}'"
-languages=()
+languages=() pages=()
 for lang in ${langs}; do
     . ../choices.sh
     log "language ${lang}"
@@ -25,7 +25,9 @@ for lang in ${langs}; do
     case " $(requested methods routing) " in *" routing "*) gathered+=(--routes_method routing) ;; esac
     ../../TEMPLATE/router1/router.sh "${gathered[@]}" "${options[@]}"
     languages+=(--language "${options[@]}")
+    pages+=("${lang}=dev_${lang},test_${lang}")
 done
+languages_page "${pages[@]}"
 if "${transfer}" && [ "$(requested check_corpus false)" = false ]; then
     ../../TEMPLATE/router1/transfer.sh --control en "${languages[@]}"
 fi

@@ -31,7 +31,7 @@ if [ "$(requested local_data unset)" = unset ]; then
     [ -d "${COMMONVOICE}" ] || die "COMMONVOICE is '${COMMONVOICE}', and there is no such folder in ${PWD}"
 fi
 
-end='' tokens=char matrix=()
+end='' tokens=char matrix=() pages=()
 if [ "${units}" = phones ]; then end=_phn tokens=phn; fi
 language() { # language LANG WORDS...: the stages of one language; sets options
     local lang=$1 train dev test label data
@@ -53,7 +53,9 @@ fi
 for lang in "${languages[@]}"; do
     language "${lang}"
     matrix+=(--language "${options[@]}")
+    pages+=("${lang}=dev_${lang}${end},test_${lang}${end}")
 done
+languages_page "${pages[@]}"
 if "${transfer}" && [ "$(requested check_corpus false)" = false ]; then
     ../../TEMPLATE/router1/transfer.sh --control "${minutes}min_en${end}" "${matrix[@]}"
 fi
