@@ -17,9 +17,7 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("datasets", nargs="+", metavar="LANG=DIR", help="a route and a Kaldi-style data directory")
     parser.add_argument("--bank", required=True, metavar="DIR", help="folder of .route files, one for each language")
-    parser.add_argument(
-        "--same", nargs="+", default=[], metavar="LANG", help="also count these as one: one voice reads them"
-    )
+    parser.add_argument("--same", default="", metavar="LANG,LANG", help="also count these as one: one voice reads them")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     parser.add_argument("--upstream", help="load this base, instead of the one that the routes name")
     parser.add_argument("--path_or_url", help="load the base from here")
@@ -45,9 +43,8 @@ def run(args: argparse.Namespace) -> None:
         f"accuracy_from_{SHORTEST:g}_s": accuracy(judged, shortest=SHORTEST),
     }
     if args.same:
-        figures[f"accuracy_from_{SHORTEST:g}_s_{'_'.join(args.same)}_as_one"] = accuracy(
-            judged, shortest=SHORTEST, same=args.same
-        )
+        same = args.same.split(",")
+        figures[f"accuracy_from_{SHORTEST:g}_s_{'_'.join(same)}_as_one"] = accuracy(judged, shortest=SHORTEST, same=same)
     if args.json:
         tables = {"confusion": confusion(judged, SHORTEST), "by_duration": by_duration(judged)}
         print(json.dumps(figures | tables | {"judged": [vars(one) for one in judged]}))

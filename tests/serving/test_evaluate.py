@@ -39,7 +39,7 @@ def test_datasets(bank, tmp_path, capsys):
     assert [round(one.seconds, 1) for one in judged] == [1.3, 3.1]
     with pytest.raises(InputError, match="there is no route 'fr'"):
         judge(router, {"fr": tmp_path / "missing"})
-    assert main(["identify", "--bank", str(bank), f"nl={tmp_path / 'test_nl'}"]) == 0
-    assert "accuracy_from_2_s" in capsys.readouterr().out
+    assert main(["identify", "--bank", str(bank), "--same", "nl,es", f"nl={tmp_path / 'test_nl'}"]) == 0
+    assert "accuracy_from_2_s_nl_es_as_one: 1\n" in capsys.readouterr().out
     assert main(["identify", "--bank", str(bank), "nl"]) == 1
     assert "expected LANG=DIR" in capsys.readouterr().err
