@@ -110,6 +110,14 @@ def run_module(module: str, words: Sequence[str]) -> None:
         raise InputError(f"{module} failed with exit code {code}; its message stands above")
 
 
+def sparsity_column(method: Any, counted: Mapping[str, Any]) -> float | None:
+    """The sparsity that the options of a method name; with ``target_bytes`` the counted share of the masked tensors. None for
+    a method without sparsity."""
+    if getattr(method, "target_bytes", None) is not None:
+        return round(counted["masked"], 4)
+    return getattr(method, "sparsity", None)
+
+
 def describe(experiment: Path, options: Options, label: str = "") -> dict[str, Any]:
     """``point.json``: the columns of the results that do not depend on a score, zeros counted in the model, the command."""
     from espnet_s3router.experiments.specification import Spec
@@ -126,7 +134,7 @@ def describe(experiment: Path, options: Options, label: str = "") -> dict[str, A
         "split": options.training_set,
         "method": spec.method,
         "variant": spec.variant,
-        "sparsity": getattr(method, "sparsity", None),
+        "sparsity": sparsity_column(method, model["sparsity"]),
         "targets": getattr(method, "targets", None),
         "init": getattr(method, "init", None),
         "lr": config.get("optim_conf", {}).get("lr"),
