@@ -8,7 +8,7 @@ import functools
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,8 +111,10 @@ def run_module(module: str, words: Sequence[str]) -> None:
 
 
 def sparsity_column(method: Any, counted: Mapping[str, Any]) -> float | None:
-    """The sparsity that the options of a method name; with ``target_bytes`` the counted share of the masked tensors. None for
-    a method without sparsity."""
+    """The sparsity that the options of a method name; with ``target_bytes`` the counted share of the masked tensors.
+
+    None for a method without sparsity.
+    """
     if getattr(method, "target_bytes", None) is not None:
         return round(counted["masked"], 4)
     return getattr(method, "sparsity", None)
