@@ -2,6 +2,7 @@
 
 from espnet_s3router.masks.candidates import Candidates, CandidateTensor
 from espnet_s3router.masks.inject import MaskedTensor, bake, inject, masked_tensors
+from espnet_s3router.masks.language_masks import LanguageTensor
 from espnet_s3router.masks.ranking import NM, GlobalRanking, Selector, TopK, Units, make_selector
 from espnet_s3router.masks.scores import init_scores, init_scores_together
 from espnet_s3router.masks.select import global_masks, nm_mask, topk_mask, unit_mask, zero_count
@@ -12,6 +13,7 @@ __all__ = [
     "CandidateTensor",
     "Candidates",
     "GlobalRanking",
+    "LanguageTensor",
     "MaskedTensor",
     "Selector",
     "Site",

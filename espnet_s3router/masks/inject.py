@@ -69,6 +69,10 @@ class MaskedTensor(nn.Module):
         """Number of entries that the mask may remove."""
         return self.shape.numel()
 
+    def all_scores(self) -> list[nn.Parameter]:
+        """The scores of this tensor. There are several where it has several masks."""
+        return [self.scores]
+
     def load_scores(self, scores: Tensor) -> None:
         """Replace the scores, in place, by those that the constructor takes."""
         self.scores.copy_(scores)
@@ -90,7 +94,7 @@ class MaskedTensor(nn.Module):
 
         Such changes come from optimisers with ``fused=True`` (CPU, torch 2.12) and from writing to ``scores.data``.
         """
-        torch.autograd.graph.increment_version(self.scores)
+        torch.autograd.graph.increment_version(self.all_scores())
 
     def forward(self, weight: Tensor) -> Tensor:
         """Masked weight, in the shape and dtype of ``weight``."""

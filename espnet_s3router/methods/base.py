@@ -58,6 +58,11 @@ class Attached:
         return masked_tensors(self.upstream)
 
     @property
+    def scores(self) -> set[int]:
+        """Identities (``id``) of the scores of all masks, which are no weights."""
+        return {id(scores) for masked in self.masks.values() for scores in masked.all_scores()}
+
+    @property
     def settled(self) -> int:
         """The update from which the sparsity stays constant."""
         return self.schedule.last if self.schedule is not None else 0
@@ -110,7 +115,7 @@ class Attached:
         """Bytes to store beside the shared base: a bitmap per mask (of its candidates), one byte for each number of
         ``packed``, and fp32 for every other number except removed weights."""
         masks = self.masks
-        scores = {id(masked.scores) for masked in masks.values()}
+        scores = self.scores
         stored = {name: p.numel() for name, p in (self.trained | self.saved).items() if id(p) not in scores}
         packed = sum(stored.pop(name) for name in self.packed)
         bits = [masks[name].choices if name in masks else mask.numel() for name, mask in self.kept().items()]

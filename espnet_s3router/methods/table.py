@@ -17,6 +17,7 @@ from espnet_s3router.methods.magnitude_pruning import ImpConfig, MpiConfig, OmpC
 from espnet_s3router.methods.mms_adapter import MmsAdapterConfig, mms_adapter
 from espnet_s3router.methods.options import read_options, suggestion
 from espnet_s3router.methods.parp import ParpConfig, ParpPConfig, parp
+from espnet_s3router.methods.pathways import PathwaysConfig, pathways
 from espnet_s3router.methods.routing import RoutingConfig, routing
 from espnet_s3router.methods.routing_prune import RoutingPruneConfig, routing_prune
 
@@ -42,6 +43,7 @@ METHODS: dict[str, Method] = {
     "finetune": Method(FinetuneConfig, finetune, _ARXIV + "2006.11477", finetunes=True),
     "head_only": Method(HeadOnlyConfig, head_only, _ARXIV + "2105.01051"),
     "routing": Method(RoutingConfig, routing, _ARXIV + "2211.01522", masks=True),
+    "pathways": Method(PathwaysConfig, pathways, _ARXIV + "2209.05735", masks=True),
     "random": Method(FixedMaskConfig, random, "control of routing", masks=True),
     "magnitude": Method(MagnitudeConfig, magnitude, "control of routing", masks=True),
     "routing_prune": Method(RoutingPruneConfig, routing_prune, _ARXIV + "2211.01522", masks=True),

@@ -95,7 +95,7 @@ def learned_tensors(model: Any) -> dict[str, Tensor]:
     """All tensors of a route but its masks, as the model holds them, by ``PART/NAME``."""
     frontend: MaskedUpstream = model.frontend
     attached = frontend.attached
-    scores = {id(masked.scores) for masked in attached.masks.values()}
+    scores = attached.scores
     learned = {name: p for name, p in (attached.trained | attached.saved).items() if id(p) not in scores}
     learned.pop(str(frontend.family.mask_embedding), None)  # acts in training only
     tensors: dict[str, Tensor] = {f"upstream/{name}": parameter for name, parameter in learned.items()}

@@ -91,6 +91,11 @@ CASES = {
     ),
     "routing, biases": ({"sparsity": 0.1, "train_biases": True}, [*FEED_FORWARD, *BIASES]),
     "routing, norms": ({"sparsity": 0.1, "train_norms": True}, [*FEED_FORWARD, *NORMS]),
+    "pathways": ({"sparsity": 0.2, "languages": ["en"]}, [f"{LAYERS}?.fc?.parametrizations.weight.0.by_language.en"]),
+    "pathways, weights": (
+        {"sparsity": 0.2, "languages": ["en"], "train_weights": True},
+        [f"{LAYERS}?.fc?.parametrizations.weight.0.by_language.en", *ORIGINAL],
+    ),
     "random": ({"sparsity": 0.2, "targets": "all"}, []),
     "random, biases": ({"sparsity": 0.2, "train_biases": True}, BIASES),
     "magnitude": ({"sparsity": 0.2}, []),

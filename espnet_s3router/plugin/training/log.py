@@ -32,7 +32,7 @@ def describe_model(model: Any) -> dict[str, Any]:
     attached = frontend.attached
     ours = {id(parameter) for parameter in attached.trained.values()}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in ours]  # the head, ESPnet's own adapters
-    scores = {id(masked.scores) for masked in attached.masks.values()}
+    scores = attached.scores
     return {
         "params_trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "params_total": sum(p.numel() for p in model.parameters() if id(p) not in scores),
@@ -60,7 +60,7 @@ def sparsity_report(model: nn.Module, attached: Attached) -> dict[str, Any]:
         effective_bytes: size of the whole model, with a bitmap and the nonzero weights in fp32 for each of those tensors,
             and fp32 for all others.
     """
-    scores = {id(masked.scores) for masked in attached.masks.values()}
+    scores = attached.scores
     sizes = [_count_weights(part, scores) for part in (attached.upstream, model)]
     tensors = [_effective(attached.upstream, name) for name in attached.kept()]
     entries = sum(tensor.numel() for tensor in tensors)

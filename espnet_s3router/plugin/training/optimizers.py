@@ -19,7 +19,8 @@ def build_optimizer(args: argparse.Namespace, model: nn.Module) -> torch.optim.O
     if args.exclude_weight_decay:
         add_optimizer_hooks(model, **args.exclude_weight_decay_conf)
         for masked in model.frontend.attached.masks.values():  # type: ignore[union-attr, operator]
-            masked.scores._optim = {"weight_decay": 0.0}  # the mark that ESPnet puts on biases
+            for scores in masked.all_scores():
+                scores._optim = {"weight_decay": 0.0}  # the mark that ESPnet puts on biases
     groups = parameter_groups(model, options)
     try:
         return optim_classes[args.optim](groups, **options)
@@ -32,7 +33,7 @@ def parameter_groups(model: Any, options: dict[str, Any]) -> list[dict[str, Any]
     that ESPnet's ``exclude_weight_decay`` has marked form separate groups without weight decay."""
     default = options.get("lr", 1e-3)
     rates = {"scores": default, "weights": options.pop("weight_lr", default), "head": options.pop("head_lr", default)}
-    scores = {id(masked.scores) for masked in model.frontend.attached.masks.values()}
+    scores = model.frontend.attached.scores
     inside = {id(parameter) for parameter in model.frontend.upstream.parameters()}
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {(name, decays): [] for name in rates for decays in (True, False)}
     for parameter in model.parameters():

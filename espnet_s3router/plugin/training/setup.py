@@ -14,6 +14,7 @@ from espnet_s3router.plugin.training.checks import (
     check_space,
     check_trained_parameters,
 )
+from espnet_s3router.plugin.training.language_batches import use_language_of_batch
 from espnet_s3router.plugin.training.log import write_model_description
 from espnet_s3router.plugin.training.optimizers import build_optimizer, install_step
 from espnet_s3router.plugin.training.settings import check_settings
@@ -39,6 +40,7 @@ def set_up_run(task: Any, args: argparse.Namespace, model: Any) -> torch.optim.O
         model.frontend.trains_in_bfloat16(torch.device("cuda" if args.ngpu else "cpu"))
         start_method(model, args.init_param)
         install_distillation(task, model)
+        use_language_of_batch(args, model)
     optimizer = build_optimizer(args, model)
     install_step(optimizer, model.frontend.attached)
     if getattr(args, "output_dir", None) and not args.dry_run:
@@ -50,7 +52,8 @@ def set_up_run(task: Any, args: argparse.Namespace, model: Any) -> torch.optim.O
 
 def leaves_unused(args: argparse.Namespace) -> bool:
     """True if an update may give some trained tensor no gradient, which DistributedDataParallel must know: layers above a
-    chosen one, layers dropped at random, and the last norm of a finetuned pre-norm encoder."""
+    chosen one, layers dropped at random, the last norm of a finetuned pre-norm encoder, and masks of other languages."""
     conf: Any = getattr(args, "frontend_conf", None) or {}
-    method = METHODS.get((conf.get("mask_conf") or {}).get("method", ""))
-    return conf.get("layer", -1) != -1 or conf.get("layerdrop", 0.0) > 0 or (method is not None and method.finetunes)
+    name = (conf.get("mask_conf") or {}).get("method", "")
+    rare = name == "pathways" or name in METHODS and METHODS[name].finetunes
+    return conf.get("layer", -1) != -1 or conf.get("layerdrop", 0.0) > 0 or rare

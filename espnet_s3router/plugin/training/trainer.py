@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from espnet2.train.trainer import Trainer
 
-from espnet_s3router.masks.names import scores_key
 from espnet_s3router.methods import Attached
 from espnet_s3router.plugin.checkpoint import UPSTREAM_KEYS
 from espnet_s3router.plugin.training import checkpoint_files
@@ -62,8 +61,11 @@ class S3RouterTrainer(Trainer):
     def unsigned_scores(cls, state: dict[str, Any]) -> dict[str, Any]:
         """A model file with the magnitudes of its scores, for an average. Where magnitudes are ranked, signs are arbitrary,
         and scores of opposite signs would cancel out."""
-        masks = {} if cls.attached is None else cls.attached.masks
-        keys = {UPSTREAM_KEYS + scores_key(name) for name, masked in masks.items() if masked.estimator != "signed"}
+        if cls.attached is None:
+            return state
+        unsigned = {id(s) for m in cls.attached.masks.values() if m.estimator != "signed" for s in m.all_scores()}
+        parameters = cls.attached.trained | cls.attached.saved
+        keys = {UPSTREAM_KEYS + name for name, parameter in parameters.items() if id(parameter) in unsigned}
         return {key: tensor.abs() if key in keys else tensor for key, tensor in state.items()}
 
     @classmethod

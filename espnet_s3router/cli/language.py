@@ -1,0 +1,27 @@
+"""``s3router language``: one language of a joint run as an experiment of its own."""
+
+import argparse
+from typing import Any
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to a parser's subparsers."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "language", help="write one language of a joint run (method pathways) as an experiment of its own"
+    )
+    parser.add_argument("train_config", help="config.yaml of the joint run")
+    parser.add_argument("model_file", help="model of the joint run, for example valid.cer_ctc.ave.pth")
+    parser.add_argument("lang", help="language, as in languages of mask_conf")
+    parser.add_argument("out", help="folder to write; it gets a config.yaml and a model file of method routing")
+    parser.add_argument("--task", choices=("asr", "slu"), default="asr")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the experiment and print what it can be used for."""
+    from espnet_s3router.cli.quiet import quiet_imports
+
+    with quiet_imports():
+        from espnet_s3router.plugin.language_model import write_language
+    out = write_language(args.train_config, args.model_file, args.lang, args.out, task=args.task)
+    print(f"{out}: an experiment of method routing; decode with it, or write its route with s3router route write")

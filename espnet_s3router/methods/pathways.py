@@ -1,0 +1,124 @@
+"""``pathways``: several languages in one run, with masks for each language on shared weights (arXiv 2209.05735).
+
+The weights stay frozen, or they train under the overlapping masks (``train_weights``). Every batch belongs to one language.
+Whoever runs the model calls ``use`` before its forward pass.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.masks import LanguageTensor, MaskedTensor, masked_tensors
+from espnet_s3router.masks.names import parameter_key, scores_key
+from espnet_s3router.methods.base import bitmap_bytes
+from espnet_s3router.methods.learned_masks import LearnedMaskConfig, Routed, learn_masks
+from espnet_s3router.methods.options import check
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathwaysConfig(LearnedMaskConfig):
+    """Trains the scores of each language on shared weights: ASR Pathways (arXiv 2209.05735).
+
+    ``train_weights`` trains these weights too. A batch changes only the weights that the mask of its language keeps.
+    """
+
+    languages: tuple[str, ...] = ()
+    """The languages, as the files utt2category name them. Each has masks of its own."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.languages, list):
+            object.__setattr__(self, "languages", tuple(self.languages))
+        super().__post_init__()
+        names = self.languages
+        usable = isinstance(names, tuple) and names and all(isinstance(name, str) and name for name in names)
+        usable = usable and len(set(names)) == len(names) and not any(set(name) & set(". \t") for name in names)
+        check(bool(usable), "languages", names, "one or more different names without dots and spaces, such as [en, es]")
+        check(self.ranking != "global", "ranking", self.ranking, "another ranking than global with method pathways")
+
+
+@dataclass(kw_only=True)
+class Pathways(Routed):
+    """Learned masks of several languages, of which one is in use."""
+
+    options: PathwaysConfig
+
+    @property
+    def pathways(self) -> dict[str, LanguageTensor]:
+        """The masked tensors by path."""
+        return {name: masked for name, masked in self.masks.items() if isinstance(masked, LanguageTensor)}
+
+    def use(self, language: str) -> None:
+        """Use the masks of a language from now on. Raises InputError for an unknown language."""
+        if language not in self.options.languages:
+            known = ", ".join(self.options.languages)
+            raise InputError(f"the language is {language!r}, expected one of {known} (languages in mask_conf)")
+        for masked in self.pathways.values():
+            masked.use(language)
+
+    @torch.no_grad()
+    def begin(self, start: Mapping[str, Tensor] | None = None, saliency: Mapping[str, Tensor] | None = None) -> None:
+        """With ``saliency``, the scores of all languages begin in its order."""
+        for language in self.options.languages:
+            self.use(language)
+            super().begin(start, saliency)
+        self.use(self.options.languages[0])
+
+    def end_epoch(self) -> None:
+        """Use the first language, whose flips are logged."""
+        self.use(self.options.languages[0])
+
+    def bytes_added(self) -> int:
+        masks = sum(bitmap_bytes(masked.choices) for masked in self.masks.values())
+        return super().bytes_added() + (len(self.options.languages) - 1) * masks
+
+
+def pathways(upstream: nn.Module, config: PathwaysConfig) -> Pathways:
+    """Mask every site once for each language. All languages begin with the same scores."""
+    learned = learn_masks(upstream, config)
+    scores: dict[str, dict[str, nn.Parameter]] = {}
+    for name, masked in masked_tensors(upstream).items():
+        scores[scores_key(name)] = _split(upstream, name, masked, config)
+    trained, saved = (_of_languages(part, scores) for part in (learned.trained, learned.saved))
+    return Pathways(upstream=upstream, trained=trained, saved=saved, options=config)
+
+
+def _split(upstream: nn.Module, name: str, masked: MaskedTensor, config: PathwaysConfig) -> dict[str, nn.Parameter]:
+    """Replace the mask on a tensor by masks of all languages, in place. Returns their scores by path."""
+    masked.dense_gradient = False  # a weight learns from the languages whose masks keep it
+    owner, _, tensor = name.rpartition(".")
+    split = LanguageTensor(masked, config.languages)
+    upstream.get_submodule(owner).parametrizations[tensor][0] = split  # type: ignore[index, operator]
+    return {parameter_key(name, f"by_language.{language}"): scores for language, scores in split.by_language.items()}
+
+
+def _of_languages(
+    part: Mapping[str, nn.Parameter], scores: Mapping[str, Mapping[str, nn.Parameter]]
+) -> dict[str, nn.Parameter]:
+    """``part`` with the scores of every language in place of the scores that they began with."""
+    found: dict[str, nn.Parameter] = {}
+    for name, parameter in part.items():
+        found |= scores.get(name, {name: parameter})
+    return found
+
+
+def state_of_language(state: Mapping[str, Tensor], language: str) -> dict[str, Tensor]:
+    """A state dict of ``pathways`` as one of ``routing`` with the masks of one language. All other tensors stay.
+
+    Raises InputError if it holds no scores of the language.
+    """
+    found: dict[str, Tensor] = {}
+    languages: set[str] = set()
+    for key, tensor in state.items():
+        before, marker, owner = key.partition(".by_language.")
+        languages |= {owner} - {""}
+        if not marker:
+            found[key] = tensor
+        elif owner == language:
+            found[f"{before}.scores"] = tensor
+    if language not in languages:
+        listed = ", ".join(sorted(languages)) or "none: the model has no masks of languages"
+        raise InputError(f"the language is {language!r}, expected one of {listed}")
+    return found
