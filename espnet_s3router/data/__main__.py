@@ -1,4 +1,4 @@
-"""The command line for data directories: ``python -m espnet_s3router.data {validate,speed,format,filter,tokens}``."""
+"""The command line for data directories: ``python -m espnet_s3router.data {validate,pool,speed,format,filter,tokens}``."""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -8,8 +8,9 @@ from espnet_s3router.data import tokens
 from espnet_s3router.data.data_dir import read_data_dir
 from espnet_s3router.data.filter import Rules, filter_data
 from espnet_s3router.data.format import format_data
+from espnet_s3router.data.pool import pool
 from espnet_s3router.data.speed import perturb_speed
-from espnet_s3router.errors import exit_status
+from espnet_s3router.errors import InputError, exit_status
 
 
 def hertz(text: str) -> int:
@@ -28,6 +29,13 @@ def _validate(dirs: Sequence[str], on_bad: str) -> None:
         data = read_data_dir(path, check_audio=not dropping, allow_empty_text=dropping)
         speakers = set(data.utt2spk.values())
         print(f"{path}: {len(data.wav)} utterances of {len(speakers)} speakers, no problems")
+
+
+def _pool(dst: str, sources: Sequence[str]) -> None:
+    pairs = [source.partition("=")[::2] for source in sources]
+    if not all(language and path for language, path in pairs) or len(dict(pairs)) < len(pairs):
+        raise InputError(f"the sources are {' '.join(sources)}, expected LANGUAGE=DIR once for each language")
+    _print_counts(dst, pool(dict(pairs), dst))
 
 
 def _speed(src: str, dst: str, factors: Sequence[float]) -> None:
@@ -66,6 +74,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     check = command("validate", _validate, "check data directories and list every problem")
     check.add_argument("dirs", nargs="+", help="data directories")
+
+    join = command("pool", _pool, "data directories of several languages as one, with utt2category")
+    join.add_argument("dst", help="data directory to write")
+    join.add_argument("sources", nargs="+", metavar="LANGUAGE=DIR", help="data directory of each language")
 
     speed = command("speed", _speed, "stage 2: a data directory with copies at other speeds")
     form = command("format", _format, "stage 3: convert every recording to 16 bit mono audio of one rate")

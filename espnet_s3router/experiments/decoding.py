@@ -4,16 +4,18 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from espnet_s3router.data.pool import CATEGORY
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import layout
 from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.provenance import digest_of_recordings, digest_of_transcripts
 from espnet_s3router.files import read_yaml, write_atomic
 from espnet_s3router.results.scoring import score_dir
-from espnet_s3router.text_files import read_lines, read_symbols
+from espnet_s3router.text_files import read_lines, read_symbols, read_text
 
 
 def decoding_marker(options: Options, name: str) -> str:
@@ -75,15 +77,42 @@ def _decode_dataset(folder: Path, options: Options, experiment: Path, model: Pat
     shutil.rmtree(logs, ignore_errors=True)
     audio = Path(options.test_data(folder.name), layout.AUDIO)
     keys = [line.split(maxsplit=1)[0] for line in read_lines(audio)]
-    jobs = max(1, min(options.inference_nj, len(keys)))
-    parts = [logs / f"output.{job + 1}" for job in range(jobs)]
-    for job, part in enumerate(parts):
-        part.mkdir(parents=True)
-        write_atomic(part / "keys", "".join(f"{key} {key}\n" for key in keys[job::jobs]))
-    _run_decoders([decode_options(part, model, folder.name, experiment, options) for part in parts])
+    parts: list[Path] = []
+    commands: list[list[str]] = []
+    for trained, chosen in models_of(experiment, model, audio, keys).items():
+        jobs = max(1, min(options.inference_nj, len(chosen)))
+        for job in range(jobs):
+            part = logs / f"output.{len(parts) + 1}"
+            part.mkdir(parents=True)
+            write_atomic(part / "keys", "".join(f"{key} {key}\n" for key in chosen[job::jobs]))
+            parts.append(part)
+            commands.append(decode_options(part, trained, folder.name, trained.parent, options))
+    _run_decoders(commands)
     for file in ("text", "token", "score"):
         lines = [line for part in parts for line in read_lines(part / "1best_recog" / file)]
         write_atomic(folder / file, "".join(f"{line}\n" for line in sorted(lines)))
+
+
+def models_of(experiment: Path, model: Path, audio: Path, keys: Sequence[str]) -> dict[Path, list[str]]:
+    """The model file that decodes each utterance, with the ``config.yaml`` beside it: one file for each language of a run
+    with masks of several languages, else ``model`` for all. Raises InputError for an utterance without a language."""
+    conf = read_yaml(experiment / layout.ESPNET_CONFIG).get("frontend_conf") or {}
+    if (conf.get("mask_conf") or {}).get("method") != "pathways":
+        return {model: list(keys)}
+    from espnet_s3router.bin.language_model import main
+
+    table = audio.with_name(CATEGORY)
+    languages = read_text(table) if table.is_file() else {}
+    missing = [key for key in keys if key not in languages]
+    if missing:
+        raise InputError(f"{table} names no language for {len(missing)} utterances, for example {missing[0]}. Add them")
+    found: dict[Path, list[str]] = {}
+    for key in keys:
+        folder = experiment / layout.LANGUAGES / f"{languages[key]}_{model.stem}"
+        found.setdefault(folder / model.name, []).append(key)
+        if not folder.exists() and main([str(experiment / layout.ESPNET_CONFIG), str(model), languages[key], str(folder)]):
+            raise InputError(f"{experiment}: the masks of {languages[key]} cannot be taken out; the message stands above")
+    return found
 
 
 def decode_options(part: Path, model: Path, name: str, experiment: Path, options: Options) -> list[str]:

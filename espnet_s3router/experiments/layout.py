@@ -55,6 +55,8 @@ DECODED = ".decoded"
 """Marker of stage 12: the options and the data that were decoded with."""
 SCORED = ".scored"
 """Marker of stage 13: the reference text and the symbols that were left out."""
+LANGUAGES = "languages"
+"""In an experiment folder of several languages: an experiment of each, which decodes."""
 COUNTS = "counts.json"
 """Errors of every utterance."""
 

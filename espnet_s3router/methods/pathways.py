@@ -6,6 +6,7 @@ Whoever runs the model calls ``use`` before its forward pass.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,8 @@ class Pathways(Routed):
     """Learned masks of several languages, of which one is in use."""
 
     options: PathwaysConfig
+    chosen: bool = False
+    """True after the first ``use``. Until then a forward pass is refused, unless there is one language."""
 
     @property
     def pathways(self) -> dict[str, LanguageTensor]:
@@ -55,20 +58,33 @@ class Pathways(Routed):
         if language not in self.options.languages:
             known = ", ".join(self.options.languages)
             raise InputError(f"the language is {language!r}, expected one of {known} (languages in mask_conf)")
+        self._switch(language)
+        self.chosen = True
+
+    def _switch(self, language: str) -> None:
         for masked in self.pathways.values():
             masked.use(language)
+
+    def require_language(self) -> None:
+        """Raises InputError if no language is chosen."""
+        languages = self.options.languages
+        if not self.chosen and len(languages) > 1:
+            raise InputError(
+                f"the model has masks of {', '.join(languages)}, and none is chosen. Write one language with "
+                "s3router language, and use its files"
+            )
 
     @torch.no_grad()
     def begin(self, start: Mapping[str, Tensor] | None = None, saliency: Mapping[str, Tensor] | None = None) -> None:
         """With ``saliency``, the scores of all languages begin in its order."""
         for language in self.options.languages:
-            self.use(language)
+            self._switch(language)
             super().begin(start, saliency)
-        self.use(self.options.languages[0])
+        self._switch(self.options.languages[0])
 
     def end_epoch(self) -> None:
         """Use the first language, whose flips are logged."""
-        self.use(self.options.languages[0])
+        self._switch(self.options.languages[0])
 
     def bytes_added(self) -> int:
         masks = sum(bitmap_bytes(masked.choices) for masked in self.masks.values())
@@ -82,7 +98,9 @@ def pathways(upstream: nn.Module, config: PathwaysConfig) -> Pathways:
     for name, masked in masked_tensors(upstream).items():
         scores[scores_key(name)] = _split(upstream, name, masked, config)
     trained, saved = (_of_languages(part, scores) for part in (learned.trained, learned.saved))
-    return Pathways(upstream=upstream, trained=trained, saved=saved, options=config)
+    attached = Pathways(upstream=upstream, trained=trained, saved=saved, options=config)
+    upstream.register_forward_pre_hook(lambda *unused: attached.require_language())
+    return attached
 
 
 def _split(upstream: nn.Module, name: str, masked: MaskedTensor, config: PathwaysConfig) -> dict[str, nn.Parameter]:
@@ -90,7 +108,8 @@ def _split(upstream: nn.Module, name: str, masked: MaskedTensor, config: Pathway
     masked.dense_gradient = False  # a weight learns from the languages whose masks keep it
     owner, _, tensor = name.rpartition(".")
     split = LanguageTensor(masked, config.languages)
-    upstream.get_submodule(owner).parametrizations[tensor][0] = split  # type: ignore[index, operator]
+    chain: Any = upstream.get_submodule(owner).parametrizations
+    chain[tensor][0] = split
     return {parameter_key(name, f"by_language.{language}"): scores for language, scores in split.by_language.items()}
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError, summary
 from espnet_s3router.files import replacing_dir
-from espnet_s3router.masks import MaskedTensor, bake
+from espnet_s3router.masks import LanguageTensor, MaskedTensor, bake
 from espnet_s3router.methods.bitdelta import SignDelta
 from espnet_s3router.methods.houlsby import Bottleneck
 from espnet_s3router.methods.lora import LowRank
@@ -137,6 +137,8 @@ def bake_upstream(expert: nn.Module) -> None:
     for kind, method in ((Bottleneck, "houlsby"), (LayerAdapter, "mms_adapter")):
         if any(isinstance(module, kind) for module in expert.modules()):
             raise NotBakeable(f"{method} adapters are modules that a plain upstream does not have: nothing was baked")
+    if any(isinstance(module, LanguageTensor) for module in expert.modules()):
+        raise NotBakeable("the model has masks of several languages: write one with s3router language, and bake that one")
     expert.eval()
     bake(expert, (MaskedTensor, LowRank, SignDelta))
 

@@ -134,6 +134,8 @@ def refuse(model: Any, args: Namespace, where: object) -> None:
     if args.frontend != FRONTEND_NAME:
         raise NoRoute(f"{where}: frontend is {args.frontend}, expected {FRONTEND_NAME}")
     attached = model.frontend.attached
+    if attached.method == "pathways":
+        raise NoRoute(f"{where}: holds several languages. Write each with s3router language first, then its route")
     if METHODS[attached.method].finetunes or attached.method == "routing_prune" or attached.config.get("train_weights"):
         raise NoRoute(
             f"{where}: method {attached.method} changes weights of the base, so a route would be as large as the model. "

@@ -3,6 +3,7 @@
 #   ./run.sh            trains, writes the routes of all languages into exp/routes and one page, exp/RESULTS.md
 #   ./run.sh --langs "en es" --methods routing
 #   ./run.sh --transfer    then each language with the masks of every other one: a matrix in exp/transfer
+#   ./run.sh --joint       then one run for all: masks of each language on the same weights, one head with the letters of all
 #   s3router transcribe --bank exp/routes --lang auto a.wav    reads them
 
 # shellcheck disable=SC2154  # option sets the variables
@@ -11,6 +12,7 @@ cd "$(dirname "$0")" || exit
 option langs "en es fr it ru" "languages of the prompts"
 option model whisper_tiny_en "file of conf/upstream: whisper_tiny_en or hubert_mini"
 option transfer false "the transfer matrix after stage 13, see above"
+option joint false "after that, one run of all languages at once, see above"
 own_options "$@"
 mkdir -p ../asr1/downloads # the target of the link downloads
 
@@ -30,4 +32,20 @@ done
 languages_page "${pages[@]}"
 if "${transfer}" && [ "$(requested check_corpus false)" = false ]; then
     ../../TEMPLATE/router1/transfer.sh --control en "${languages[@]}"
+fi
+if "${joint}" && [ "$(requested check_corpus false)" = false ]; then
+    python=$(requested python python3)
+    pool() { # pool SET LANG...: data/SET_joint with the utterances of data/SET_LANG of each language
+        local lang sources=()
+        for lang in "${@:2}"; do sources+=("${lang}=data/$1_${lang}"); done
+        "${python}" -m espnet_s3router.data pool "data/$1_joint" "${sources[@]}"
+    }
+    log "all languages together"
+    read -ra names <<<"${langs}"
+    for name in train_10min dev test; do pool "${name}" "${names[@]}"; done
+    mkdir -p exp
+    echo "pathways: {frontend_conf: {mask_conf: {languages: [${langs// /, }]}}}" >exp/joint.yaml
+    ../../TEMPLATE/router1/router.sh "${options[@]}" --lang joint --local_data "" --local_upstream "" --unseen "" \
+        --asr_tag "joint_${model}" --train_set train_10min_joint --valid_set dev_joint --test_sets "dev_joint test_joint" \
+        --methods_config "${methods} exp/joint.yaml" --methods pathways
 fi
