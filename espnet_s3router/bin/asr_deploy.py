@@ -44,7 +44,8 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
     files = (args.asr_train_config, args.asr_model_file)
     waves = read_waves(args.wav_scp, args.utterances)
     metadata = json.loads(Path(args.metadata).read_text(encoding="utf-8")) if args.metadata else {}
-    decoding = read_yaml(args.decode_config) if args.decode_config else {}
+    decoding = {"ctc_best_path": True} if args.ctc_best_path else {}
+    decoding |= read_yaml(args.decode_config) if args.decode_config else {}
     report: dict[str, Any] = {"checked_on": len(waves)}
     try:
         written = describe(write_experiment(*files, args.route, metadata=metadata, decoding=decoding, same_text=waves))
@@ -71,6 +72,9 @@ def main(cmd: Sequence[str] | None = None) -> None:
     parser.add_argument("--utterances", type=int, default=20, help="how many of them, spread over the table")
     parser.add_argument("--metadata", help="JSON file with language, corpus, licence and the like, kept in the route")
     parser.add_argument("--decode_config", help="YAML file of decoding options, kept in the route")
+    parser.add_argument(
+        "--ctc_best_path", action="store_true", help="the route decodes by best path, as asr_inference with it"
+    )
     parser.add_argument("--baked", help="folder to bake into, if the method has no route")
     args = parser.parse_args(cmd)
     if args.utterances < 1:

@@ -13,6 +13,16 @@ from espnet_s3router.errors import InputError, exit_status
 OPTION = "--ctc_best_path"
 
 
+def split_options(cmd: Sequence[str] | None) -> tuple[bool, list[str]]:
+    """(True for best-path decoding, the options of ESPnet) of a command line."""
+    parser = argparse.ArgumentParser(prog="asr_inference", add_help=False, allow_abbrev=False)
+    parser.add_argument(OPTION, OPTION.replace("_", "-"), default="false", nargs="?", const="")
+    ours, espnet_options = parser.parse_known_args(cmd)
+    if ours.ctc_best_path not in ("true", "false"):
+        raise InputError(f"{OPTION} is {ours.ctc_best_path!r}, expected true or false")
+    return ours.ctc_best_path == "true", espnet_options
+
+
 def main(cmd: Sequence[str] | None = None) -> None:
     """Decode with the options ``cmd``, by default those of the command line."""
     from espnet2.bin.asr_inference import get_parser
@@ -20,16 +30,12 @@ def main(cmd: Sequence[str] | None = None) -> None:
 
     from espnet_s3router.plugin.best_path import best_path_decoding  # this import registers the frontend, too
 
-    parser = argparse.ArgumentParser(prog="asr_inference", add_help=False, allow_abbrev=False)
-    parser.add_argument(OPTION, OPTION.replace("_", "-"), default="false", nargs="?", const="")
-    ours, espnet_options = parser.parse_known_args(cmd)
+    best_path, espnet_options = split_options(cmd)
     if {"-h", "--help"} & set(espnet_options):
         print(f"{OPTION} true|false, and ESPnet's options:\n")
-    if ours.ctc_best_path not in ("true", "false"):
-        raise InputError(f"{OPTION} is {ours.ctc_best_path!r}, expected true or false")
     args = get_parser().parse_args(espnet_options)
     check_recordings(args.data_path_and_name_and_type, args.key_file, args.asr_train_config)
-    with best_path_decoding() if ours.ctc_best_path == "true" else nullcontext():
+    with best_path_decoding() if best_path else nullcontext():
         espnet_main(cmd=espnet_options)
 
 

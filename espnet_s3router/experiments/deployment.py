@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from espnet_s3router.bin.asr_inference import split_options
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import layout
 from espnet_s3router.experiments.options import Options
@@ -54,6 +55,7 @@ def deployment_marker(experiment: Path, options: Options) -> str:
         "file": route_file(experiment, options).name,
         "metadata": metadata(experiment, options),
         "decoding": read_yaml(options.inference_config) if options.inference_config else {},
+        "best_path": split_options(options.inference_args)[0],
         "recordings": digest_of_recordings(options, options.valid_set),
         "utterances": options.route_utterances,
         "bake": options.bake,
@@ -115,4 +117,5 @@ def deploy_options(experiment: Path, options: Options) -> list[str]:
     words = [word for name, path in files.items() for word in (f"--{name}", str(path))]
     words += ["--utterances", str(options.route_utterances)]
     words += ["--decode_config", options.inference_config] if options.inference_config else []
+    words += ["--ctc_best_path"] if split_options(options.inference_args)[0] else []
     return [*words, "--baked", str(experiment / layout.BAKED)] if options.bake else words

@@ -76,7 +76,9 @@ def test_routes_of_all_methods_that_have_one(deployed):
 
 def test_metadata(deployed):
     folder, _ = deployed
-    facts = open_route(folder / "exp" / ROUTED["routing"] / "nl.route").header["metadata"]
+    header = open_route(folder / "exp" / ROUTED["routing"] / "nl.route").header
+    assert header["config"]["decoding"]["ctc_best_path"] is True  # as the runs were decoded
+    facts = header["metadata"]
     point = json.loads((folder / "exp" / ROUTED["routing"] / "point.json").read_text("utf-8"))
     assert (facts["language"], facts["task"], facts["corpus"], facts["licence"]) == ("nl", "asr", "toy/asr1", "CC0-1.0")
     assert (facts["training_set"], facts["valid_set"], facts["test_sets"]) == ("train", "dev", ["dev", "test"])

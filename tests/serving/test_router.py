@@ -38,6 +38,7 @@ def test_the_text_is_that_of_espnets_inference(trained, tmp_path):
     write_experiment(*files, tmp_path / "path.route")
     beam = {"beam_size": 3, "ctc_weight": 1.0, "penalty": 0.1}
     write_experiment(*files, tmp_path / "beam.route", decoding=beam)
+    write_experiment(*files, tmp_path / "both.route", decoding=beam | {"ctc_best_path": True})
     router = Router.from_dir(tmp_path)
     with best_path_decoding():
         from espnet2.bin import asr_inference
@@ -45,7 +46,7 @@ def test_the_text_is_that_of_espnets_inference(trained, tmp_path):
         by_path = asr_inference.Speech2Text(*map(str, files), ctc_weight=1.0, beam_size=1)
     by_beam = Speech2Text(*map(str, files), lm_weight=0.0, **beam)
     for wave in WAVES:
-        assert router.transcribe(wave, "path").text == by_path(wave)[0][0]
+        assert router.transcribe(wave, "path").text == router.transcribe(wave, "both").text == by_path(wave)[0][0]
         assert router.transcribe(wave, "beam").text == by_beam(wave)[0][0]
 
 
