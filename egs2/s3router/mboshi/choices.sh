@@ -2,7 +2,7 @@
 # Choices that the recipes on Mboshi share; sourced by their run.sh after the options minutes and model are set.
 split=conf/split/${minutes}min.yaml
 need_file "${split}"
-. ../../asterisk/upstream.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../asterisk/upstream.sh"
 if [ -n "$(requested local_data unset)" ]; then
     [ -n "${MBOSHI}" ] || die "set MBOSHI in egs2/s3router/TEMPLATE/router1/db.sh or in the environment; egs2/s3router/mboshi/asr1/README.md says how to get the corpus"
     [ -d "${MBOSHI}" ] || die "MBOSHI is '${MBOSHI}', and there is no such folder in ${PWD}"
