@@ -22,14 +22,20 @@ OF_RUNS = ("mask_conf", "distill", "autocast")
 
 
 def check_before_data(options: Options, specs: Iterable[Spec]) -> None:
-    """Raises InputError if an upstream cannot be loaded. Left out are runs that are trained, and what stage 1 will fetch."""
+    """Raises InputError if the upstream that ``--upstream`` names cannot be loaded.
+
+    Those of configurations are loaded before training: this takes half a minute, and they seldom change. Left out are runs
+    that are trained, and what stage 1 fetches.
+    """
+    if not options.upstream:
+        return
     untrained = [spec for spec in specs if not layout.is_trained(home(spec, options.expdir))]
     check_upstreams(options, [spec.config for spec in untrained if not _fetched_later(options, spec)], len(untrained))
 
 
 def _fetched_later(options: Options, spec: Spec) -> bool:
     path = spec.config["frontend_conf"]["frontend_conf"].get("path_or_url")
-    return bool(options.fetches_upstream and path and not Path(path).exists())
+    return bool(options.local_upstream and path and not Path(path).exists())
 
 
 def check_before_training(options: Options, folders: Iterable[Path], runs: int) -> None:
