@@ -9,8 +9,13 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 @contextmanager
 def quiet_imports() -> Iterator[None]:
-    """Within the block nothing is printed. After it, warnings of libraries stay silent; errors are logged."""
-    logging.getLogger().setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"(espnet|espnet2|s3prl|torch|transformers)\b")
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        yield
+    """Within the block nothing is printed, and only errors are logged."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)

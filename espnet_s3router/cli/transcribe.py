@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> None:
 
     with quiet_imports():
         from espnet_s3router.serving import Bank, Router
-    bank = Bank.from_dir(args.bank, source_of(args), device=args.device)
+
+        bank = Bank.from_dir(args.bank, source_of(args), device=args.device)
     for reason in bank.broken.values():
         print(f"left out: {reason}", file=sys.stderr)
     router = Router(bank, window_s=args.window, overlap_s=min(2.0, args.window / 4))
