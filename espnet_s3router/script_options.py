@@ -159,7 +159,14 @@ def _near(name: str, fields: Mapping[str, Any]) -> str:
 
 
 def _documented(cls: type) -> Iterator[tuple[str, str, str]]:
-    """Group, name and help text of every option that a class declares, from its source."""
+    """Group, name and help text of every option of a class, from its source and then from those of its bases."""
+    for one in cls.__mro__:
+        if one is not ScriptOptions and issubclass(one, ScriptOptions):
+            yield from _declared(one)
+
+
+def _declared(cls: type[ScriptOptions]) -> Iterator[tuple[str, str, str]]:
+    """As ``_documented``, of the options that the class itself declares."""
     source = inspect.getsource(cls)
     lines, body = source.splitlines(), ast.parse(source).body[0].body  # type: ignore[attr-defined]
     for node, following in zip(body, body[1:]):

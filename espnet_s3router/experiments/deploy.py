@@ -9,8 +9,8 @@ from pathlib import Path
 
 from espnet_s3router.errors import SHOWN, InputError, exit_status
 from espnet_s3router.experiments import grid, layout, report, sweep
-from espnet_s3router.experiments.deployment import read_report
 from espnet_s3router.experiments.options import Options
+from espnet_s3router.experiments.single.deployment import read_report
 from espnet_s3router.experiments.specification import Spec, home
 from espnet_s3router.experiments.workers.worker import close_servers
 from espnet_s3router.results.scored_runs import best_run, read_run

@@ -14,6 +14,7 @@ from espnet_s3router.errors import InputError, raise_problems
 from espnet_s3router.experiments import grid
 from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.specification import Spec, home
+from espnet_s3router.experiments.statistics import collected
 from espnet_s3router.experiments.workers.cluster import check_options
 from espnet_s3router.results.pages.transfer import ADAPTED, FROZEN, label_of
 
@@ -109,7 +110,7 @@ def check_own_runs(languages: Sequence[Language]) -> None:
                 problems.append(f"{language.name}: {folder} is not trained and scored")
             elif not model.is_file():
                 problems.append(f"{language.name}: there is no {model}")
-        if not grid.collected(language.options):
+        if not collected(language.options):
             problems.append(f"{language.name}: {language.options.stats_dir} holds no statistics")
     raise_problems(problems, "transfer matrix", "Run stages 1 to 13 of these languages first, with the same options")
 

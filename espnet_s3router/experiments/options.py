@@ -9,20 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_s3router.experiments import layout
-from espnet_s3router.script_options import ScriptOptions, Words, from_environment, module_instead, require, shown
-from espnet_s3router.text_files import read_symbols
+from espnet_s3router.experiments.data_options import DataOptions
+from espnet_s3router.script_options import Words, from_environment, module_instead, require, shown
 
-TOKEN_TYPES = ("char", "bpe", "word", "phn")
-CLEANERS = ("tacotron", "jaconv", "vietnamese", "whisper_en", "whisper_basic")
-"""Text cleaners that ESPnet's training command accepts."""
 NOT_BUILT = {14: "pack", 15: "upload", 18: "analyse"}
 PRUNE, DEPLOY = LAST_STAGES = (16, 17)
 """The stages after 13 that are built."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(ScriptOptions):
+class Options(DataOptions):
     """What one call of a recipe asks for."""
 
     # Stages: 1 data, 2 speed, 3 audio, 4 filter, 5 tokens, 10 stats, 11 train, 12 decode, 13 score, 16 prune, 17 route
@@ -61,53 +57,6 @@ class Options(ScriptOptions):
     """Python interpreter"""
     train_cmd: str = from_environment("train_cmd", "run.pl")
     """command of espnet2.bin.launch, set in cmd.sh"""
-    # Folders
-    dumpdir: str = "dump"
-    """folder of the formatted data"""
-    expdir: str = "exp"
-    """folder of the experiments"""
-    # Data
-    recipe: str = ""
-    """name in the results; empty: the last two folders of the recipe, such as asterisk/asr1"""
-    local_data: Words = ()
-    """Python module of local/ that prepares the corpus, with its options"""
-    local_data_opts: Words = ()
-    """further options of that module"""
-    local_upstream: Words = ()
-    """Python module of local/ that fetches the upstream, with its options"""
-    speed_perturb_factors: Words = ()
-    """speeds of the training data, such as "0.9 1.0 1.1"; empty: unchanged"""
-    audio_format: str = "flac"
-    """flac or wav"""
-    fs: str = "16000"
-    """sampling rate in Hz: 16000 or 16k"""
-    min_wav_duration: float = 0.1
-    """seconds; shorter utterances are left out of training and validation"""
-    max_wav_duration: float = 20
-    """seconds; longer utterances are left out of training and validation"""
-    on_bad: str = "error"
-    """a faulty recording stops the recipe (error) or is left out (drop)"""
-    train_set: str = ""
-    """training dataset"""
-    valid_set: str = ""
-    """validation dataset, one of the test sets"""
-    test_sets: Words = ()
-    """datasets to decode and score"""
-    lang: str = "noinfo"
-    """name of the token list's folder"""
-    unseen: str = ""
-    """file of test utterances whose text does not occur in training; they are also scored apart"""
-    # Tokens
-    token_type: str = "char"
-    """char, bpe, word, or phn: phones with spaces between them in text, scored by the phone error rate"""
-    nbpe: int = 30
-    """number of pieces for bpe"""
-    bpemode: str = "unigram"
-    """unigram or bpe"""
-    cleaner: str = "none"
-    """none, or a text cleaner of ESPnet (tacotron, jaconv …), for the transcripts of all datasets"""
-    nlsyms_txt: str = ""
-    """file of non-linguistic symbols: one token each, not scored"""
     # Training
     asr_config: Words = ("conf/train_asr.yaml",)
     """training configurations; later ones change earlier ones"""
@@ -182,65 +131,9 @@ class Options(ScriptOptions):
     # --- what follows from the options
 
     @property
-    def recipe_name(self) -> str:
-        """Name of the recipe in the results."""
-        return self.recipe or "/".join(Path.cwd().parts[-2:])
-
-    @property
     def gpu_decoding(self) -> bool:
         """True if runs decode on a GPU."""
         return self.ngpu != 0 if self.gpu_inference == "" else self.gpu_inference == "true"
-
-    @property
-    def training_set(self) -> str:
-        """Name of the training dataset after speed perturbation."""
-        return f"{self.train_set}_sp" if self.speed_perturb_factors else self.train_set
-
-    @property
-    def held_out_sets(self) -> list[str]:
-        """The test sets without the validation set; the validation set if there is no other."""
-        return [name for name in self.test_sets if name != self.valid_set] or [self.valid_set]
-
-    @property
-    def raw(self) -> str:
-        """Folder of the formatted datasets."""
-        return f"{self.dumpdir}/raw"
-
-    def test_data(self, name: str) -> str:
-        """Folder of a dataset as it is decoded: the validation set without the filter of training."""
-        return f"{self.raw}/{layout.UNFILTERED}/{name}" if name == self.valid_set else f"{self.raw}/{name}"
-
-    @property
-    def token_folder(self) -> str:
-        """Folder of the token list."""
-        kind = f"bpe_{self.bpemode}{self.nbpe}" if self.token_type == "bpe" else self.token_type
-        cleaner = "" if self.cleaner == "none" else f"_{self.cleaner}"
-        return f"data/{self.lang}_token_list/{kind}{cleaner}"
-
-    @property
-    def token_list(self) -> str:
-        """File of the token list."""
-        return f"{self.token_folder}/tokens.txt"
-
-    @property
-    def bpe_model(self) -> str:
-        """File of the sentencepiece model; empty without one."""
-        return f"{self.token_folder}/bpe.model" if self.token_type == "bpe" else ""
-
-    @property
-    def phones(self) -> bool:
-        """True if the tokens are phones."""
-        return self.token_type == "phn"
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Error rates of the runs, the primary one first."""
-        return ("per",) if self.phones else ("cer", "wer")
-
-    @property
-    def espnet_token_type(self) -> str:
-        """ESPnet's name: its ``phn`` joins decoded phones without spaces, and its ``word`` takes what spaces separate."""
-        return "word" if self.phones else self.token_type
 
     @property
     def stats_dir(self) -> str:
@@ -362,13 +255,10 @@ class Options(ScriptOptions):
 
     def check(self) -> None:
         """Raises InputError for the first option that is wrong, before anything runs."""
-        self._check_datasets()
+        self.check_data()
+        self._check_files()
         self._check_stages()
         self._check_machines()
-        message = f"--cleaner is {self.cleaner!r}, expected none or a cleaner of ESPnet: {', '.join(CLEANERS)}"
-        require(self.cleaner in ("none", *CLEANERS), message)
-        message = f"--token_type is {self.token_type!r}, expected one of {', '.join(TOKEN_TYPES)}"
-        require(self.token_type in TOKEN_TYPES, message)
         message = f"--upstream_path is {self.upstream_path}, expected --upstream with it: the name in s3prl"
         require(self.upstream or not self.upstream_path, message)
         if not self.prepares_data:
@@ -383,25 +273,11 @@ class Options(ScriptOptions):
         message = f"--unseen is {self.unseen!r}, and there is no such file: give --unseen '' where your test sets have none"
         require(Path(self.unseen).is_file(), message)
 
-    def _check_datasets(self) -> None:
-        given = self.train_set and self.valid_set and self.test_sets
-        require(given, "--train_set, --valid_set and --test_sets are needed")
-        require(
-            self.valid_set in self.test_sets,
-            f"--test_sets is {' '.join(self.test_sets)!r}, expected --valid_set ({self.valid_set}) among them: "
-            "variants are chosen on it",
-        )
-        names = " ".join([self.dumpdir, self.train_set, self.valid_set, *self.test_sets])
-        message = f"--dumpdir and datasets are {names!r}, expected no comma: ESPnet splits `path,name,type` there"
-        require("," not in names, message)
-        message = f"--fs is {self.fs!r}, expected 16000: s3prl's upstreams take audio of 16 kHz"
-        require(self.fs in ("16000", "16k"), message)
-        files = {"pretrained_model": [self.pretrained_model.partition(":")[0]], "nlsyms_txt": [self.nlsyms_txt]}
-        for name, paths in (files | {"committed_results": self.committed_files}).items():
+    def _check_files(self) -> None:
+        files = {"pretrained_model": [self.pretrained_model.partition(":")[0]], "committed_results": self.committed_files}
+        for name, paths in files.items():
             found = all(Path(path).is_file() for path in paths if path)
             require(found, f"--{name} is {shown(getattr(self, name))!r}, and there is no such file")
-        if self.nlsyms_txt:
-            read_symbols(self.nlsyms_txt)
 
     def _check_stages(self) -> None:
         listed = ", ".join(f"{stage} ({what})" for stage, what in NOT_BUILT.items())

@@ -17,6 +17,7 @@ from espnet_s3router.experiments import grid, layout
 from espnet_s3router.experiments.grid import assignments_of, base_of, check_model, folder_of, job_of
 from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.specification import Spec, expand, home, merge, merged_files, method_of, sparsity_of
+from espnet_s3router.experiments.statistics import collect_stats
 from espnet_s3router.experiments.upstream_check import check_before_data
 from espnet_s3router.experiments.workers.job import Job
 from espnet_s3router.experiments.workers.worker import close_servers
@@ -209,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.only_check:
             check_before_data(whole, [*sweep.dense_specs, *sweep.specs])
             return 0
-        grid.collect_stats(options, [*sweep.dense_specs, *sweep.specs])
+        collect_stats(options, [*sweep.dense_specs, *sweep.specs])
         failed = run(options, sweep, committed)
     finally:
         close_servers()

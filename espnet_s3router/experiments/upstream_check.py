@@ -10,7 +10,7 @@ from typing import Any
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import layout
 from espnet_s3router.experiments.options import Options
-from espnet_s3router.experiments.run import PRELOAD
+from espnet_s3router.experiments.single.run import PRELOAD
 from espnet_s3router.experiments.specification import Spec, home
 from espnet_s3router.experiments.workers.cluster import threads_of
 from espnet_s3router.experiments.workers.job import Job, error_message, explain

@@ -4,7 +4,7 @@ import pytest
 
 from espnet_s3router.bin.clean_text import clean, main
 from espnet_s3router.errors import InputError
-from espnet_s3router.experiments.options import CLEANERS
+from espnet_s3router.experiments.data_options import CLEANERS
 from espnet_s3router.text_files import read_text, write_table
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of ESPnet's import

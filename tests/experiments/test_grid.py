@@ -12,11 +12,12 @@ import pytest
 import yaml
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.experiments import grid, layout
-from espnet_s3router.experiments.decoding import decode_options, decoding_marker, score
-from espnet_s3router.experiments.deployment import route_file
-from espnet_s3router.experiments.grid import collected, finished, folder_of, specs_of
-from espnet_s3router.experiments.run import data_options, train_options
+from espnet_s3router.experiments import grid, layout, statistics
+from espnet_s3router.experiments.grid import finished, folder_of, specs_of
+from espnet_s3router.experiments.single.decoding import decode_options, decoding_marker, score
+from espnet_s3router.experiments.single.deployment import route_file
+from espnet_s3router.experiments.single.run import data_options, train_options
+from espnet_s3router.experiments.statistics import collected
 
 CONFIG = {
     "frontend": "masked_upstream",
@@ -148,9 +149,9 @@ def test_a_model_that_training_will_not_leave(one_run, model, kept):
 def test_statistics_of_data_that_changed(one_run, tmp_path, monkeypatch, folder, file):
     """At stage 10, and where training begins without it."""
     options = one_run("--asr_stats_dir", "s", "--stage", "10")
-    monkeypatch.setattr(grid, "run_here", lambda *_, **__: make_shapes(tmp_path / "s"))
+    monkeypatch.setattr(statistics, "run_here", lambda *_, **__: make_shapes(tmp_path / "s"))
     assert not collected(options)
-    grid.collect_stats(options, specs_of(options))
+    statistics.collect_stats(options, specs_of(options))
     assert collected(options)
     assert (tmp_path / "s/train/text_shape.char").read_text() == "u1 3,5\n"
     (tmp_path / "dump/raw" / folder / file).write_text("u1 b\n")
@@ -170,9 +171,9 @@ def test_two_at_a_time_collect_once(one_run, tmp_path, monkeypatch):
         time.sleep(0.2)
         make_shapes(tmp_path / "s")
 
-    monkeypatch.setattr(grid, "run_here", slow)
+    monkeypatch.setattr(statistics, "run_here", slow)
     with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(grid.collect_stats, options, specs_of(options)) for _ in range(2)]:
+        for done in [pool.submit(statistics.collect_stats, options, specs_of(options)) for _ in range(2)]:
             done.result()
     assert runs == [1]
 

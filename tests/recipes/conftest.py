@@ -117,7 +117,7 @@ class Recipes:
 def is_free(experiment):
     """True if no process works on an experiment folder."""
     from espnet_s3router.errors import InputError
-    from espnet_s3router.experiments.run import locked_folder
+    from espnet_s3router.experiments.single.run import locked_folder
 
     try:
         with locked_folder(experiment):

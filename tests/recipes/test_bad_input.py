@@ -16,7 +16,7 @@ import pytest
 from espnet_s3router.errors import exit_status
 from espnet_s3router.experiments import grid as experiments
 from espnet_s3router.experiments import options as recipe_options
-from espnet_s3router.experiments import run as single_run
+from espnet_s3router.experiments.single import run as single_run
 from tests.recipes.conftest import SETS
 
 ROOT = Path(__file__).resolve().parents[2]

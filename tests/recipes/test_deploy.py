@@ -9,7 +9,8 @@ import pytest
 import torch
 import yaml
 
-from espnet_s3router.experiments import deploy, deployment, grid, layout
+from espnet_s3router.experiments import deploy, grid, layout
+from espnet_s3router.experiments.single import deployment
 from espnet_s3router.routes import open_route
 from tests.recipes.conftest import as_words, call
 

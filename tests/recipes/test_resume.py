@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.experiments import grid, run
-from espnet_s3router.experiments.decoding import decode
+from espnet_s3router.experiments import grid
 from espnet_s3router.experiments.layout import read_progress
+from espnet_s3router.experiments.single import run
+from espnet_s3router.experiments.single.decoding import decode
 from espnet_s3router.results.scored_runs import collect_runs
 from tests.recipes.conftest import as_words, call
 

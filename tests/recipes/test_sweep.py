@@ -348,7 +348,7 @@ def test_rates_are_tuned_on_the_first_seed(prepared, options, tmp_path, monkeypa
         return {}
 
     monkeypatch.setattr(sweep.grid, "run_unfinished", invent_scores)
-    monkeypatch.setattr(sweep.grid, "collect_stats", lambda *_: None)
+    monkeypatch.setattr(sweep, "collect_stats", lambda *_: None)
     changes = {"prune_methods": "omp", "sparsities": "0.5 0.8", "seeds": "3 4", "lrs": "0.001 0.01"}
     changes |= {"asr_args": "optim_conf.lr=0.5", "results_md": tmp_path / "R.md", "tune_on_first_seed": "true"}
     assert sweep.main(as_words(options(tmp_path / "exp", **changes))) == 0
@@ -370,7 +370,7 @@ def test_where_no_rate_was_finished_the_other_seeds_are_named(prepared, options,
         return {job.name: "out of memory" for job in jobs if not job.name.startswith("asr_finetune")}
 
     monkeypatch.setattr(sweep.grid, "run_unfinished", all_fail)
-    monkeypatch.setattr(sweep.grid, "collect_stats", lambda *_: None)
+    monkeypatch.setattr(sweep, "collect_stats", lambda *_: None)
     changes = {"prune_methods": "omp", "seeds": "3 4", "lrs": "0.001 0.01", "tune_on_first_seed": "true"}
     assert sweep.main(as_words(options(tmp_path / "exp", **changes))) == 1
     message = capsys.readouterr().err

@@ -15,7 +15,7 @@ class Job:
 
     name: str
     module: str
-    """Importable name, such as ``espnet_s3router.experiments.run``."""
+    """Importable name, such as ``espnet_s3router.experiments.single.run``."""
     arguments: tuple[str, ...]
     log: Path
     progress: Path

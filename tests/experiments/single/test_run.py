@@ -2,7 +2,7 @@
 
 import pytest
 
-from espnet_s3router.experiments.run import sparsity_column
+from espnet_s3router.experiments.single.run import sparsity_column
 from espnet_s3router.methods import resolve
 
 

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.experiments import provenance
 from espnet_s3router.experiments.layout import PROVENANCE
-from espnet_s3router.experiments.provenance import (
+from espnet_s3router.experiments.single import provenance
+from espnet_s3router.experiments.single.provenance import (
     changed_origin,
     command_of,
     commit_of,

@@ -9,7 +9,7 @@ from espnet_s3router.bin.asr_inference import split_options
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import layout
 from espnet_s3router.experiments.options import Options
-from espnet_s3router.experiments.provenance import command_of, digest_of_model, digest_of_recordings
+from espnet_s3router.experiments.single.provenance import command_of, digest_of_model, digest_of_recordings
 from espnet_s3router.files import read_yaml, write_atomic
 from espnet_s3router.results.scoring import COUNTS, totals
 

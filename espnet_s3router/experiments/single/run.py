@@ -15,14 +15,14 @@ from typing import Any
 
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.experiments import layout
-from espnet_s3router.experiments.decoding import decode, score
-from espnet_s3router.experiments.deployment import deploy
 from espnet_s3router.experiments.options import Options
-from espnet_s3router.experiments.provenance import command_of, commit_of, note_start, refuse_changed_origin
+from espnet_s3router.experiments.single.decoding import decode, score
+from espnet_s3router.experiments.single.deployment import deploy
+from espnet_s3router.experiments.single.provenance import command_of, commit_of, note_start, refuse_changed_origin
 from espnet_s3router.files import locked, read_yaml, write_atomic
 
 PRELOAD = (
-    "espnet_s3router.experiments.run",
+    "espnet_s3router.experiments.single.run",
     "espnet_s3router.plugin.training.task",
     "espnet_s3router.plugin.best_path",
     "s3prl.nn",

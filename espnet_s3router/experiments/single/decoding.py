@@ -12,7 +12,7 @@ from espnet_s3router.data.pool import CATEGORY
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import layout
 from espnet_s3router.experiments.options import Options
-from espnet_s3router.experiments.provenance import digest_of_recordings, digest_of_transcripts
+from espnet_s3router.experiments.single.provenance import digest_of_recordings, digest_of_transcripts
 from espnet_s3router.files import read_yaml, write_atomic
 from espnet_s3router.results.scoring import score_dir
 from espnet_s3router.text_files import read_lines, read_symbols, read_text

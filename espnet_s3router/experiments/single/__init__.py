@@ -1,0 +1,1 @@
+"""One run: train, decode, score, write its route; and what it began from."""
