@@ -18,6 +18,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of ESPnet and s3prl, in thi
 
 FEW = "max_epoch=1 num_iters_per_epoch=2"
 METHODS = "head_only finetune lora routing"
+STAGE = {"stage": 17, "stop_stage": 17, "methods": METHODS, "route_language": "nl", "route_utterances": 2}
+STAGE |= {"inference_args": "--ctc_best_path true"}
 ROUTED = {"head_only": "asr_head_only_seed0", "lora": "asr_lora_seed0", "routing": "asr_routing_s0.1_seed0"}
 FINETUNED = "asr_finetune_seed0"
 MODEL = "valid.cer_ctc.ave.pth"
@@ -28,8 +30,7 @@ def options(prepared_recipes):
     """options(expdir, **changes) -> the options of stage 17 for a grid of four methods."""
 
     def make(expdir, asr_args=FEW, **changes):
-        given = {"stage": 17, "stop_stage": 17, "methods": METHODS, "route_language": "nl", "route_utterances": 2}
-        return prepared_recipes.options(expdir, asr_args=asr_args, **(given | changes))
+        return prepared_recipes.options(expdir, asr_args=asr_args, **(STAGE | changes))
 
     return make
 
@@ -169,8 +170,7 @@ def test_the_best_route_of_a_method(prepared, options, copied, tmp_path, capsys)
 
 def test_the_stage_of_the_recipe(prepared, deployed, copied):
     """As a user calls it; what is written already is checked by its marker and stays."""
-    given = {"stage": 17, "stop_stage": 17, "methods": METHODS, "route_language": "nl", "route_utterances": 2}
-    words = prepared.arguments(copied, asr_args=FEW, **given, bake="true", licence="CC0-1.0", routes_dir=copied / "bank")
+    words = prepared.arguments(copied, asr_args=FEW, **STAGE, bake="true", licence="CC0-1.0", routes_dir=copied / "bank")
     printed = prepared.recipes.run("../../TEMPLATE/router1/router.sh", *words).stdout
     assert "Stage 17: " in printed and "4 of 4 runs finished before" in printed and "Stage 1:" not in printed
     assert (copied / "bank/nl.route").read_bytes() == (deployed[0] / "bank/nl.route").read_bytes()
