@@ -181,10 +181,10 @@ def recipes(tmp_path):
 
 
 NOTE = f"""#!{sys.executable}
-# Stands for --python: runs the command that checks options, and only notes all other commands.
+# Stands for --python: runs what checks options and the environment, and only notes all other commands.
 import json, os, shutil, sys
 words = sys.argv[1:]
-if words[1].endswith(".options"):
+if words[0] == "-c" or words[1].endswith(".options"):
     os.execv("{sys.executable}", ["{sys.executable}", *words])
 notes = os.environ["NOTES"]
 if "--options" in words:  # a temporary file

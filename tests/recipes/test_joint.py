@@ -22,7 +22,9 @@ def test_every_utterance_is_decoded_with_the_masks_of_its_language(prepared_reci
         keys = [line.split()[0] for line in (raw / name / "text").read_text("utf-8").splitlines()]
         lines = "".join(f"{key} {('aa', 'bb')[number % 2]}\n" for number, key in enumerate(keys))
         (raw / name / "utt2category").write_text(lines, encoding="utf-8")
-    changes = {"methods": "pathways", "dumpdir": tmp_path / "dump", "inference_args": "--ctc_best_path true", "parallel": 1}
+    conf = prepared_recipes.here / "conf"
+    changes = {"methods": "pathways", "methods_config": f"{conf}/methods.yaml {conf}/methods/joint.yaml"}
+    changes |= {"dumpdir": tmp_path / "dump", "inference_args": "--ctc_best_path true", "parallel": 1}
     options = prepared_recipes.options(tmp_path / "exp", asr_args=ARGS, **changes)
     done = call(grid.main, as_words(options))
     assert done.returncode == 0, f"{done.stderr}\n{(tmp_path / 'exp' / NAME / 'run.log').read_text('utf-8')[-3000:]}"

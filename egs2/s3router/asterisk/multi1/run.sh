@@ -47,5 +47,5 @@ if "${joint}" && [ "$(requested check_corpus false)" = false ]; then
     echo "pathways: {frontend_conf: {mask_conf: {languages: [${langs// /, }]}}}" >exp/joint.yaml
     ../../TEMPLATE/router1/router.sh "${options[@]}" --lang joint --local_data "" --local_upstream "" --unseen "" \
         --asr_tag "joint_${model}" --train_set train_10min_joint --valid_set dev_joint --test_sets "dev_joint test_joint" \
-        --methods_config "${methods} exp/joint.yaml" --methods pathways
+        --methods_config "${methods} conf/methods/joint.yaml exp/joint.yaml" --methods pathways
 fi
