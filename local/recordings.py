@@ -20,7 +20,9 @@ from pathlib import Path
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.files import digest, replacing_dir
 from espnet_s3router.text_files import write_table
-from local import asterisk, debian
+from local import debian
+from local.asterisk import download as asterisk_download
+from local.asterisk import prepare as asterisk
 from local.downloads import CHECK, CHECK_HELP, is_made
 
 
@@ -98,14 +100,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.check_corpus:
         print("\n".join(look([known[name] for name in args.corpora if name in known], args.download_dir)))
         if "asterisk" in args.corpora:
-            print("\n".join(asterisk.look(sorted(asterisk.VOICES), args.download_dir / "asterisk", None)))
+            print("\n".join(asterisk_download.look(sorted(asterisk_download.VOICES), args.download_dir / "asterisk", None)))
         return
     for name in args.corpora:
         if name in known:
             count = prepare(known[name], data_dir=args.data_dir, download_dir=args.download_dir)
             print(f"{args.data_dir / name}: {count} recordings, {known[name].licence}")
     if "asterisk" in args.corpora:
-        for lang in sorted(asterisk.VOICES):
+        for lang in sorted(asterisk_download.VOICES):
             sets = asterisk.prepare(lang, data_dir=args.data_dir, download_dir=args.download_dir / "asterisk")
             print(f"{args.data_dir}/train_{lang}: {sets[f'train_{lang}'][0]} recordings, dev and test left out")
 

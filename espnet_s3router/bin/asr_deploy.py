@@ -37,8 +37,8 @@ def read_waves(wav_scp: str, count: int) -> list[Any]:
 
 def deploy(args: argparse.Namespace) -> dict[str, Any]:
     """Write what the options ask for, and return the report."""
-    from espnet_s3router.plugin.bake import NotBakeable, bake_experiment
-    from espnet_s3router.plugin.route import NoRoute, write_experiment
+    from espnet_s3router.plugin.deployment.bake import NotBakeable, bake_experiment
+    from espnet_s3router.plugin.deployment.route import NoRoute, write_experiment
     from espnet_s3router.routes import EmptyRoute, describe
 
     files = (args.asr_train_config, args.asr_model_file)

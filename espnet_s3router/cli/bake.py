@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> None:
     from espnet_s3router.cli.quiet import quiet_imports
 
     with quiet_imports():
-        from espnet_s3router.plugin.bake import bake_experiment
+        from espnet_s3router.plugin.deployment.bake import bake_experiment
     out = bake_experiment(args.train_config, args.model_file, args.out, task=args.task)
     print(
         f"{out}: config.yaml and model.pth; python -m espnet2.bin.{args.task}_inference --{args.task}_train_config "

@@ -81,7 +81,7 @@ def run_write(args: argparse.Namespace) -> None:
     from espnet_s3router.routes import describe
 
     with quiet_imports():
-        from espnet_s3router.plugin.route import write_experiment
+        from espnet_s3router.plugin.deployment.route import write_experiment
 
     metadata = {fact: getattr(args, fact) for fact in FACTS if getattr(args, fact) is not None}
     if args.metric:
@@ -143,7 +143,7 @@ def run_verify(args: argparse.Namespace) -> None:
         try:
             if args.base or source_of(args):
                 with quiet_imports():
-                    from espnet_s3router.plugin.route_model import load_model
+                    from espnet_s3router.plugin.deployment.route_model import load_model
 
                 load_model(open_route(path), source_of(args))
             else:
@@ -168,7 +168,7 @@ def _decoded(path: str, args: argparse.Namespace) -> Any:
     from espnet_s3router.cli.quiet import quiet_imports
 
     with quiet_imports():
-        from espnet_s3router.plugin.route_model import base_weights
+        from espnet_s3router.plugin.deployment.route_model import base_weights
 
     return file.decode(base_weights(file, source_of(args)))
 

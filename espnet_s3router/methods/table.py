@@ -7,19 +7,19 @@ from typing import Any
 from torch import nn
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.methods.adapters.bitdelta import BitdeltaConfig, bitdelta
+from espnet_s3router.methods.adapters.houlsby import HoulsbyConfig, houlsby
+from espnet_s3router.methods.adapters.lora import LoraConfig, lora
+from espnet_s3router.methods.adapters.mms_adapter import MmsAdapterConfig, mms_adapter
 from espnet_s3router.methods.base import Attached
-from espnet_s3router.methods.bitdelta import BitdeltaConfig, bitdelta
 from espnet_s3router.methods.finetune import BitfitConfig, FinetuneConfig, HeadOnlyConfig, bitfit, finetune, head_only
 from espnet_s3router.methods.fixed_masks import FixedMaskConfig, MagnitudeConfig, magnitude, random
-from espnet_s3router.methods.houlsby import HoulsbyConfig, houlsby
-from espnet_s3router.methods.lora import LoraConfig, lora
-from espnet_s3router.methods.magnitude_pruning import ImpConfig, MpiConfig, OmpConfig, RpConfig, imp, mpi, omp, rp
-from espnet_s3router.methods.mms_adapter import MmsAdapterConfig, mms_adapter
 from espnet_s3router.methods.options import read_options, suggestion
-from espnet_s3router.methods.parp import ParpConfig, ParpPConfig, parp
 from espnet_s3router.methods.pathways import PathwaysConfig, pathways
+from espnet_s3router.methods.pruning.magnitude import ImpConfig, MpiConfig, OmpConfig, RpConfig, imp, mpi, omp, rp
+from espnet_s3router.methods.pruning.parp import ParpConfig, ParpPConfig, parp
+from espnet_s3router.methods.pruning.routing_prune import RoutingPruneConfig, routing_prune
 from espnet_s3router.methods.routing import RoutingConfig, routing
-from espnet_s3router.methods.routing_prune import RoutingPruneConfig, routing_prune
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.files import read_yaml, replacing_dir
 from espnet_s3router.methods import resolve
 from espnet_s3router.methods.pathways import state_of_language
-from espnet_s3router.plugin.bake import load_experiment
+from espnet_s3router.plugin.deployment.bake import load_experiment
 from espnet_s3router.plugin.model_file import mask_conf_of
 
 

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.plugin.deployment.route_model import build_on, frontend_options, place
 from espnet_s3router.plugin.frontend import MaskedUpstream
-from espnet_s3router.plugin.route_model import build_on, frontend_options, place
 from espnet_s3router.routes import RouteFile, open_route
 from espnet_s3router.routes.switch import Changes, Switch
 from espnet_s3router.serving.changes import changes_of

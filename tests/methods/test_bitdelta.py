@@ -6,7 +6,7 @@ import torch
 from toy_runs import WAVE, attached_toy
 from toys import toy_expert
 
-from espnet_s3router.methods.bitdelta import SignDelta, best_scales, pack, unpack
+from espnet_s3router.methods.adapters.bitdelta import SignDelta, best_scales, pack, unpack
 
 CONF = {"method": "bitdelta", "start": "x"}
 FC1 = "model.encoder.layers.0.fc1.weight"

@@ -9,7 +9,7 @@ from toy_runs import GRADUAL, ONCE, PARP, Run, loss_of
 from toys import toy_expert
 
 from espnet_s3router.masks import zero_count
-from espnet_s3router.methods.in_place_pruning import hold
+from espnet_s3router.methods.pruning.in_place import hold
 
 
 @pytest.mark.parametrize("case", GRADUAL)

@@ -5,7 +5,7 @@ import torch
 from toys import TOYS, toy_expert
 
 from espnet_s3router.methods import attach
-from espnet_s3router.methods.mms_adapter import LayerAdapter
+from espnet_s3router.methods.adapters.mms_adapter import LayerAdapter
 
 
 def reference(dim, width):

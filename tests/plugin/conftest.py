@@ -199,7 +199,7 @@ def trained_like(untrained, tmp_path):
 
     import torch
 
-    from espnet_s3router.plugin.bake import load_experiment
+    from espnet_s3router.plugin.deployment.bake import load_experiment
 
     def make(name="exp", seed=0, **options):
         out = untrained(out=tmp_path / name, **options)

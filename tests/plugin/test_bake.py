@@ -6,9 +6,9 @@ import yaml
 from toys import hf_hubert, speech
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.plugin import bake
-from espnet_s3router.plugin.bake import NotBakeable, bake_experiment, load_stock
-from espnet_s3router.plugin.route import speech_like
+from espnet_s3router.plugin.deployment import bake
+from espnet_s3router.plugin.deployment.bake import NotBakeable, bake_experiment, load_stock
+from espnet_s3router.plugin.deployment.route import speech_like
 from espnet_s3router.plugin.training.task import S3RouterSLUTask
 
 BATCH = speech(8000, 5000, seed=1)

@@ -7,7 +7,7 @@ import torch
 from toys import DIM, TOYS, speech
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.plugin.bake import bake_upstream
+from espnet_s3router.plugin.deployment.bake import bake_upstream
 from espnet_s3router.upstreams import family_of
 
 FAMILIES = list(TOYS)

@@ -5,10 +5,10 @@ import torch
 from toys import TOYS, wav2vec2
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.plugin import route_model
-from espnet_s3router.plugin.bake import load_experiment, outputs
-from espnet_s3router.plugin.route import speech_like, write_experiment
-from espnet_s3router.plugin.route_model import base_weights, load_frontend, load_model
+from espnet_s3router.plugin.deployment import route_model
+from espnet_s3router.plugin.deployment.bake import load_experiment, outputs
+from espnet_s3router.plugin.deployment.route import speech_like, write_experiment
+from espnet_s3router.plugin.deployment.route_model import base_weights, load_frontend, load_model
 from espnet_s3router.routes import combine, container, open_route, write_route
 
 WAVE = speech_like(1.3, pitch=150.0)
@@ -117,7 +117,7 @@ class TestHalf:
 
     @pytest.mark.parametrize("changes", [False, True])
     def test_written_once(self, changes, trained_like, tmp_path, monkeypatch):
-        from espnet_s3router.plugin import route
+        from espnet_s3router.plugin.deployment import route
 
         written = []
         monkeypatch.setattr(route, "write_route", lambda *given: written.append(write_route(*given)) or written[-1])
@@ -127,7 +127,7 @@ class TestHalf:
         assert write_experiment(*trained_like(), tmp_path / "x.route", same_text=[WAVE]) is written[0] and len(written) == 1
 
     def test_stored_in_32_bits_if_it_changes(self, trained_like, tmp_path, monkeypatch):
-        from espnet_s3router.plugin import route
+        from espnet_s3router.plugin.deployment import route
 
         paths = iter(range(100))
         monkeypatch.setattr(route, "best_path", lambda values: ([next(paths)], 0.0))
@@ -137,7 +137,7 @@ class TestHalf:
         check_same_outputs(files, tmp_path / "x.route")
 
     def test_values_beyond_float16_stay(self):
-        from espnet_s3router.plugin.route import in_16_bits
+        from espnet_s3router.plugin.deployment.route import in_16_bits
 
         assert in_16_bits(torch.tensor([7e4])).dtype == torch.float32
         assert in_16_bits(torch.tensor([6e4])).dtype == torch.float16
@@ -169,7 +169,7 @@ class TestRefused:
 
     def test_other_outputs(self, trained_like, tmp_path, monkeypatch):
         """Whatever goes wrong in between: the file is not put in place."""
-        from espnet_s3router.plugin import route
+        from espnet_s3router.plugin.deployment import route
 
         def broken(file):
             model = load_model(file)

@@ -11,7 +11,7 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.pretraining.recordings import LEVEL_DB, MARGIN, find_recordings, refuse_held_out, trim
 from espnet_s3router.pretraining.store import read_store, write_store
 from espnet_s3router.text_files import write_table
-from local.asterisk_split import read_lists
+from local.asterisk.split import read_lists
 from tests.pretraining.conftest import COUNT, RATE, tone
 
 ROOT = Path(__file__).parents[2]

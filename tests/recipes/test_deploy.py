@@ -95,9 +95,9 @@ def test_metadata(deployed):
 def test_outputs_on_recordings_are_those_of_the_trained_model(prepared, deployed):
     """Rounded to 16 bits where the text stays: the text is that of the trained model in any case."""
     from espnet_s3router.bin.asr_deploy import read_waves
-    from espnet_s3router.plugin.bake import load_experiment, outputs
     from espnet_s3router.plugin.best_path import best_path
-    from espnet_s3router.plugin.route_model import load_model
+    from espnet_s3router.plugin.deployment.bake import load_experiment, outputs
+    from espnet_s3router.plugin.deployment.route_model import load_model
 
     folder, _ = deployed
     waves = read_waves("dump/raw/whole/dev/wav.scp", 2)
@@ -115,7 +115,7 @@ def test_the_baked_model_is_the_trained_one_for_stock_espnet(prepared, deployed)
     from espnet2.tasks.asr import ASRTask
 
     from espnet_s3router.bin.asr_deploy import read_waves
-    from espnet_s3router.plugin.bake import load_experiment, outputs
+    from espnet_s3router.plugin.deployment.bake import load_experiment, outputs
 
     folder, printed = deployed
     experiment = folder / "exp" / FINETUNED
@@ -232,7 +232,7 @@ def test_a_route_of_another_name_replaces_the_first(prepared, options, copied):
 def test_a_route_that_differs_is_not_put_in_place(prepared, options, copied, monkeypatch):
     """Nothing that looks finished is left: neither the file, nor the report, nor the marker."""
     from espnet_s3router.errors import InputError
-    from espnet_s3router.plugin import route
+    from espnet_s3router.plugin.deployment import route
 
     def broken(file, load=route.load_model):
         model = load(file)

@@ -16,7 +16,7 @@ from tests.plugin.conftest import (  # noqa: F401  fixtures
 @pytest.fixture
 def bank(trained_like, tmp_path):  # noqa: F811
     """A folder with the routes nl and es, one broken file, and two recordings beside it."""
-    from espnet_s3router.plugin import route
+    from espnet_s3router.plugin.deployment import route
 
     folder = tmp_path / "routes"
     folder.mkdir()

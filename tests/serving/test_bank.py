@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.plugin.route import outputs, speech_like, write_experiment
-from espnet_s3router.plugin.route_model import load_model
+from espnet_s3router.plugin.deployment.route import outputs, speech_like, write_experiment
+from espnet_s3router.plugin.deployment.route_model import load_model
 from espnet_s3router.routes import switch
 from espnet_s3router.serving import Bank
 

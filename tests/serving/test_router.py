@@ -6,7 +6,7 @@ import soundfile
 import torch
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.plugin.route import speech_like, write_experiment
+from espnet_s3router.plugin.deployment.route import speech_like, write_experiment
 from espnet_s3router.serving import Bank, Router, identify
 from espnet_s3router.serving.search import Token, best_path_tokens, spelling, words_of
 from espnet_s3router.serving.windows import Windows, frames_in_windows

@@ -8,9 +8,9 @@ import torch
 
 from espnet_s3router.cli.main import main
 from espnet_s3router.errors import InputError
-from espnet_s3router.plugin.bake import load_experiment, outputs
-from espnet_s3router.plugin.route import speech_like, write_experiment
-from espnet_s3router.plugin.route_model import load_model
+from espnet_s3router.plugin.deployment.bake import load_experiment, outputs
+from espnet_s3router.plugin.deployment.route import speech_like, write_experiment
+from espnet_s3router.plugin.deployment.route_model import load_model
 from espnet_s3router.plugin.training.language_batches import language_of_batch
 from espnet_s3router.plugin.training.task import S3RouterASRTask
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from espnet_s3router.errors import InputError, summary
 from espnet_s3router.files import replacing_dir
 from espnet_s3router.masks import LanguageTensor, MaskedTensor, bake
-from espnet_s3router.methods.bitdelta import SignDelta
-from espnet_s3router.methods.houlsby import Bottleneck
-from espnet_s3router.methods.lora import LowRank
-from espnet_s3router.methods.mms_adapter import LayerAdapter
+from espnet_s3router.methods.adapters.bitdelta import SignDelta
+from espnet_s3router.methods.adapters.houlsby import Bottleneck
+from espnet_s3router.methods.adapters.lora import LowRank
+from espnet_s3router.methods.adapters.mms_adapter import LayerAdapter
 from espnet_s3router.plugin.checkpoint import FRONTEND_KEYS
 from espnet_s3router.plugin.frontend import FRONTEND_NAME
 from espnet_s3router.plugin.register import S3PRL_ENTRIES

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.methods.in_place_pruning import PruneConfig, Pruned
 from espnet_s3router.methods.options import check, check_choice, check_count, check_path
+from espnet_s3router.methods.pruning.in_place import PruneConfig, Pruned
 from espnet_s3router.methods.schedule import ScheduleOptions
 
 FORMS = ("hard_threshold", "remask")
@@ -38,7 +38,7 @@ class ParpConfig(ScheduleOptions, PruneConfig):
 
     form: str = "hard_threshold"
     """hard_threshold (as between two prunings of the authors' code) or remask (the paper's description), see
-    ``methods.parp``."""
+    ``methods.pruning.parp``."""
     interval_epochs: int | None = None
     """Epochs between two prunings, instead of ``interval``."""
     initial_mask: str | None = None

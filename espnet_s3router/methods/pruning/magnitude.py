@@ -6,8 +6,8 @@ from torch import nn
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks.ranking import n_of_m
-from espnet_s3router.methods.in_place_pruning import PruneConfig, Pruned
 from espnet_s3router.methods.options import check, check_count, require_start
+from espnet_s3router.methods.pruning.in_place import PruneConfig, Pruned
 from espnet_s3router.methods.schedule import Ramp, Rounds, ScheduleOptions, rounds_of
 
 

@@ -10,12 +10,13 @@ import subprocess
 import tarfile
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_s3router.errors import InputError
 from local import debian
-from local.downloads import make_once
+from local.downloads import is_made, make_once
 
 SITE = "https://downloads.asterisk.org/pub/telephony/sounds"  # of the Asterisk project
 VOICES = {
@@ -95,3 +96,13 @@ def fetch_tarball(lang: str, folder: Path) -> None:
         raise InputError(f"{url} cannot be read ({error.reason})") from error
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
         archive.extractall(folder, filter="data")
+
+
+def look(langs: Sequence[str], download_dir: Path, sounds_dir: Path | None) -> list[str]:
+    """What is there of each language, one line each. Raises InputError if ``sounds_dir`` lacks a language."""
+    if sounds_dir:
+        sources = {lang: find_source(sounds_dir, lang) for lang in langs}
+        return [f"{lang}: texts in {s.text_list}, recordings in {s.sounds}" for lang, s in sources.items()]
+    folders = {lang: download_dir / lang for lang in langs}
+    fetched = {lang: f"{folder} is downloaded" for lang, folder in folders.items() if is_made(folder)}
+    return [f"{lang}: {fetched.get(lang, f'not in {folders[lang]} yet, stage 1 downloads it')}" for lang in langs]

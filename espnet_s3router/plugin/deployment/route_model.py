@@ -15,8 +15,8 @@ from espnet_s3router.errors import InputError, summary
 from espnet_s3router.masks.straight_through import as_factor
 from espnet_s3router.methods import METHODS, resolve
 from espnet_s3router.methods.options import sites_of
-from espnet_s3router.plugin.bake import TASKS
 from espnet_s3router.plugin.checkpoint import FINGERPRINT
+from espnet_s3router.plugin.deployment.bake import TASKS
 from espnet_s3router.plugin.frontend import MaskedUpstream
 from espnet_s3router.routes import EmptyRoute, Route, RouteFile, open_route
 

@@ -1,7 +1,7 @@
 """The fixed split of the Asterisk recordings into training, validation and test set, by a hash of each key.
 
 h = int(md5("LANG/KEY"), 16) mod 100; h < 20 is test, 20 <= h < 35 is dev, the rest is train. The result of this rule is
-committed in ``asterisk_splits.tsv``. Every preparation checks that the rule, the table and the data agree.
+committed in ``splits.tsv``. Every preparation checks that the rule, the table and the data agree.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from espnet_s3router.errors import InputError, raise_problems
 from espnet_s3router.text_files import read_lines
 from local.hash_order import key_hash
 
-SPLITS = Path(__file__).with_name("asterisk_splits.tsv")
+SPLITS = Path(__file__).with_name("splits.tsv")
 COLUMNS = ["lang", "part", "key"]
 PARTS = ("train", "dev", "test")
 

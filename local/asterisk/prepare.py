@@ -1,24 +1,15 @@
-"""Asterisk core sounds: a speech recognition corpus of five languages with one voice each.
+"""Datasets of one language: decoded audio, texts, the parts of the split and licence texts."""
 
-The sounds are recorded prompts of the Asterisk telephone exchange with their texts, about 24 minutes per language.
-Licences: en and es (Allison Smith) and fr (June Wallack) CC-BY-SA-3.0; it (Carlo Flora) and ru (Maxim Topal,
-ivrvoice.ru) CC-BY-3.0. The audio is downloaded, never redistributed here; licence texts are copied beside it.
-
-    python -m local.asterisk --lang en --minutes 10
-"""
-
-import argparse
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espnet_s3router.data.audio import load_mono, write_pcm16
 from espnet_s3router.data.data_dir import DataDir, write_data_dir
-from espnet_s3router.errors import InputError, exit_status
-from local.asterisk_download import VOICES, Source, download, find_source
-from local.asterisk_split import SPLITS, checked_lists
-from local.asterisk_texts import NOT_SPEECH, read_texts
-from local.downloads import CHECK, CHECK_HELP, is_made
+from espnet_s3router.errors import InputError
+from local.asterisk.download import VOICES, Source, download, find_source
+from local.asterisk.split import SPLITS, checked_lists
+from local.asterisk.texts import NOT_SPEECH, read_texts
 from local.hash_order import first_minutes
 from local.text import NORMALISERS
 
@@ -102,37 +93,3 @@ def _write_dataset(path: Path, lang: str, audio: Path, texts: Mapping[str, str],
     files = sorted((audio / "LICENCES").iterdir())
     if notices := dict.fromkeys(file.read_text("utf-8") for file in files):  # equal texts only once
         (path / "LICENCE").write_text("\n".join(notices), encoding="utf-8")
-
-
-def look(langs: Sequence[str], download_dir: Path, sounds_dir: Path | None) -> list[str]:
-    """What is there of each language, one line each. Raises InputError if ``sounds_dir`` lacks a language."""
-    if sounds_dir:
-        sources = {lang: find_source(sounds_dir, lang) for lang in langs}
-        return [f"{lang}: texts in {s.text_list}, recordings in {s.sounds}" for lang, s in sources.items()]
-    folders = {lang: download_dir / lang for lang in langs}
-    fetched = {lang: f"{folder} is downloaded" for lang, folder in folders.items() if is_made(folder)}
-    return [f"{lang}: {fetched.get(lang, f'not in {folders[lang]} yet, stage 1 downloads it')}" for lang in langs]
-
-
-@exit_status
-def main(argv: Sequence[str] | None = None) -> None:
-    """Prepare one or more languages."""
-    parser = argparse.ArgumentParser(prog="python -m local.asterisk", description=__doc__.split("\n")[0])
-    parser.add_argument("--lang", nargs="+", choices=sorted(VOICES), default=["en"])
-    parser.add_argument("--minutes", type=float, default=10, help="duration of the small training set")
-    parser.add_argument("--data_dir", type=Path, default=Path("data"))
-    parser.add_argument("--download_dir", type=Path, default=Path("downloads/asterisk"))
-    parser.add_argument("--sounds_dir", type=Path, help="folder with the unpacked sounds, instead of downloading them")
-    parser.add_argument(CHECK, action="store_true", help=CHECK_HELP)
-    args = parser.parse_args(argv)
-    if args.check_corpus:
-        print("\n".join(look(args.lang, args.download_dir, args.sounds_dir)))
-        return
-    options = {"data_dir": args.data_dir, "download_dir": args.download_dir, "sounds_dir": args.sounds_dir}
-    for lang in args.lang:
-        for name, (utts, seconds) in prepare(lang, minutes=args.minutes, **options).items():
-            print(f"{args.data_dir / name}: {utts} utterances, {seconds / 60:.2f} min")
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Adapters and other small additions to weights that stand still, and a finetuned model as signs."""

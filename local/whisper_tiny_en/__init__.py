@@ -1,0 +1,1 @@
+"""Whisper tiny.en: download, and conversion for transformers."""
