@@ -300,6 +300,31 @@ def test_commands_of_the_data_stages(recipes, commands):
     assert {options_of(command).nlsyms_txt for command in (check, grid, report)} == {symbols[1]}
 
 
+@pytest.mark.parametrize("recipe", ["asterisk/asr1", "mboshi/asr1"])
+def test_the_curve_of_error_against_bytes(commands, recipes, monkeypatch, tmp_path, recipe):
+    """Rows of several sizes, each with two rates; BitDelta starts from the models that the first grid finetunes."""
+    made = commands(recipe, "--bytes", "--stage", "11", MBOSHI=str(tmp_path))
+    monkeypatch.chdir(recipes.here)
+    grids = [specs_of(options_of(c).for_grid()) for c in made if c[1].endswith(".grid")]
+    assert len(grids) == len([c for c in made if c[1].endswith(".deploy")]) == 5
+    finetune = next(spec for spec in grids[0] if spec.method == "finetune")
+    (start,) = {spec.mask_conf["start"] for spec in grids[-1]}
+    assert start == f"exp/{finetune.name}/valid.cer_ctc.ave.pth"
+    for specs in grids[2:]:
+        rates = {
+            method: len({s.config["optim_conf"]["lr"] for s in specs if s.method == method}) for method in methods_of(specs)
+        }
+        assert set(rates.values()) == {2}
+    assert {(s.method, s.mask_conf["sparsity"]) for s in grids[2]} == {
+        ("routing_of25", 0.05), ("routing_of10", 0.03), ("routing_of5", 0.02), ("routing_of2", 0.01)
+    }  # fmt: skip
+
+
+def methods_of(specs):
+    """The rows of the methods file that are run."""
+    return {spec.method for spec in specs}
+
+
 @pytest.fixture
 def sweeps(recipes, commands, tmp_path, monkeypatch):
     """sweeps(recipe, *options) -> the sweep that the run.sh of a recipe starts in stage 16."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from espnet_s3router.results.bootstrap import Interval
 from espnet_s3router.results.comparisons import compare, corrected
 from espnet_s3router.results.pages.document import Page, Section, as_markdown, percent, publish
+from espnet_s3router.results.pages.sizes import plot_sizes, smallest_files
 from espnet_s3router.results.plot import plot_error_rate
 from espnet_s3router.results.rows import Place, put_rows
 from espnet_s3router.results.scored_runs import BASELINES, ScoredRun, System, choose, metrics_of, systems_by_place
@@ -61,6 +62,7 @@ def _results(place: Place, group: Sequence[System], page: GridPage) -> GridResul
         caption = f"{pooled} unseen: the {share} utterances whose text does not occur in training"
         tables[caption] = _table({s: labels[s] for s in chosen}, chosen, columns, costs=False)
         lines += _comparisons(chosen, labels, test, page.unseen, f"{pooled} unseen")
+    lines += smallest_files(group, page)
     appendix = [line for system in chosen for run in system.runs for line in _espnet_tables(run)]
     return GridResults(place, labels, chosen, Section(place, tables, lines, appendix))
 
@@ -143,10 +145,10 @@ def best_rates(results: Sequence[GridResults]) -> dict[str, dict[str, dict[str, 
 
 
 def plot(results: Iterable[GridResults], folder: str | Path, page: GridPage) -> list[Path]:
-    """Write a PNG for each place into ``folder``: at each sparsity the variant chosen on the validation set.
+    """Write PNGs for each place into ``folder``: at each sparsity the variant chosen on the validation set.
 
-    The primary error rate is drawn and gives the first file its name, such as ``cer_against_sparsity.png``. Files of further
-    places have the place in their names.
+    The primary error rate is drawn and gives the first files their names: ``cer_against_sparsity.png``, and where there are
+    route files ``cer_against_bytes.png``. Files of further places have the place in their names.
     """
     written = list[Path]()
     for place, labels in ((one.place, one.labels) for one in results):
@@ -163,7 +165,8 @@ def plot(results: Iterable[GridResults], folder: str | Path, page: GridPage) -> 
         title = f"{metric.upper()} on {'+'.join(page.test)}: upstream {upstream}, trained on {split} ({recipe})"
         if curves:
             plot_error_rate(curves, name, title=title, metric=metric)
-            written.append(name)
+            sizes = name.with_name(name.name.replace("_against_sparsity", "_against_bytes"))
+            written += [name, *[sizes] * plot_sizes(list(labels), page, sizes)]
     return written
 
 

@@ -11,6 +11,7 @@ cd "$(dirname "$0")" || exit
 . ../../TEMPLATE/router1/common.sh
 option lang en "en, es, fr, it or ru: language of the prompts"
 option full false "the learning-rate grid and everything after it, see above"
+option bytes false "the curve of error against bytes: routes of several sizes, LoRA, adapters, BitFit and BitDelta"
 option model whisper_tiny_en "file of conf/upstream: whisper_tiny_en or hubert_mini"
 own_options "$@"
 . ../choices.sh
@@ -19,6 +20,11 @@ router() {
     ../../TEMPLATE/router1/router.sh --recipe asterisk/asr1 "${corpus[@]}" --asr_config "conf/train_asr.yaml ${file}" "$@"
 }
 
+if "${bytes}"; then
+    . ../bytes.sh
+    bytes_curve "${rest[@]}"
+    exit
+fi
 if ! "${full}"; then
     # all four runs at a time: with two, one core would be idle while the last one trains
     router --methods_config "${methods}" --methods "head_only finetune routing" --sparsities "0.08 0.2" --parallel 4 "${rest[@]}"

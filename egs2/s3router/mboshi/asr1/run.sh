@@ -10,6 +10,7 @@ cd "$(dirname "$0")" || exit
 . ../../TEMPLATE/router1/common.sh
 option minutes 10 "10 or 60: minutes of training speech"
 option full false "the learning-rate grid and everything after it, see above"
+option bytes false "the curve of error against bytes: routes of several sizes, LoRA, adapters, BitFit and BitDelta"
 option model whisper_tiny_en "file of conf/upstream: whisper_tiny_en or hubert_mini"
 own_options "$@"
 . ../choices.sh
@@ -18,6 +19,11 @@ router() {
     ../../TEMPLATE/router1/router.sh --recipe mboshi/asr1 "${corpus[@]}" --asr_config "conf/train_asr.yaml ${file} ${split}" "$@"
 }
 
+if "${bytes}"; then
+    . ../../asterisk/bytes.sh
+    bytes_curve "${rest[@]}"
+    exit
+fi
 if ! "${full}"; then
     router --methods_config "${methods}" --methods "head_only finetune lora routing" --sparsities "0.01 0.03 0.08" "${rest[@]}"
     exit
