@@ -11,7 +11,7 @@ option minutes 10 "10 or 60: minutes of Mboshi"
 option model whisper_tiny_en "file of conf/upstream: whisper_tiny_en or hubert_mini"
 own_options "$@"
 
-routing=(--model "${model}" --methods routing "${rest[@]}" --routes_dir "${PWD}/exp/routes")
+routing=(--model "${model}" --methods routing --routes_dir "${PWD}/exp/routes" "${rest[@]}")
 ../asr1/run.sh --minutes "${minutes}" --sparsities 0.08 --stop_stage 17 --route_language mboshi "${routing[@]}"
 ../../asterisk/multi1/run.sh --langs "${langs}" "${routing[@]}"
 [ "$(requested check_corpus false)" = false ] && [ "$(requested stop_stage 17)" -ge 17 ] || exit 0
