@@ -12,7 +12,7 @@ from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.experiments import grid, layout
 from espnet_s3router.experiments.options import Options
 from espnet_s3router.files import write_atomic
-from espnet_s3router.results.pages.document import corpus_of, count_speakers
+from espnet_s3router.results.pages.document import corpus_of, count_speakers, languages_of
 from espnet_s3router.results.pages.grid import GridPage, best_rates, plot, report
 from espnet_s3router.results.scored_runs import collect_runs, without_repeats
 from espnet_s3router.text_files import read_text
@@ -32,6 +32,7 @@ def make_page(options: Options) -> None:
         unseen=list(read_text(options.unseen)) if options.unseen else None,
         speakers=count_speakers(options.raw, options.held_out_sets),
         corpus=corpus_of("data", (options.train_set, *options.test_sets)),
+        groups=languages_of(options.raw, options.held_out_sets),
     )
     numbers = Path(options.expdir, layout.RESULTS)
     results = report(page, runs, numbers, results_md=options.results_md, command=options.command)

@@ -4,7 +4,8 @@ The weights stay frozen, or they train under the overlapping masks (``train_weig
 Whoever runs the model calls ``use`` before its forward pass.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,8 @@ class PathwaysConfig(LearnedMaskConfig):
 
     languages: tuple[str, ...] = ()
     """The languages, as the files utt2category name them. Each has masks of its own."""
+    heads: str = "shared"
+    """``shared``: one output layer for all. ``own``: one for each language, with the tokens of all."""
 
     def __post_init__(self) -> None:
         if isinstance(self.languages, list):
@@ -37,6 +40,7 @@ class PathwaysConfig(LearnedMaskConfig):
         usable = isinstance(names, tuple) and names and all(isinstance(name, str) and name for name in names)
         usable = usable and len(set(names)) == len(names) and not any(set(name) & set(". \t") for name in names)
         check(bool(usable), "languages", names, "one or more different names without dots and spaces, such as [en, es]")
+        check(self.heads in ("shared", "own"), "heads", self.heads, "shared or own")
         check(self.ranking != "global", "ranking", self.ranking, "another ranking than global with method pathways")
 
 
@@ -45,6 +49,8 @@ class Pathways(Routed):
     """Learned masks of several languages, of which one is in use."""
 
     options: PathwaysConfig
+    head: "LanguageHead | None" = None
+    """The output layers, if each language has its own."""
     chosen: bool = False
     """True after the first ``use``. Until then a forward pass is refused, unless there is one language."""
 
@@ -64,6 +70,8 @@ class Pathways(Routed):
     def _switch(self, language: str) -> None:
         for masked in self.pathways.values():
             masked.use(language)
+        if self.head is not None:
+            self.head.language = language
 
     def require_language(self) -> None:
         """Raises InputError if no language is chosen."""
@@ -89,6 +97,19 @@ class Pathways(Routed):
     def bytes_added(self) -> int:
         masks = sum(bitmap_bytes(masked.choices) for masked in self.masks.values())
         return super().bytes_added() + (len(self.options.languages) - 1) * masks
+
+
+class LanguageHead(nn.Module):
+    """An output layer for each language: (batch, frames, dim) -> (batch, frames, tokens) by that of ``language``."""
+
+    def __init__(self, layer: nn.Linear, languages: Sequence[str]) -> None:
+        super().__init__()
+        self.by_language = nn.ModuleDict({language: deepcopy(layer) for language in languages})
+        self.language = languages[0]
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Apply the layer of the language in use."""
+        return self.by_language[self.language](hidden)
 
 
 def pathways(upstream: nn.Module, config: PathwaysConfig) -> Pathways:
@@ -124,7 +145,7 @@ def _of_languages(
 
 
 def state_of_language(state: Mapping[str, Tensor], language: str) -> dict[str, Tensor]:
-    """A state dict of ``pathways`` as one of ``routing`` with the masks of one language. All other tensors stay.
+    """A state dict of ``pathways`` as one of ``routing`` with the masks and the head of one language. Other tensors stay.
 
     Raises InputError if it holds no scores of the language.
     """
@@ -132,11 +153,12 @@ def state_of_language(state: Mapping[str, Tensor], language: str) -> dict[str, T
     languages: set[str] = set()
     for key, tensor in state.items():
         before, marker, owner = key.partition(".by_language.")
+        owner, _, of_head = owner.partition(".")
         languages |= {owner} - {""}
         if not marker:
             found[key] = tensor
         elif owner == language:
-            found[f"{before}.scores"] = tensor
+            found[f"{before}.{of_head or 'scores'}"] = tensor
     if language not in languages:
         listed = ", ".join(sorted(languages)) or "none: the model has no masks of languages"
         raise InputError(f"the language is {language!r}, expected one of {listed}")

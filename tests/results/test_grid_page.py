@@ -42,6 +42,16 @@ def test_rows_of_the_table(expdir):
     assert len(rows[0]) == len(rows[1])
 
 
+def test_rates_by_language(expdir):
+    """One column for each language, of the chosen systems; a single language has no table of its own."""
+    (section,) = made(expdir, groups={"en": UTTERANCES[:5], "es": UTTERANCES[5:]})
+    rows = section.tables["test by language"]
+    assert rows[0][3:] == ["WER en %", "WER es %"] or rows[0][3:] == ["CER en %", "CER es %"]
+    assert [row[3].split(" [")[0] for row in rows[1:]] == ["40.0", "20.0", "20.0"]
+    (section,) = made(expdir, groups={"en": UTTERANCES})
+    assert len(section.tables) == 1
+
+
 def test_bytes_of_route_files(expdir):
     """A column of their own, where stage 17 wrote one: the mean of the seeds; bytes added are counted."""
     add_point(expdir, "routing_08_2", "routing", (2, 2), sparsity=0.08, seed=2)

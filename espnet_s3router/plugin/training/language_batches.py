@@ -9,12 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.methods.pathways import Pathways
+from espnet_s3router.methods.pathways import LanguageHead, Pathways
 from espnet_s3router.text_files import read_text
 
 TABLE = "utt2category"
 BATCH_TYPE = "folded"
 """The only type for which ESPnet keeps categories apart."""
+
+
+def give_heads(model: Any) -> None:
+    """Replace the output layer of ESPnet's CTC by one for each language, if the method asks for it.
+
+    Raises InputError for a model that does not end in CTC alone, because decoders have output layers of their own.
+    """
+    attached = getattr(getattr(model, "frontend", None), "attached", None)
+    if not isinstance(attached, Pathways) or attached.options.heads != "own":
+        return
+    if model.ctc is None or model.ctc_weight != 1.0:
+        raise InputError(
+            f"heads: own needs a CTC model, got ctc_weight {model.ctc_weight}. Set ctc_weight: 1.0, or heads: shared"
+        )
+    attached.head = model.ctc.ctc_lo = LanguageHead(model.ctc.ctc_lo, attached.options.languages)
 
 
 def use_language_of_batch(args: argparse.Namespace, model: Any) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 
 from espnet_s3router.errors import InputError, summary
 from espnet_s3router.plugin.frontend import MaskedUpstream
+from espnet_s3router.plugin.training.language_batches import give_heads
 from espnet_s3router.plugin.training.setup import prepare_arguments, set_up_run
 from espnet_s3router.plugin.training.trainer import S3RouterTrainer
 
@@ -34,7 +35,9 @@ class _MaskedUpstreamTask:
         """ESPnet's model. Its classes raise many types for keys and values that they do not accept. In training these become
         an InputError; whoever loads a model names the file."""
         try:
-            return super().build_model(args)  # type: ignore[misc]
+            model = super().build_model(args)  # type: ignore[misc]
+            give_heads(model)
+            return model
         except (InputError, AttributeError, OSError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:

@@ -133,6 +133,15 @@ def count_speakers(dump: str | Path, datasets: Sequence[str]) -> int | None:
     return len({speaker for file in files for speaker in read_text(file).values()})
 
 
+def languages_of(dump: str | Path, datasets: Sequence[str]) -> dict[str, list[str]]:
+    """Language -> utterances, from ``<dump>/<dataset>/utt2category`` of datasets that hold several languages."""
+    found: dict[str, list[str]] = {}
+    for file in (Path(dump) / name / "utt2category" for name in datasets):
+        for key, language in read_text(file).items() if file.is_file() else ():
+            found.setdefault(language, []).append(key)
+    return dict(sorted(found.items()))
+
+
 def corpus_of(data: str | Path, datasets: Iterable[str]) -> str:
     """The releases of datasets, from ``release NAME`` in ``<data>/<dataset>/corpus.txt``; empty without such files."""
     files = [Path(data) / name / "corpus.txt" for name in datasets]

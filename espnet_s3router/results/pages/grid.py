@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from espnet_s3router.results.bootstrap import Interval
@@ -18,8 +18,12 @@ from espnet_s3router.results.tables import NOTHING, Table
 from espnet_s3router.text_format import duration, scaled
 
 
+@dataclass(frozen=True, kw_only=True)
 class GridPage(Page):
     """The page of a grid."""
+
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """test utterances of each language, where a run has several"""
 
     def text(self, runs: Sequence[ScoredRun], environment: Mapping[str, str], folder: Path) -> str:
         """See ``Page``."""
@@ -63,6 +67,9 @@ def _results(place: Place, group: Sequence[System], page: GridPage) -> GridResul
         tables[caption] = _table({s: labels[s] for s in chosen}, chosen, columns, costs=False)
         lines += _comparisons(chosen, labels, test, page.unseen, f"{pooled} unseen")
     lines += smallest_files(group, page)
+    if len(page.groups) > 1:
+        columns = {f"{metrics[0].upper()} {name} %": (test, metrics[0], keys) for name, keys in page.groups.items()}
+        tables[f"{pooled} by language"] = _table({s: labels[s] for s in chosen}, chosen, columns, costs=False)
     appendix = [line for system in chosen for run in system.runs for line in _espnet_tables(run)]
     return GridResults(place, labels, chosen, Section(place, tables, lines, appendix))
 

@@ -41,11 +41,15 @@ def scores(state, language):
     return {key: tensor for key, tensor in state.items() if key.endswith(f".by_language.{language}")}
 
 
-def test_two_languages_and_their_routes(joint, tmp_path, states, capsys):
+@pytest.mark.parametrize("heads", ["shared", "own"])
+def test_two_languages_and_their_routes(joint, tmp_path, states, capsys, heads):
     """Both learn, each from its own batches. Their experiments and routes give the outputs of the joint model."""
-    S3RouterASRTask.main(cmd=joint(LANGUAGE_OF))
+    S3RouterASRTask.main(cmd=joint(LANGUAGE_OF, mask_conf=CONF | {"heads": heads}))
     exp = tmp_path / "exp"
     first, last = states("1epoch.pth"), states("2epoch.pth")
+    layers = [key for key in last if key.startswith("ctc.ctc_lo.") and key.endswith("weight")]
+    assert len(layers) == (2 if heads == "own" else 1)
+    assert all(not torch.equal(last[key], first[key]) for key in layers)
     assert len(scores(last, "en")) == len(scores(last, "es")) == 4 and not any(key.endswith(".scores") for key in last)
     for language in ("en", "es"):
         assert all(not torch.equal(tensor, first[key]) for key, tensor in scores(last, language).items())
@@ -68,6 +72,11 @@ def test_two_languages_and_their_routes(joint, tmp_path, states, capsys):
     assert not torch.equal(found["en"], found["es"])
     averaged = states("valid.loss.ave_2best.pth")
     assert all((tensor >= 0).all() for language in ("en", "es") for tensor in scores(averaged, language).values())
+
+
+def test_own_heads_need_a_ctc_model(joint):
+    with pytest.raises(InputError, match="heads: own needs a CTC model, got ctc_weight 0.5"):
+        S3RouterASRTask.main(cmd=joint(LANGUAGE_OF, mask_conf=CONF | {"heads": "own"}, model_conf={"ctc_weight": 0.5}))
 
 
 def test_languages_that_are_written(joint, untrained, tmp_path, capsys):
