@@ -28,9 +28,10 @@ class Model(torch.nn.Module):
 
 def train(model, batches, attached):
     """An update per batch; SGD, whose step is linear in the gradient."""
+    from espnet_s3router.methods.pathways import Pathways
     from espnet_s3router.plugin.training.optimizers import install_step
 
-    scores = [masked.scores for masked in attached.masks.values()]
+    scores = [scores for masked in attached.masks.values() for scores in masked.all_scores()]
     others = [p for p in model.parameters() if p.requires_grad and not any(p is s for s in scores)]
     groups = [{"params": scores, "lr": 300.0}, {"params": others, "lr": 0.1 if scores else 1.0}]
     attached.begin()
@@ -38,7 +39,9 @@ def train(model, batches, attached):
     install_step(optimizer, attached)
     model.train()
     attached.begin_epoch(1)
-    for waves, lengths in batches:
+    for number, (waves, lengths) in enumerate(batches):
+        if isinstance(attached, Pathways):  # a batch of every language in turn
+            attached.use(attached.options.languages[number % 2])
         optimizer.zero_grad()
         model(waves, lengths).backward()
         optimizer.step()
@@ -67,7 +70,8 @@ def main(rank, world_size, folder):
     for name, conf in jobs.items():
         model = Model(conf)
         own = [(waves[rank::world_size], lengths[rank::world_size]) for waves, lengths in batches]
-        train(DistributedDataParallel(model), own, model.frontend.attached)
+        unused = conf["mask_conf"]["method"] == "pathways"  # as plugin.training.setup.leaves_unused says
+        train(DistributedDataParallel(model, find_unused_parameters=unused), own, model.frontend.attached)
         results[name] = result(model)
     torch.save(results, folder / f"rank{rank}.pt")
     torch.distributed.destroy_process_group()
