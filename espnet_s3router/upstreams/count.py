@@ -1,8 +1,14 @@
-"""Analytic multiply-accumulate operations (MACs) of an upstream, from the shapes of its weights. 1 MAC = 2 FLOPs."""
+"""Parameters and multiply-accumulate operations (MACs) of an upstream, by part. 1 MAC = 2 FLOPs.
 
+Counted are matrix products and convolutions, as ``torch.utils.flop_counter`` counts them. Norms, activations and the Fourier
+transform are not. The formulas take whole numbers, and tensors too: expected sizes then give expected counts with gradients.
+"""
+
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from espnet_s3router.upstreams.families import Family
+from espnet_s3router.upstreams.structure import Structure, Widths, structure_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -10,41 +16,124 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 16000
 
 
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """Time steps for one utterance."""
+
+    spectrum: int
+    """Vectors of the spectrum; 0 for waveforms."""
+    convolutions: tuple[int, ...]
+    """Outputs of each convolution of the frontend."""
+    latent: int
+    """Frames that the frontend gives to the projection and the positional convolution."""
+    frames: int
+    """Frames in the Transformer, padding included."""
+    squared: int
+    """Pairs of frames in attention: the sum of squares over windows."""
+
+
 def macs_per_second(expert: "nn.Module", family: Family, seconds: float = 10.0) -> int:
     """MACs per second of audio for an utterance of ``seconds``; the cost of attention grows with its length.
 
-    Counted are the convolutional frontend, the projection, the positional convolution, and the matrices and attention
-    products of every layer. Norms, activations and spectra are not. Masked weights count in full: scattered zeros save no
-    time on dense hardware.
+    Masked weights count in full: scattered zeros save no time on dense hardware.
     """
-    inputs = int(seconds * SAMPLE_RATE) // family.conv_input_hop
-    total, frames = _extractor_macs(expert.get_submodule(family.extractor), inputs)
-    for path in family.projection:
-        linears = (module for module in expert.get_submodule(path).modules() if hasattr(module, "in_features"))
-        total += frames * sum(_weight_numel(module) for module in linears)
-    total += frames * sum(_weight_numel(module) for module in _convolutions(expert.get_submodule(family.encoder)))
-    for layer in expert.get_submodule(family.layers).children():
-        first: Any = layer.get_submodule(family.feed_forward[0])
-        dim = first.weight.shape[1]
-        names = (*family.feed_forward, *family.attention)
-        total += frames * sum(_weight_numel(layer.get_submodule(name)) for name in names)
-        total += 2 * frames * frames * dim  # q k^T and the weighted sum of v, all heads together
-    return round(total / seconds)
+    return round(sum(macs(structure_of(expert, family), seconds).values()) / seconds)
 
 
-def _extractor_macs(extractor: "nn.Module", inputs: int) -> tuple[int, int]:
-    """(MACs, frames) of a stack of convolutions; ``inputs`` is the length of its input in time steps."""
-    total, length = 0, inputs
-    for conv in _convolutions(extractor):
-        length = (length + 2 * conv.padding[0] - conv.kernel_size[0]) // conv.stride[0] + 1
-        total += length * _weight_numel(conv)
-    return total, length
+def macs(structure: Structure, seconds: float, widths: Widths | None = None) -> dict[str, Any]:
+    """MACs of an utterance of ``seconds`` by part. ``widths`` are sizes to use in place of the present ones."""
+    widths = widths or structure.widths
+    steps = steps_of(structure, int(seconds * SAMPLE_RATE))
+    mels, bins = structure.spectrum or (0, 0)
+    inputs = (structure.convolutions[0].inputs, *widths.channels)
+    pairs = zip(structure.convolutions, steps.convolutions, inputs, widths.channels)
+    frontend = sum(length * conv.kernel * before * after for conv, length, before, after in pairs)
+    # an even kernel gives a frame too many, which is computed and cut off
+    position = sum(conv.length(steps.latent) * _entries(conv) for conv in structure.position)
+    attention: Any = 0
+    for layer, heads in zip(structure.layers, widths.heads):
+        width = heads * layer.head_width
+        attention = attention + 4 * steps.frames * layer.dim * width + 2 * steps.squared * width
+        attention = attention + steps.frames * layer.relative * width
+    feed_forward = sum(2 * steps.frames * layer.dim * inner for layer, inner in zip(structure.layers, widths.inner))
+    return {
+        "spectrum": steps.spectrum * mels * bins,
+        "convolutions": frontend,
+        "projection": steps.latent * structure.dim * widths.channels[-1] if structure.projected else 0,
+        "position": position,
+        "attention": attention,
+        "feed_forward": feed_forward,
+    }
 
 
-def _convolutions(module: "nn.Module") -> list[Any]:
-    return [part for part in module.modules() if type(part).__name__.endswith("Conv1d")]
+def parameters(structure: Structure, widths: Widths | None = None) -> dict[str, Any]:
+    """Parameters by part. ``rest`` holds norms of the Transformer and everything else that has a fixed size."""
+    counts = _formula(structure, widths or structure.widths)
+    rest = structure.parameters - sum(_formula(structure, structure.widths).values())
+    return counts | {"rest": rest}
 
 
-def _weight_numel(module: Any) -> int:
-    """Number of entries of the weight, parametrized or not."""
-    return module.weight.numel()
+def _formula(structure: Structure, widths: Widths) -> dict[str, Any]:
+    inputs = (structure.convolutions[0].inputs, *widths.channels)
+    frontend: Any = 0
+    for conv, before, after in zip(structure.convolutions, inputs, widths.channels):
+        frontend = frontend + after * (conv.kernel * before + conv.bias + 2 * (conv.norm is not None))
+    projection: Any = 0
+    if structure.projected:
+        projection = widths.channels[-1] * (structure.dim + 2 * structure.normed) + structure.dim
+    attention: Any = 0
+    for layer, heads in zip(structure.layers, widths.heads):
+        attention = attention + heads * layer.head_width * (4 * layer.dim + layer.biases) + layer.dim
+    feed_forward: Any = 0
+    for layer, inner in zip(structure.layers, widths.inner):
+        feed_forward = feed_forward + inner * (2 * layer.dim + 1) + layer.dim
+    position = sum(_entries(conv) + conv.outputs * conv.bias for conv in structure.position)
+    return {
+        "convolutions": frontend,
+        "projection": projection,
+        "position": position,
+        "attention": attention,
+        "feed_forward": feed_forward,
+    }
+
+
+def steps_of(structure: Structure, samples: int) -> Steps:
+    """Time steps for an utterance of so many samples."""
+    if structure.window is not None:
+        return _windowed_steps(structure, structure.window, samples)
+    lengths, steps = [], samples // structure.samples_per_input
+    for conv in structure.convolutions:
+        steps = conv.length(steps)
+        lengths.append(steps)
+    frames = -(-steps // structure.multiple) * structure.multiple
+    return Steps(spectrum=0, convolutions=tuple(lengths), latent=steps, frames=frames, squared=frames * frames)
+
+
+def _windowed_steps(structure: Structure, window: int, samples: int) -> Steps:
+    """As Whisper's encoder: convolutions see one frame of silence behind the audio, unless the window is full. Further
+    windows make every window as long as a full one in the Transformer."""
+    stride = structure.samples_per_input
+    for conv in structure.convolutions:
+        stride *= conv.stride
+    spectrum, totals, left = 0, [0] * len(structure.convolutions), samples
+    while left > 0:
+        steps = min(-(-left // stride) + 1, window) * stride // structure.samples_per_input
+        spectrum += steps
+        for index, conv in enumerate(structure.convolutions):
+            steps = conv.length(steps)
+            totals[index] += steps
+        left -= window * stride
+    frames = -(-samples // stride)
+    windows, width = -(-frames // window), min(frames, window)
+    return Steps(
+        spectrum=spectrum,
+        convolutions=tuple(totals),
+        latent=frames,
+        frames=windows * width,
+        squared=windows * width * width,
+    )
+
+
+def _entries(conv: Any) -> int:
+    """Entries of the weight of a convolution."""
+    return conv.outputs * conv.inputs // conv.groups * conv.kernel

@@ -39,6 +39,22 @@ class Family:
     """Pattern of the frontend's convolution weights."""
     projection: tuple[str, ...]
     """Modules between frontend and Transformer."""
+    conv_norms: tuple[str, ...] = ("layer_norm",)
+    """Where the norm of a convolution may lie, relative to the parent of the convolution. Some layers have none."""
+    projection_norm: str | None
+    """Layer norm over the channels of the last convolution; None if there is none."""
+    projection_matrix: str | None
+    """Linear map from these channels to the width of the Transformer; None if the last convolution has that width."""
+    heads: str = "num_heads"
+    """Attribute of the attention block: its number of heads."""
+    attention_output: str = "tuple"
+    """What the attention block returns: a ``tuple`` that begins with the output, or the output alone as a ``tensor``."""
+    frame_multiple: str | None = None
+    """Attribute of the encoder: its input is padded to a multiple of so many frames. None: it is not padded."""
+    spectrum: str | None = None
+    """Matrix from the bins of a spectrum to the inputs of the first convolution. None: the input is the waveform."""
+    window: str | None = None
+    """Attribute, by its path: audio is processed in windows of so many frames. None: it is processed whole."""
     latent: str
     """Module whose output (batch, frames, dim) gets the time and channel masks."""
     mask_embedding: str | None
@@ -99,7 +115,11 @@ FAMILIES = (
         attention_module="self_attn",
         extractor="model.feature_extractor",
         conv="model.feature_extractor.conv_layers.*.0.weight",
+        conv_norms=("2.1", "2"),
         projection=("model.layer_norm", "model.post_extract_proj"),
+        projection_norm="model.layer_norm",
+        projection_matrix="model.post_extract_proj",
+        frame_multiple="required_seq_len_multiple",
         latent="model.dropout_input",
         mask_embedding="model.mask_emb",
         dropouts={
@@ -120,6 +140,8 @@ FAMILIES = (
         extractor="model.feature_extractor",
         conv="model.feature_extractor.conv_layers.*.conv.weight",
         projection=("model.feature_projection",),
+        projection_norm="model.feature_projection.layer_norm",
+        projection_matrix="model.feature_projection.projection",
         latent="model.feature_projection",
         mask_embedding="model.masked_spec_embed",
         dropouts=_hf_dropouts("model.encoder", "model.feature_projection"),
@@ -135,6 +157,8 @@ FAMILIES = (
         extractor="model.wav2vec2.feature_extractor",
         conv="model.wav2vec2.feature_extractor.conv_layers.*.conv.weight",
         projection=("model.wav2vec2.encoder.feature_projection",),
+        projection_norm="model.wav2vec2.encoder.feature_projection.layer_norm",
+        projection_matrix="model.wav2vec2.encoder.feature_projection.projection",
         latent="model.wav2vec2.encoder.feature_projection",
         mask_embedding="model.mask_generator.mask_embedding",
         dropouts=_hf_dropouts("model.wav2vec2.encoder.transformer", "model.wav2vec2.encoder.feature_projection"),
@@ -151,6 +175,12 @@ FAMILIES = (
         extractor="model.extractor",
         conv="model.extractor.conv?.weight",
         projection=(),
+        projection_norm=None,
+        projection_matrix=None,
+        heads="heads",
+        attention_output="tensor",
+        spectrum="model.extractor.log_mel.filters",
+        window="model.extractor.frames",
         latent="model.latent",
         mask_embedding=None,
         dropouts={
