@@ -78,7 +78,9 @@ def test_layers_and_layer_weights_belong_to_the_route(routes):
 
 
 @pytest.mark.parametrize("ready_mb", [0, 256])
-def test_the_base_comes_back_bit_for_bit(ready_mb, routes):
+def test_the_base_comes_back_bit_for_bit(ready_mb, routes, monkeypatch):
+    """Chunks are small, so that tensors have several; the last one is shorter."""
+    monkeypatch.setattr(switch, "CHUNK", 100)
     bank = Bank.from_dir(routes(**METHODS), ready_mb=ready_mb)
     bank.restore()
     before = bits(bank.frontend.expert)
@@ -91,20 +93,24 @@ def test_the_base_comes_back_bit_for_bit(ready_mb, routes):
     assert same(bits(bank.frontend.expert), before) and bank.current is None
 
 
-def test_a_failure_while_a_route_is_applied_leaves_the_base(three, monkeypatch):
+@pytest.mark.parametrize("applied", [None, "b"])
+def test_a_failure_while_a_route_is_applied_leaves_the_base(three, monkeypatch, applied):
+    """Also where it replaces another route. Chunks are small here, so that a tensor has several."""
+    monkeypatch.setattr(switch, "CHUNK", 64)
     bank = Bank.from_dir(three)
     bank.restore()
     before = bits(bank.frontend.expert)
-    changes, index = bank.changes("a"), switch.Removed.index.fget
-    calls = iter(range(10))
-    assert len(changes.removed) > 3
+    assert len(bank.changes("a").removed) > 3
+    if applied:
+        bank.use(applied)
+    calls, remove = iter(range(1000)), switch.Removed.remove
 
-    def fail_once(removed):
+    def fail_once(*parts):
         if next(calls) == 2:
             raise MemoryError
-        return index(removed)
+        remove(*parts)
 
-    monkeypatch.setattr(switch.Removed, "index", property(fail_once))
+    monkeypatch.setattr(switch.Removed, "remove", fail_once)
     with pytest.raises(MemoryError):
         bank.use("a")
     assert same(bits(bank.frontend.expert), before) and bank.current is None
