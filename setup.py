@@ -1,14 +1,17 @@
 """Packaging: the dependencies, with reasons. The settings of tools are in pyproject.toml."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 here = Path(__file__).parent
+version = re.search(r'^__version__ = "(.+)"', (here / "espnet_s3router/__init__.py").read_text(encoding="utf-8"), re.M)
+assert version  # the one place that knows it
 
 setup(
     name="espnet-s3router",
-    version="0.1.0",
+    version=version[1],
     description="Learn which connections of a self-supervised speech model to keep, per language or task, inside ESPnet",
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

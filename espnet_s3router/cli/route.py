@@ -36,7 +36,7 @@ def add_to(commands: Any) -> None:
         actions, "diff", run_diff, "how much the masks of two routes agree", "s3router route diff nl.route de.route"
     )
     diff.add_argument("files", nargs=2, metavar="FILE")
-    _add_base(diff)
+    add_base(diff)
 
     example = "s3router route merge nl.route de.route --rule union --out germanic.route"
     merge = _action(actions, "merge", run_merge, "one route from the masks of several", example)
@@ -45,7 +45,7 @@ def add_to(commands: Any) -> None:
     merge.add_argument("--rule", choices=MERGE_RULES, required=True, help=text)
     merge.add_argument("--head", metavar="FILE", help="the route that all but the masks comes from; by default the first")
     merge.add_argument("--out", required=True, metavar="FILE", help="file to write")
-    _add_base(merge)
+    add_base(merge)
 
     example = "s3router route gather exp/*/nl.route ../de/exp/*/de.route --into routes"
     text = "copy routes of several languages into one folder, named by their languages"
@@ -57,7 +57,7 @@ def add_to(commands: Any) -> None:
     verify = _action(actions, "verify", run_verify, "check that files are whole, and fit their base", example)
     verify.add_argument("files", nargs="+", metavar="FILE")
     verify.add_argument("--base", action="store_true", help="load the base that each file names, and fit the route to it")
-    _add_base(verify)
+    add_base(verify)
 
 
 def _action(actions: Any, name: str, run: Callable[[argparse.Namespace], None], text: str, example: str) -> Any:
@@ -69,7 +69,8 @@ def _action(actions: Any, name: str, run: Callable[[argparse.Namespace], None], 
     return parser
 
 
-def _add_base(parser: argparse.ArgumentParser) -> None:
+def add_base(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name a base."""
     parser.add_argument("--upstream", help="load this base, instead of the one that the file names")
     parser.add_argument("--path_or_url", help="load the base from here")
 
@@ -85,9 +86,9 @@ def run_write(args: argparse.Namespace) -> None:
 
     metadata = {fact: getattr(args, fact) for fact in FACTS if getattr(args, fact) is not None}
     if args.metric:
-        metadata["metrics"] = dict(_metric(text) for text in args.metric)
+        metadata["metrics"] = dict(metric_of(text) for text in args.metric)
     decoding = read_yaml(args.decode_config) if args.decode_config else {}
-    audio = [_audio(path) for path in args.half_if_same_text]
+    audio = [audio_of(path) for path in args.half_if_same_text]
     file = write_experiment(
         args.train_config, args.model_file, args.out, task=args.task, metadata=metadata, decoding=decoding, same_text=audio
     )
@@ -178,7 +179,8 @@ def source_of(args: argparse.Namespace) -> dict[str, str] | None:
     return {name: getattr(args, name) for name in ("upstream", "path_or_url") if getattr(args, name) is not None} or None
 
 
-def _metric(text: str) -> tuple[str, float]:
+def metric_of(text: str) -> tuple[str, float]:
+    """Name and value of NAME=VALUE. Raises InputError for another text."""
     from espnet_s3router.errors import InputError
 
     name, _, value = text.partition("=")
@@ -188,7 +190,7 @@ def _metric(text: str) -> tuple[str, float]:
         raise InputError(f"--metric is {text!r}, expected NAME=VALUE with a number, for example test_cer=31.2") from None
 
 
-def _audio(path: str) -> Any:
+def audio_of(path: str) -> Any:
     """Samples at 16 kHz."""
     import torch
 

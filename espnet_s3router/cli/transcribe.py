@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -9,13 +10,15 @@ def add_to(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "transcribe",
-        help="the text of recordings, with a folder of routes",
-        description="Prints the text of each recording. One base is loaded, and the routes of the folder take turns on it.",
-        epilog="example: s3router transcribe --bank routes --lang nl a.wav b.flac",
+        help="the text of recordings, with a folder of routes or a pack",
+        description="Prints the text of each recording. One base is loaded, and the routes take turns on it.",
+        epilog="example: s3router transcribe --model nl.zip a.wav b.flac",
     )
     parser.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings of any length, rate and format")
-    parser.add_argument("--bank", required=True, metavar="DIR", help="folder of .route files, one for each language")
-    parser.add_argument("--lang", required=True, help="name of the route: its file name without .route; auto: find it")
+    models = parser.add_mutually_exclusive_group(required=True)
+    models.add_argument("--bank", metavar="DIR", help="folder of .route files, one for each language")
+    models.add_argument("--model", metavar="PACK", help="pack: a folder, a zip file, or OWNER/NAME[@REVISION] of the hub")
+    parser.add_argument("--lang", help="name of the route: its file name without .route; auto: find it; not needed for one")
     parser.add_argument("--timestamps", action="store_true", help="print start, end and text of each word, in seconds")
     parser.add_argument("--json", action="store_true", help="print one line of JSON for each recording")
     parser.add_argument("--window", type=float, default=20.0, metavar="SECONDS", help="longest piece that is run at a time")
@@ -35,14 +38,29 @@ def run(args: argparse.Namespace) -> None:
     with quiet_imports():
         from espnet_s3router.serving import Bank, Router
 
-        bank = Bank.from_dir(args.bank, source_of(args), device=args.device)
-    for reason in bank.broken.values():
+        if args.model:
+            from espnet_s3router.zoo.opened import open_pack
+
+            models = open_pack(args.model, device=args.device)
+        else:
+            models = Bank.from_dir(args.bank, source_of(args), device=args.device)
+    for reason in getattr(models, "broken", {}).values():
         print(f"left out: {reason}", file=sys.stderr)
-    router = Router(bank, window_s=args.window, overlap_s=min(2.0, args.window / 4))
-    if args.lang != "auto":
-        bank.file(args.lang)  # an unknown language is reported before the first recording is read
+    router = Router(models, window_s=args.window, overlap_s=min(2.0, args.window / 4))
+    lang = chosen(args.lang, models.names)
+    if lang != "auto":
+        models.config(lang)  # an unknown language is reported before the first recording is read
     for path in args.audio:
-        print(line(path, router.transcribe(path, args.lang), args), flush=True)
+        print(line(path, router.transcribe(path, lang), args), flush=True)
+
+
+def chosen(lang: str | None, names: Sequence[str]) -> str:
+    """The route of the command line, or the only one. Raises InputError if there are several and none is named."""
+    from espnet_s3router.errors import InputError
+
+    if lang is None and len(names) > 1:
+        raise InputError(f"--lang is missing: name one of {', '.join(names)}, or give auto to find it for each recording")
+    return lang or names[0]
 
 
 def line(path: str, transcript: Any, args: argparse.Namespace) -> str:

@@ -112,6 +112,14 @@ class Bank:
             raise InputError(f"there is no route {name!r}, expected one of {', '.join(self.names) or 'none'}.{hint}")
         return self._files[name]
 
+    def config(self, name: str) -> Mapping[str, Any]:
+        """ESPnet's configuration of a route. Raises InputError that lists the names for an unknown one."""
+        return self.file(name).header["config"]
+
+    def tokens(self, name: str) -> list[str]:
+        """The token list of a route."""
+        return self.file(name).header["tokens"]
+
     def add(self, path: str | Path, name: str | None = None) -> str:
         """Add a route file, by default under its file name without suffix; returns the name.
 

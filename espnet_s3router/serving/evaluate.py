@@ -30,7 +30,7 @@ def judge(router: Router, datasets: Mapping[str, str | Path]) -> list[Judged]:
     Raises InputError for a language without a route, before any recording is read.
     """
     for lang in datasets:
-        router.bank.file(lang)
+        router.bank.config(lang)
     judged = []
     for lang, folder in datasets.items():
         for utt, path in sorted(read_data_dir(folder, allow_empty_text=True).wav.items()):

@@ -1,9 +1,10 @@
 """``Router``: the text of recordings in many languages, with one base and a bank of routes."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -38,22 +39,41 @@ class Transcript:
     lang: str
     """Name of the route."""
     words: list[Word]
+    tokens: list[str]
+    """Tokens of the model, as it recognised them."""
     identified: Identified | None = None
     """How the route was chosen, with ``lang="auto"``."""
+
+
+class Models(Protocol):
+    """Where a router gets its models: a ``Bank``, or one model alone."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the models."""
+
+    def config(self, name: str) -> Mapping[str, Any]:
+        """ESPnet's configuration of a model, with ``decoding``. Raises InputError for an unknown name."""
+
+    def tokens(self, name: str) -> list[str]:
+        """The token list of a model."""
+
+    def using(self, name: str) -> AbstractContextManager[Any]:
+        """The model, for one thread at a time."""
 
 
 class Router:
     """Transcribes recordings with the routes of a bank. Threads may share one.
 
     Args:
-        bank: the routes.
+        bank: the routes, or one model.
         window_s: seconds of audio that the model sees at a time; longer recordings are cut into windows.
         overlap_s: seconds that two windows share.
         candidates: with ``lang="auto"``, the largest number of routes that are run. Of more routes, a single gradient
             chooses these.
     """
 
-    def __init__(self, bank: Bank, *, window_s: float = 20.0, overlap_s: float = 2.0, candidates: int = 8) -> None:
+    def __init__(self, bank: Models, *, window_s: float = 20.0, overlap_s: float = 2.0, candidates: int = 8) -> None:
         if not 0.1 <= overlap_s <= window_s / 2:
             raise InputError(f"overlap_s is {overlap_s} with window_s {window_s}, expected 0.1 to half of a window")
         if candidates < 1:
@@ -83,22 +103,22 @@ class Router:
         """
         for lang in langs:
             if lang != AUTO:
-                self.bank.file(lang)
+                self.bank.config(lang)
         waves = [read_wave(audio) for audio in audios]
         identified = [self.identify(wave) if lang == AUTO else None for wave, lang in zip(waves, langs, strict=True)]
         names = [lang if found is None else found.name for lang, found in zip(langs, identified)]
         texts: dict[int, Transcript] = {}
         for index in sorted(range(len(waves)), key=lambda index: names[index]):
-            words = self._words(names[index], waves[index])
+            words, tokens = self._words(names[index], waves[index])
             text = " ".join(word.text for word in words)
-            texts[index] = Transcript(text, names[index], words, identified[index])
+            texts[index] = Transcript(text, names[index], words, tokens, identified[index])
         return [texts[index] for index in range(len(waves))]
 
     def identify(self, audio: Audio) -> Identified:
         """The routes of the bank for a recording, the surest first. Long recordings are judged by their first window."""
         wave = read_wave(audio)[: int(self._window_s * RATE)]
         names = self.bank.names
-        if len(names) > self._candidates:
+        if len(names) > self._candidates and isinstance(self.bank, Bank):
             names = rank_by_gradient(self.bank, names, wave)[: self._candidates]
         return by_entropy(names, wave, self.log_probs)
 
@@ -111,9 +131,15 @@ class Router:
             return model.ctc.log_softmax(self._encode(model, wave)[0][None])[0]
 
     @torch.no_grad()
-    def _words(self, name: str, wave: Tensor) -> list[Word]:
+    def hidden(self, name: str, wave: Tensor) -> Tensor:
+        """Output (frames, dim) of the encoder of a route for ``wave`` (samples,)."""
         with self.bank.using(name) as model:
-            config = self.bank.file(name).header["config"]
+            return self._encode(model, wave)[0]
+
+    @torch.no_grad()
+    def _words(self, name: str, wave: Tensor) -> tuple[list[Word], list[str]]:
+        with self.bank.using(name) as model:
+            config = self.bank.config(name)
             decoding = config.get("decoding") or {}
             hidden, hop = self._encode(model, wave)
             beam = "beam_size" in decoding and not decoding.get("ctc_best_path")
@@ -122,7 +148,7 @@ class Router:
             else:
                 tokens = best_path_tokens(model.ctc.log_softmax(hidden[None])[0].cpu(), model.token_list, model.blank_id)
         words = words_of(tokens, config.get("token_type") or "char")
-        return [timed(word, hop / RATE) for word in words]
+        return [timed(word, hop / RATE) for word in words], [token.text for token in tokens]
 
     def _encode(self, model: Any, wave: Tensor) -> tuple[Tensor, int]:
         """(output (frames, dim) of the encoder, samples of one frame)."""

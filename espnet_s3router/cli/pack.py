@@ -1,0 +1,92 @@
+"""``s3router pack …``: a model as one file or folder that works on any machine."""
+
+import argparse
+import json
+from typing import Any
+
+from espnet_s3router.cli.route import FACTS, add_base, audio_of, metric_of, source_of
+
+BASES = ("auto", "inside", "name")
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to a parser's subparsers."""
+    parser: argparse.ArgumentParser = commands.add_parser("pack", help="a model as one file that works on any machine")
+    actions = parser.add_subparsers(required=True, metavar="KIND")
+
+    routes = actions.add_parser(
+        "routes",
+        help="routes of one base",
+        description="Packs routes of one base. The pack is opened again, and each route must give the same outputs from it.",
+        epilog="example: s3router pack routes europe.zip nl.route de.route --licence CC0-1.0 --audio a.wav",
+    )
+    routes.add_argument("out", help="file to write (….zip), or a folder")
+    routes.add_argument("files", nargs="+", metavar="ROUTE", help=".route files; a file name names its route")
+    text = "copy the weights of the base into the pack, or name them; auto: copy weights that lie on this machine"
+    routes.add_argument("--base", choices=BASES, default="auto", help=text)
+    routes.add_argument("--licence", default="", help="licence of the data, for routes that do not tell it")
+    add_base(routes)
+    _add_common(routes)
+    routes.set_defaults(run=run_routes)
+
+    baked = actions.add_parser(
+        "baked",
+        help="a model for ESPnet without this package",
+        description="Bakes an experiment into a pack. ESPnet opens it, and must give the outputs of the trained model.",
+        epilog="example: s3router pack baked nl.zip exp/asr/config.yaml exp/asr/valid.cer_ctc.ave.pth --language nl",
+    )
+    baked.add_argument("out", help="file to write (….zip), or a folder")
+    baked.add_argument("train_config", help="config.yaml of the experiment")
+    baked.add_argument("model_file", help="model of the experiment, for example valid.cer_ctc.ave.pth")
+    baked.add_argument("--task", choices=("asr", "slu"), default="asr")
+    for fact in FACTS:
+        baked.add_argument(f"--{fact}", help=f"{fact.replace('_', ' ')}, for the card")
+    baked.add_argument("--metric", action="append", default=[], metavar="NAME=VALUE", help="for example test_cer=31.2")
+    _add_common(baked)
+    baked.set_defaults(run=run_baked)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--base_licence", default="", help="licence of the base, instead of what its folder says")
+    parser.add_argument("--audio", nargs="+", default=[], metavar="FILE", help="recordings to transcribe from the pack")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+
+
+def run_routes(args: argparse.Namespace) -> None:
+    """Pack routes and say what they recognise."""
+    from espnet_s3router.cli.quiet import quiet_imports
+
+    with quiet_imports():
+        from espnet_s3router.zoo.routes import pack_routes
+
+        waves = [audio_of(path) for path in args.audio]
+        options = {"base": args.base, "source": source_of(args), "licence": args.licence}
+        packed = pack_routes(args.files, args.out, base_licence=args.base_licence, waves=waves, **options)
+    report(packed, args)
+
+
+def run_baked(args: argparse.Namespace) -> None:
+    """Bake and pack an experiment and say what it recognises."""
+    from espnet_s3router.cli.quiet import quiet_imports
+
+    with quiet_imports():
+        from espnet_s3router.zoo.baked import pack_baked
+
+        facts = {fact: getattr(args, fact) for fact in FACTS} | {"metrics": dict(map(metric_of, args.metric))}
+        waves = [audio_of(path) for path in args.audio]
+        files = (args.train_config, args.model_file, args.out)
+        packed = pack_baked(*files, task=args.task, facts=facts, base_licence=args.base_licence, waves=waves)
+    report(packed, args)
+
+
+def report(packed: Any, args: argparse.Namespace) -> None:
+    """Print what was written, and the texts of the check."""
+    if args.json:
+        facts = {"file": str(packed.path), "kind": packed.kind, "bytes": packed.bytes, "texts": packed.texts}
+        print(json.dumps(facts, ensure_ascii=False))
+        return
+    for name, texts in packed.texts.items():
+        for path, text in zip(args.audio, texts):
+            print(f"{path}\t{name}\t{text}")
+    names = ", ".join(packed.texts)
+    print(f"{packed.path}: {packed.bytes} bytes, {packed.kind}: {names}; opened again, and its outputs are those before")

@@ -1,0 +1,90 @@
+"""Baked packs: the masks are in the weights, so ESPnet opens the model without this package."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from espnet_s3router.files import read_yaml
+from espnet_s3router.plugin.best_path import best_path
+from espnet_s3router.plugin.deployment.bake import bake_experiment, check_outputs, load_experiment, outputs
+from espnet_s3router.plugin.deployment.route import speech_like
+from espnet_s3router.plugin.deployment.stock import open_with_espnet
+from espnet_s3router.zoo.archive import write_zip
+from espnet_s3router.zoo.card import write_card
+from espnet_s3router.zoo.facts import base_facts, model_facts
+from espnet_s3router.zoo.meta import BAKED, Meta, write_meta
+from espnet_s3router.zoo.scrub import packed_config
+from espnet_s3router.zoo.write import Packed, put_pack, work_folder
+
+MODEL, CONFIG = "model.pth", "config.yaml"
+
+
+def pack_baked(
+    train_config: str | Path,
+    model_file: str | Path,
+    out: str | Path,
+    *,
+    task: str = "asr",
+    facts: Mapping[str, Any] | None = None,
+    decoding: Mapping[str, Any] | None = None,
+    base_licence: str = "",
+    waves: Sequence[Tensor] = (),
+) -> Packed:
+    """Bake an experiment into a pack that ``espnet2``'s ``from_pretrained`` opens.
+
+    Args:
+        facts: language, licence, metrics and the like, for the card.
+        decoding: options of the decoder; empty for best path.
+        base_licence: licence of the upstream, instead of what its folder says.
+        waves: audio (samples,) at the rate of the frontend. ESPnet opens the pack and transcribes it before ``out`` is put
+            in place; its outputs must be those of the trained model, bit for bit.
+
+    Raises:
+        NotBakeable: stock ESPnet does not know the upstream, or the method added modules.
+        InputError: a file is missing, or the packed model gives other outputs.
+    """
+    out, given = Path(out), facts or {}
+    name = str(given.get("language") or "model")
+    waves = [*waves, speech_like(1.5)]
+    with work_folder(out) as work:
+        bake_experiment(train_config, model_file, work / "baked", task=task)
+        model, args = load_experiment(Path(train_config), Path(model_file), task)
+        expected = [outputs(model, wave) for wave in waves]
+        folder = work / "pack"
+        folder.mkdir()
+        config = packed_config(read_yaml(work / "baked" / CONFIG), folder)
+        (folder / CONFIG).write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+        (work / "baked" / MODEL).rename(folder / MODEL)
+        meta = Meta(
+            kind=BAKED,
+            task=task,
+            files={f"{task}_model_file": MODEL},
+            yaml_files={f"{task}_train_config": CONFIG},
+            facts={
+                "models": {name: model_facts(model, args, given, (folder / MODEL).stat().st_size)},
+                "base": base_facts(model.frontend, config["frontend_conf"]["frontend_conf"], folder, base_licence),
+                "decoding": dict(decoding or {}),
+            },
+        )
+        write_card(folder, meta)
+        write_meta(folder, meta)
+        write_zip(folder, work / "check.zip")
+        texts = check_stock(work / "check.zip", task, work / "cache", waves, expected)
+        size = put_pack(folder, out)
+    return Packed(out, BAKED, size, {name: texts[:-1]})
+
+
+def check_stock(archive: Path, task: str, cache: Path, waves: Sequence[Tensor], expected: Sequence[Tensor]) -> list[str]:
+    """What ESPnet's own class recognises in each audio. Raises InputError unless it gives the ``expected`` outputs."""
+    stock = open_with_espnet(archive, task, cache)
+    model = stock.asr_model
+    check_outputs(model, waves, expected, f"{archive.name}: was not written")
+    if getattr(model, "ctc", None) is None:
+        return [stock(wave)[0][0] for wave in waves]
+    with torch.no_grad():
+        ids = [best_path(values)[0] for values in expected]
+    return [stock.tokenizer.tokens2text(stock.converter.ids2tokens(tokens)) for tokens in ids]

@@ -1,0 +1,151 @@
+"""The model card of a pack: the head that the Hugging Face hub reads, and a page for people."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import yaml
+
+from espnet_s3router.files import write_atomic
+from espnet_s3router.text_format import scaled
+from espnet_s3router.zoo.facts import UNKNOWN
+from espnet_s3router.zoo.meta import BAKED, CARD, ROUTES, Meta
+
+TASKS = {"asr": "automatic-speech-recognition", "slu": "spoken-language-understanding"}
+HUB_LICENCES = ("mit", "apache-2.0", "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0")
+"""Names of licences on the hub, of those that speech corpora and models have. The hub calls all others ``other``."""
+
+
+def write_card(folder: Path, meta: Meta, name: str = "") -> None:
+    """Write the card of a pack; ``name`` is its id on the hub, if it is known."""
+    write_atomic(folder / CARD, card(meta, name))
+
+
+def card(meta: Meta, name: str = "") -> str:
+    """The text of the card."""
+    head = yaml.safe_dump(front_matter(meta), sort_keys=False, allow_unicode=True)
+    parts = [title(meta), models_table(meta), results(meta), usage(meta, name or "PACK"), licences(meta), environment()]
+    return f"---\n{head}---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
+
+
+def licences_of(meta: Meta) -> dict[str, list[str]]:
+    """``data`` and ``base`` with the licences that a pack names, in order and without repeats."""
+    data = dict.fromkeys(str(facts.get("licence") or UNKNOWN) for facts in _models(meta).values())
+    return {"data": list(data), "base": [str(meta.facts.get("base", {}).get("licence") or UNKNOWN)]}
+
+
+def front_matter(meta: Meta) -> dict[str, Any]:
+    """What the hub reads at the top of a card."""
+    models = _models(meta)
+    every = list(dict.fromkeys(licence for part in licences_of(meta).values() for licence in part))
+    head: dict[str, Any] = {"tags": ["espnet", "s3router", "audio", TASKS[meta.task]]}
+    if meta.task == "asr":
+        head["pipeline_tag"] = TASKS["asr"]
+    if languages := list(dict.fromkeys(str(facts["language"]) for facts in models.values() if facts.get("language"))):
+        head["language"] = languages
+    if corpora := list(dict.fromkeys(str(facts["corpus"]) for facts in models.values() if facts.get("corpus"))):
+        head["datasets"] = [corpus.replace("/", "_") for corpus in corpora]
+    if len(every) == 1 and every[0].lower() in HUB_LICENCES:
+        head["license"] = every[0].lower()
+    else:
+        head |= {"license": "other", "license_name": " and ".join(every).lower().replace(" ", "-").replace("/", "-")}
+    return head | {"library_name": "espnet"}
+
+
+def title(meta: Meta) -> str:
+    """Heading and one paragraph."""
+    names = ", ".join(_models(meta))
+    base = meta.facts.get("base", {})
+    where = "which is inside" if base.get("inside") else "which is loaded by its name"
+    upstream = f"`{base.get('upstream')}`" + (f" ({base['path_or_url']})" if base.get("path_or_url") else "")
+    if meta.kind == ROUTES:
+        text = (
+            f"Routes of {names}. A route is what one language adds to shared, frozen weights: which connections it keeps, a "
+            f"head and a token list. The base is {upstream}, {where}."
+        )
+        return f"# Routes for speech: {names}\n\n{text}"
+    text = (
+        f"A speech model with its masks in the weights. ESPnet opens it without other packages. The upstream is {upstream}."
+    )
+    return f"# Speech model: {names}\n\n{text}"
+
+
+def models_table(meta: Meta) -> str:
+    """A row for each model: method, sparsity, bytes, data."""
+    lines = ["| name | method | removed of the masked connections | tokens | bytes | data | licence of the data |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for name, facts in _models(meta).items():
+        masked = facts.get("masked_connections")
+        removed = f"{facts.get('sparsity', 0):.2%} of {scaled(masked)}" if masked else "–"
+        cells = [name, facts.get("method", "–"), removed, facts.get("tokens", "–"), f"{scaled(facts['bytes'])}B"]
+        cells += [_data(facts), facts.get("licence") or UNKNOWN]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "## Models\n\n" + "\n".join(lines)
+
+
+def _data(facts: Mapping[str, Any]) -> str:
+    return ", ".join(str(facts[key]) for key in ("corpus", "training_set") if facts.get(key)) or "–"
+
+
+def results(meta: Meta) -> str:
+    """Error rates, with their intervals where they are known, and the command and commit of each model."""
+    lines = []
+    for name, facts in _models(meta).items():
+        intervals = facts.get("intervals") or {}
+        for metric, value in (facts.get("metrics") or {}).items():
+            dataset, _, kind = metric.rpartition("_")
+            low, high = intervals.get(metric, (None, None))
+            bounds = "" if low is None else f" [{low:.1f}, {high:.1f}]"
+            lines.append(f"| {name} | {dataset or '–'} | {kind.upper()} | {value:.1f}{bounds} |")
+    if not lines:
+        return "## Results\n\nThe maker of this pack gave none."
+    table = "\n".join(["| name | set | metric | % [95 % bootstrap interval] |", "|---|---|---|---|", *lines])
+    commands = dict.fromkeys(_command(facts) for facts in _models(meta).values() if facts.get("training_command"))
+    how = "\n".join(f"- {command}" for command in commands)
+    return f"## Results\n\n{table}" + (f"\n\nTrained with:\n\n{how}" if how else "")
+
+
+def _command(facts: Mapping[str, Any]) -> str:
+    extra = [f"{key} {facts[key]}" for key in ("seed", "commit") if facts.get(key) is not None]
+    return f"`{facts['training_command']}`" + (f" ({', '.join(extra)})" if extra else "")
+
+
+def usage(meta: Meta, name: str) -> str:
+    """Python code and a command that use the pack."""
+    first = next(iter(_models(meta)))
+    ours = [
+        "from espnet_s3router import Speech2Text",
+        "",
+        f'speech2text = Speech2Text.from_pretrained("{name}", route="{first}")',
+        'text, *_ = speech2text("a.wav")[0]',
+    ]
+    text = "## Usage\n\n```python\n" + "\n".join(ours) + "\n```\n"
+    text += f"\n```\npip install espnet-s3router\ns3router transcribe --model {name} --lang {first} a.wav\n```"
+    if meta.kind == BAKED and meta.task == "asr":
+        stock = [
+            "from espnet2.bin.asr_inference import Speech2Text",
+            "",
+            f'speech2text = Speech2Text.from_pretrained("{name}", ctc_weight=1.0)',
+            "text, *_ = speech2text(samples)[0]  # mono, 16 kHz",
+        ]
+        text += "\n\nWith ESPnet alone:\n\n```python\n" + "\n".join(stock) + "\n```"
+    return text
+
+
+def licences(meta: Meta) -> str:
+    """Licences of the data and of the base."""
+    parts = licences_of(meta)
+    return f"## Licences\n\n- Data that the models were trained on: {', '.join(parts['data'])}\n- Base: {parts['base'][0]}"
+
+
+def environment() -> str:
+    """Versions of what made the pack."""
+    packages = ("espnet-s3router", "espnet", "espnet-s3prl", "torch", "transformers")
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    return f"## Environment\n\nPython {python_version()}, {versions}"
+
+
+def _models(meta: Meta) -> dict[str, dict[str, Any]]:
+    return meta.facts.get("models") or {}

@@ -1,0 +1,96 @@
+"""The configuration of a packed model: without paths of data, and with the files that the model needs beside it."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.zoo.meta import files_below
+
+UPSTREAM = "upstream_weights"
+"""Folder of the upstream in a pack. No other value of a configuration has this name, so ESPnet rewrites nothing else."""
+FILES = {("bpemodel",): "bpe.model", ("normalize_conf", "stats_file"): "feats_stats.npz"}
+"""Files that a configuration names and inference reads: keys in the configuration, name in the pack."""
+NEEDED = (
+    *("input_size", "normalize", "preencoder", "encoder", "postencoder", "decoder", "joint_net", "ctc", "model", "frontend"),
+    *("specaug", "token_list", "transcript_token_list", "token_type", "bpemodel", "deliberationencoder", "postdecoder"),
+    *("two_pass", "pre_postencoder_norm"),
+)
+"""Options that build a model, with their ``_conf``. Paths in any other option belong to the training data."""
+TRAINING_ONLY: dict[str, Any] = {
+    "init_param": [],
+    "pretrain_path": None,
+    "output_dir": None,
+    "config": None,
+    "non_linguistic_symbols": None,
+}
+
+
+def packed_config(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """``config`` for a pack in ``folder``; files that the model needs are copied there.
+
+    Paths become relative to the pack. Raises InputError for a needed file that is missing.
+    """
+    result = {
+        name: value if name.removesuffix("_conf") in NEEDED else without_paths(value) for name, value in config.items()
+    }
+    result |= {name: value for name, value in TRAINING_ONLY.items() if name in result}
+    for keys, name in FILES.items():
+        holder = dict(result.get(keys[0]) or {}) if len(keys) == 2 else result
+        if path := holder.get(keys[-1]):
+            copy(Path(path), folder / name, ".".join(keys))
+            holder[keys[-1]] = name
+            if len(keys) == 2:
+                result[keys[0]] = holder
+    frontend = dict(result["frontend_conf"])
+    frontend["frontend_conf"] = packed_source(frontend["frontend_conf"], folder)
+    frontend.pop("download_dir", None)
+    return result | {"frontend_conf": frontend}
+
+
+def packed_source(source: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The inner ``frontend_conf`` of an upstream; one that lies on this machine is copied into the pack."""
+    path: Any = source.get("path_or_url")
+    if not is_local(path):
+        return dict(source)
+    copy(Path(path), folder / UPSTREAM, "frontend_conf.path_or_url")
+    return {**source, "path_or_url": UPSTREAM}
+
+
+def is_local(path: Any) -> bool:
+    """True if ``path_or_url`` of an upstream names a file or folder of this machine."""
+    return bool(path) and "://" not in str(path) and (Path(path).exists() or str(path).startswith(("/", ".", "~")))
+
+
+def copy(source: Path, target: Path, option: str) -> None:
+    """Copy a file, or the files of a model folder and its licences. Raises InputError if it is missing or a pickle."""
+    if source.is_dir():
+        names = [name for name in files_below(source) if "/" not in name or name.startswith("licences/")]
+        if pickled := [name for name in names if name.endswith((".pt", ".pkl", ".ckpt"))]:
+            raise InputError(f"{option}: {source / pickled[0]} is a pickle, which may hold code. Save it as .safetensors")
+        for name in names:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, target / name)
+    elif source.is_file() and target.suffix:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    elif source.is_file():
+        raise InputError(f"{option}: {source} is a checkpoint file, which is a pickle. Pack a model folder of transformers")
+    else:
+        raise InputError(f"{option} is {source}, and there is no such file. Pack from the folder that training ran in")
+
+
+def without_paths(value: Any) -> Any:
+    """``value`` with None in place of texts that look like paths; lists that hold such a text become empty."""
+    if isinstance(value, Mapping):
+        return {key: without_paths(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [] if any(_holds_path(item) for item in value) else list(value)
+    return None if _holds_path(value) else value
+
+
+def _holds_path(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_holds_path(item) for item in value)
+    return isinstance(value, str) and "/" in value and "://" not in value

@@ -1,0 +1,206 @@
+"""Packs: from another folder they give the text of the trained model, they are the same every time, and tell no paths."""
+
+import io
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import yaml
+
+from espnet_s3router.errors import InputError
+from espnet_s3router.routes import open_route
+from espnet_s3router.zoo.baked import pack_baked
+from espnet_s3router.zoo.opened import open_pack
+from espnet_s3router.zoo.routes import pack_routes, with_source
+from espnet_s3router.zoo.scrub import packed_config, without_paths
+from tests.zoo.conftest import FACTS
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of espnet_model_zoo
+
+STOCK = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import soundfile, torch
+import espnet_model_zoo.downloader as zoo
+from espnet2.bin.asr_inference import Speech2Text
+cache, (archive, audio) = sys.argv[1], sys.argv[2:]
+zoo.ModelDownloader.__init__.__defaults__ = (cache,)
+speech2text = Speech2Text.from_pretrained(archive, ctc_weight=1.0, beam_size=2)
+assert not [name for name in sys.modules if name.startswith("espnet_s3router")]
+assert type(speech2text.asr_model.frontend).__name__ == "S3prlFrontend"
+samples = torch.from_numpy(soundfile.read(audio, dtype="float32")[0])
+assert isinstance(speech2text(samples)[0][0], str)
+model = speech2text.asr_model
+best = torch.unique_consecutive(model.ctc.argmax(model.encode(samples[None], torch.tensor([len(samples)]))[0])[0])
+print("TEXT", "".join(model.token_list[token] for token in best if token != 0))
+print("SUM", float(speech2text.asr_model.state_dict()["ctc.ctc_lo.weight"].double().sum()))
+"""
+
+
+def read(archive, name):
+    with zipfile.ZipFile(archive) as file:
+        return file.read(name)
+
+
+def test_stock_espnet_opens_a_baked_pack_elsewhere(packed_baked, trained, audio, tmp_path):
+    """Without this package, without network, from another folder."""
+    import torch
+
+    from espnet_s3router import Speech2Text
+
+    moved = shutil.copy(packed_baked.path, tmp_path / "moved.zip")
+    command = [sys.executable, "-c", STOCK, str(tmp_path / "cache"), moved, str(audio)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    weights = torch.load(trained("routing") / "valid.loss.ave.pth", weights_only=True)["ctc.ctc_lo.weight"]
+    assert f"SUM {float(weights.double().sum())}" in done.stdout
+    (text,) = packed_baked.texts["nl"]
+    assert f"TEXT {text}\n" in done.stdout
+    assert Speech2Text.from_pretrained(moved)(audio)[0][0] == text
+
+
+def test_a_baked_pack_has_no_paths_of_this_machine(packed_baked, tmp_path):
+    config = yaml.safe_load(read(packed_baked.path, "config.yaml"))
+    assert config["frontend_conf"]["frontend_conf"]["path_or_url"] == "upstream_weights"
+    assert config["train_data_path_and_name_and_type"] == [] == config["train_shape_file"]
+    assert config["token_list"] == ["<blank>", "<unk>", "A", "B", "<sos/eos>"]
+    with zipfile.ZipFile(packed_baked.path) as file:
+        content = b"".join(file.read(name) for name in file.namelist() if name.endswith((".yaml", ".md", ".json")))
+    assert str(tmp_path.parent).encode() not in content
+
+
+def test_equal_bytes(packed_routes, packed_baked, routes, trained, wave, tmp_path):
+    again = pack_routes(routes, tmp_path / "again.zip", base_licence="MIT")
+    assert again.path.read_bytes() == packed_routes.path.read_bytes()
+    run = trained("routing")
+    files = (run / "config.yaml", run / "valid.loss.ave.pth")
+    again = pack_baked(*files, tmp_path / "baked.zip", facts=FACTS, base_licence="MIT")
+    assert again.path.read_bytes() == packed_baked.path.read_bytes()
+
+
+def test_routes_from_a_folder_that_moved(packed_routes, unpacked, routes, wave, tmp_path):
+    from espnet_s3router.plugin.deployment.route_model import load_model
+    from espnet_s3router.serving import Router
+
+    router = Router(open_pack(shutil.move(unpacked, tmp_path / "elsewhere")))
+    for path in routes:
+        expected = load_model(path).encode(wave[None], wave.new_full((1,), len(wave)).long())[0][0]
+        assert (router.hidden(path.stem, wave) == expected).all()
+        assert router.transcribe(wave, path.stem).text == packed_routes.texts[path.stem][0]
+
+
+def test_a_pack_of_routes_by_name_is_little_more_than_its_routes(routes, tmp_path):
+    renamed = []
+    for path in routes:
+        header = open_route(path).header
+        assert "path_or_url" in header["config"]["frontend_conf"]["frontend_conf"]
+    source = header["config"]["frontend_conf"]["frontend_conf"]
+    with pytest.raises(InputError, match="--base name: the base lies on this machine"):
+        pack_routes(routes, tmp_path / "x.zip", base="name", source=source)
+    assert not list(tmp_path.glob("*.zip"))
+    for path in routes:
+        renamed.append(tmp_path / path.name)
+        renamed[-1].write_bytes(with_source(path, {"upstream": "hf_hubert_custom", "path_or_url": "OWNER/NAME"}))
+    assert sum(path.stat().st_size for path in renamed) < 1.05 * sum(path.stat().st_size for path in routes)
+    assert open_route(renamed[0]).decode().masks.keys() == open_route(routes[0]).decode().masks.keys()
+
+
+def test_an_embedded_base_is_named(untrained_route, tmp_path):
+    packed = pack_routes([untrained_route], tmp_path / "one", base="auto")
+    names = sorted(path.relative_to(packed.path).as_posix() for path in packed.path.rglob("*") if path.is_file())
+    assert names == ["README.md", "meta.yaml", "routes/en.route"]
+    assert packed.bytes < 1.5 * untrained_route.stat().st_size + 4000
+    facts = yaml.safe_load((packed.path / "meta.yaml").read_text("utf-8"))["s3router"]["facts"]
+    assert facts["base"]["licence"] == "CC-BY-SA-3.0 OR GPL-2.0-only"
+    assert open_pack(packed.path).names == ["en"]
+
+
+@pytest.fixture
+def untrained_route(write_experiment, tmp_path):
+    """The route of a run of no update on the upstream inside the package."""
+    import torch
+
+    from espnet_s3router.plugin.deployment import route
+    from espnet_s3router.plugin.training.task import S3RouterASRTask
+
+    source = {"frontend_conf": {"upstream": "s3router_hubert_mini"}}
+    out = tmp_path / "exp"
+    S3RouterASRTask.main(cmd=write_experiment(tmp_path, out=out, dry_run=True, iterator_type="none", frontend=source))
+    model, _ = S3RouterASRTask.build_model_from_file(out / "config.yaml", None, "cpu")
+    torch.save(model.state_dict(), out / "1epoch.pth")
+    route.write_experiment(out / "config.yaml", out / "1epoch.pth", tmp_path / "en.route")
+    return tmp_path / "en.route"
+
+
+def test_configuration():
+    config = {"train_shape_file": ["a/b", "c"], "rir_scp": "a/b", "fold_length": [80], "dist_init_method": "env://"}
+    assert {key: without_paths(value) for key, value in config.items()} == {
+        "train_shape_file": [],
+        "rir_scp": None,
+        "fold_length": [80],
+        "dist_init_method": "env://",
+    }
+
+
+def test_files_that_a_model_needs_are_packed(tmp_path):
+    (tmp_path / "bpe.model").write_bytes(b"pieces")
+    (tmp_path / "stats.npz").write_bytes(b"means")
+    config = {
+        "bpemodel": str(tmp_path / "bpe.model"),
+        "normalize_conf": {"stats_file": str(tmp_path / "stats.npz")},
+        "frontend_conf": {"frontend_conf": {"upstream": "wav2vec2"}},
+        "token_list": ["a/b"],
+        "init_param": ["x.pth"],
+    }
+    made = packed_config(config, tmp_path / "pack")
+    assert (made["bpemodel"], made["normalize_conf"]) == ("bpe.model", {"stats_file": "feats_stats.npz"})
+    assert (tmp_path / "pack/feats_stats.npz").read_bytes() == b"means"
+    assert made["token_list"] == ["a/b"] and made["init_param"] == []
+    (tmp_path / "stats.npz").unlink()
+    with pytest.raises(InputError, match=r"normalize_conf.stats_file is .*stats.npz, and there is no such file"):
+        packed_config(config, tmp_path / "other")
+
+
+def test_a_model_that_differs_after_packing_is_not_written(trained, tmp_path, monkeypatch):
+    from espnet_s3router.zoo import baked
+
+    def broken(*given):
+        stock = open_with_espnet(*given)
+        stock.asr_model.ctc.ctc_lo.bias.data.add_(1e-3)
+        return stock
+
+    open_with_espnet = baked.open_with_espnet
+    monkeypatch.setattr(baked, "open_with_espnet", broken)
+    run = trained("routing")
+    with pytest.raises(InputError, match="was not written: a model from it gives other outputs"):
+        pack_baked(run / "config.yaml", run / "1epoch.pth", tmp_path / "x.zip")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_other_files_is_kept(routes, tmp_path):
+    (tmp_path / "diary").write_text("mine")
+    with pytest.raises(InputError, match="is a folder that holds other files"):
+        pack_routes(routes, tmp_path)
+    assert (tmp_path / "diary").read_text() == "mine"
+
+
+def test_command(routes, audio, tmp_path, capsys):
+    from espnet_s3router.cli.main import main
+
+    out = str(tmp_path / "two.zip")
+    assert main(["pack", "routes", out, *map(str, routes), "--audio", str(audio)]) == 0
+    printed = capsys.readouterr().out
+    assert f"{audio}\tde\t" in printed and "opened again, and its outputs are those before" in printed
+    assert main(["transcribe", "--model", out, str(audio)]) == 1
+    assert "--lang is missing: name one of de, nl" in capsys.readouterr().err
+    assert main(["transcribe", "--model", out, "--lang", "nl", str(audio)]) == 0
+    assert capsys.readouterr().out.startswith(f"{audio}\tnl\t")
+
+
+def test_archive_has_folders_first(packed_routes):
+    """espnet_model_zoo rewrites the paths that an archive lists."""
+    with zipfile.ZipFile(io.BytesIO(packed_routes.path.read_bytes())) as file:
+        names = file.namelist()
+    assert names[0] == "meta.yaml" and "upstream_weights/" in names
