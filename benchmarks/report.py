@@ -15,10 +15,12 @@ def run(
     targets: Mapping[str, str],
     measure: Callable[[argparse.Namespace, Path], dict[str, Any]],
     flags: Mapping[str, str],
+    files: Mapping[str, str] | None = None,
 ) -> None:
     """Parse the options, call ``measure`` with them and a temporary folder, and print its figures.
 
-    ``targets`` are printed beside the figures of the same name. ``flags`` are further options with their help.
+    ``targets`` are printed beside the figures of the same name. ``flags`` are further options with their help, and ``files``
+    are further options that take a file.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
@@ -27,6 +29,8 @@ def run(
     parser.add_argument("--tiny", action="store_true", help="use a toy upstream, to test the benchmark itself")
     for name, text in flags.items():
         parser.add_argument(f"--{name}", action="store_true", help=text)
+    for name, text in (files or {}).items():
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=text)
     args = parser.parse_args()
     if args.rounds < 3:
         parser.error(f"--rounds is {args.rounds}, expected at least 3: the figures are medians")

@@ -9,9 +9,11 @@ switch_over_copy: seconds to switch between two ready routes, divided by seconds
 restore_identical: true if the base is the same bit for bit after 10,000 switches (toy dimensions); growth_mb: memory added.
 base_mb, route_mb, hundred_routes_mb: memory with one route, bytes of a file, memory with a hundred routes (MiB).
 candidates_…: see candidates.py.
+auto_accuracy: share of the recordings of 2 s and more whose language was found, with --identified.
 """
 
 import argparse
+import json
 import time
 from pathlib import Path
 from statistics import median
@@ -39,6 +41,7 @@ TARGETS = {
     "bits_per_connection_best": "<= 0.07",
     "decode_s": "<= 1.5",
     "eleven_over_models": "<= 0.115",
+    "auto_accuracy": ">= 0.95",
     **BANK_TARGETS,
     **CANDIDATES_TARGETS,
 }
@@ -61,6 +64,11 @@ def masks_bytes(figures: dict[str, Any]) -> int:
     return figures["bytes"] - figures["bytes_by_part"]["head"]
 
 
+def auto_accuracy(identified: Path | None) -> dict[str, float]:
+    """The accuracy in the output of ``s3router identify --json``; empty without it."""
+    return {"auto_accuracy": json.loads(identified.read_text("utf-8"))["accuracy_from_2_s"]} if identified else {}
+
+
 def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return all figures by key."""
     sizes = (2, 64, 32) if args.tiny else XLSR if args.xls_r else (12, 3072, 768)
@@ -80,6 +88,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "bits_per_connection_best": 8 * masks_bytes(best) / best["connections"],
         "decode_s": median(times[1:]),
         "eleven_over_models": (4 * XLSR_PARAMETERS + 11 * large.bytes) / (11 * 4 * XLSR_PARAMETERS),
+        **auto_accuracy(args.identified),
         "quiet": meter.quiet(),
         **measure_bank(args, folder),
         **measure_candidates(args, folder),
@@ -87,4 +96,5 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run(__doc__, TARGETS, measure, {"xls_r": "the dimensions of XLS-R 300M instead of wav2vec2 base"})
+    files = {"identified": "what `s3router identify --json` printed for trained routes"}
+    run(__doc__, TARGETS, measure, {"xls_r": "the dimensions of XLS-R 300M instead of wav2vec2 base"}, files)
