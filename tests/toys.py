@@ -61,6 +61,16 @@ def wav2vec2(folder, *, large=False, seed=0):
     return _converted(folder, "wav2vec2_custom", model, config, task)
 
 
+def conformer(folder):
+    """fairseq style with relative positions and a convolution in every layer."""
+    from s3prl.upstream.wav2vec2.wav2vec2_model import AudioPretrainingConfig, Wav2Vec2Config, Wav2Vec2Model
+
+    config = Wav2Vec2Config(**_SIZES, layer_type="conformer", attn_type="espnet", pos_enc_type="rel_pos",
+                            depthwise_conv_kernel_size=5)  # fmt: skip
+    model = _seeded(Wav2Vec2Model, 7, config)
+    return _converted(folder, "wav2vec2_custom", model, config, AudioPretrainingConfig(normalize=False))
+
+
 def hubert(folder):
     from s3prl.upstream.hubert.hubert_model import HubertConfig, HubertModel, HubertPretrainingConfig
 
@@ -178,6 +188,7 @@ def espnet_hubert(folder):
 TOYS = {
     "wav2vec2": wav2vec2,
     "wav2vec2_large": lambda folder: wav2vec2(folder, large=True),
+    "conformer": conformer,
     "hubert": hubert,
     "wavlm": wavlm,
     "data2vec": data2vec,

@@ -166,10 +166,16 @@ class MaskedUpstream(S3prlFrontend):
         return self._bfloat16[device]
 
     def train(self, mode: bool = True) -> "MaskedUpstream":
-        """Keeps the upstream's dropout off: ESPnet calls ``train()`` in every epoch."""
+        """Keeps the upstream's dropout off: ESPnet calls ``train()`` in every epoch.
+
+        Batch norms keep their statistics in any case, for these belong to the base as its weights do.
+        """
         super().train(mode)
         if self.dropout == "off":
             self.upstream.eval()
+        for module in self.upstream.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
         return self
 
     @torch.no_grad()

@@ -32,11 +32,13 @@ class Steps:
     """Pairs of frames in attention: the sum of squares over windows."""
 
 
-def macs_per_second(expert: "nn.Module", family: Family, seconds: float = 10.0) -> int:
+def macs_per_second(expert: "nn.Module", family: Family, seconds: float = 10.0) -> int | None:
     """MACs per second of audio for an utterance of ``seconds``; the cost of attention grows with its length.
 
-    Masked weights count in full: scattered zeros save no time on dense hardware.
+    Masked weights count in full: scattered zeros save no time on dense hardware. None for a family that is not ``counted``.
     """
+    if not family.counted:
+        return None
     return round(sum(macs(structure_of(expert, family), seconds).values()) / seconds)
 
 

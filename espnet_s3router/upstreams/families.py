@@ -28,7 +28,7 @@ class Family:
     layers: str
     """Module list of the Transformer layers."""
     feed_forward: tuple[str, ...]
-    """The two feed-forward matrices of a layer."""
+    """The feed-forward matrices of a layer."""
     attention: tuple[str, ...]
     """The q, k, v and output matrices of a layer."""
     attention_module: str
@@ -47,6 +47,8 @@ class Family:
     """Linear map from these channels to the width of the Transformer; None if the last convolution has that width."""
     heads: str = "num_heads"
     """Attribute of the attention block: its number of heads."""
+    counted: bool = True
+    """False if a layer computes more than attention and two feed-forward matrices. Its MACs and units are not known then."""
     attention_output: str = "tuple"
     """What the attention block returns: a ``tuple`` that begins with the output, or the output alone as a ``tensor``."""
     frame_multiple: str | None = None
@@ -127,6 +129,35 @@ FAMILIES = (
             "transformer": ("model.encoder.dropout", "model.encoder.layers.*.dropout1", "model.encoder.layers.*.dropout3"),
             "attention": ("model.encoder.layers.*.self_attn.dropout_module",),
             "activation": ("model.encoder.layers.*.dropout2",),
+        },
+    ),
+    Family(
+        name="conformer",
+        upstreams=("wav2vec2_conformer",),
+        encoder="model.encoder",
+        layers="model.encoder.layers",
+        feed_forward=("ffn1.w_1", "ffn1.w_2", "ffn2.w_1", "ffn2.w_2"),
+        attention=tuple(f"self_attn.linear_{part}" for part in ("q", "k", "v", "out")),
+        attention_module="self_attn",
+        extractor="model.feature_extractor",
+        conv="model.feature_extractor.conv_layers.*.0.weight",
+        conv_norms=("2.1", "2"),
+        projection=("model.layer_norm", "model.post_extract_proj"),
+        projection_norm="model.layer_norm",
+        projection_matrix="model.post_extract_proj",
+        heads="h",
+        counted=False,
+        latent="model.dropout_input",
+        mask_embedding="model.mask_emb",
+        dropouts={
+            "input": ("model.dropout_input",),
+            "transformer": (
+                "model.encoder.dropout",
+                *(f"model.encoder.layers.*.ffn{module}.dropout{place}" for module in (1, 2) for place in (1, 2)),
+                "model.encoder.layers.*.self_attn_dropout",
+                "model.encoder.layers.*.conv_module.dropout",
+            ),
+            "attention": ("model.encoder.layers.*.self_attn.dropout",),
         },
     ),
     Family(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from espnet_s3router.upstreams.families import Family
+from espnet_s3router.errors import InputError
+from espnet_s3router.upstreams.families import FAMILIES, Family
 
 if TYPE_CHECKING:
     from torch import nn
@@ -109,7 +110,12 @@ class Structure:
 
 
 def structure_of(expert: "nn.Module", family: Family) -> Structure:
-    """The sizes of a live upstream."""
+    """The sizes of a live upstream. Raises InputError for a family whose layers hold parts that are not described here."""
+    if not family.counted:
+        raise InputError(
+            f"layers of {family.name} upstreams hold more than attention and two feed-forward matrices, so their MACs and "
+            f"units are not known. Use another upstream, such as {FAMILIES[0].upstreams[0]}"
+        )
     extractor, encoder = expert.get_submodule(family.extractor), expert.get_submodule(family.encoder)
     layers = [(f"{family.layers}.{name}", part) for name, part in expert.get_submodule(family.layers).named_children()]
     convolutions = [
