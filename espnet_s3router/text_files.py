@@ -90,8 +90,10 @@ def read_tokens(path: str | Path) -> list[str]:
     return [line.rstrip() for line in read_lines(path, expected="a token list: run stage 5")]
 
 
-def read_symbols(path: str | Path) -> list[str]:
+def read_symbols(path: str | Path, *, allow_prefixes: bool = False) -> list[str]:
     """Read non-linguistic symbols such as ``<noise>``, one on each line: one token each, which scoring leaves out.
+
+    ``allow_prefixes``: one symbol may begin another one, for readers that take the longest.
 
     Raises InputError for a file that ESPnet reads in another way, and for symbols that cannot be tokens or words.
     """
@@ -105,7 +107,8 @@ def read_symbols(path: str | Path) -> list[str]:
             problems.append(f"{symbol!r} holds white space: it would be several words")
         if symbol in RESERVED:
             problems.append(f"{symbol!r} is a token of ESPnet with another meaning")
-        problems += [f"{symbol!r} begins {other!r}: ESPnet may take either" for other in symbols if _begins(symbol, other)]
+        others = () if allow_prefixes else symbols
+        problems += [f"{symbol!r} begins {other!r}: ESPnet may take either" for other in others if _begins(symbol, other)]
     raise_problems(problems, str(path), "Expected symbols such as <noise>, one on each line. Mend the file and run again.")
     return symbols
 

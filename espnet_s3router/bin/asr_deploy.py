@@ -41,21 +41,23 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
     from espnet_s3router.plugin.deployment.route import NoRoute, write_experiment
     from espnet_s3router.routes import EmptyRoute, describe
 
-    files = (args.asr_train_config, args.asr_model_file)
+    files, options = (args.asr_train_config, args.asr_model_file), {"task": args.task}
     waves = read_waves(args.wav_scp, args.utterances)
     metadata = json.loads(Path(args.metadata).read_text(encoding="utf-8")) if args.metadata else {}
     decoding = {"ctc_best_path": True} if args.ctc_best_path else {}
     decoding |= read_yaml(args.decode_config) if args.decode_config else {}
     report: dict[str, Any] = {"checked_on": len(waves)}
     try:
-        written = describe(write_experiment(*files, args.route, metadata=metadata, decoding=decoding, same_text=waves))
+        written = describe(
+            write_experiment(*files, args.route, **options, metadata=metadata, decoding=decoding, same_text=waves)
+        )
         report |= {"route": Path(args.route).name, "bytes": written["bytes"]}
         report |= {"bytes_masks": written["bytes_by_part"]["masks"], "tensor_types": written["tensor_types"]}
     except (NoRoute, EmptyRoute) as error:
         report["no_route"] = str(error)
         if args.baked:
             try:
-                report["baked"] = bake_experiment(*files, args.baked, waves=waves).name
+                report["baked"] = bake_experiment(*files, args.baked, **options, waves=waves).name
             except NotBakeable as reason:
                 report["not_baked"] = str(reason)
     return report
@@ -64,6 +66,7 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Write a route file or a baked model, and the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=("asr", "slu"), default="asr", help="task of ESPnet that has trained")
     parser.add_argument("--asr_train_config", required=True, help="config.yaml of the experiment")
     parser.add_argument("--asr_model_file", required=True, help="its model, for example valid.cer_ctc.ave.pth")
     parser.add_argument("--route", required=True, help="route file to write")

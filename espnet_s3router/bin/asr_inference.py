@@ -4,6 +4,7 @@ The options are the same, and one more: ``--ctc_best_path true`` replaces the be
 """
 
 import argparse
+import importlib
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -23,20 +24,23 @@ def split_options(cmd: Sequence[str] | None) -> tuple[bool, list[str]]:
     return ours.ctc_best_path == "true", espnet_options
 
 
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Decode with the options ``cmd``, by default those of the command line."""
-    from espnet2.bin.asr_inference import get_parser
-    from espnet2.bin.asr_inference import main as espnet_main
-
+def decode(task: str, cmd: Sequence[str] | None) -> None:
+    """Decode with the options ``cmd`` of ``espnet2.bin.TASK_inference`` and the one of this module."""
+    inference = importlib.import_module(f"espnet2.bin.{task}_inference")
     from espnet_s3router.plugin.best_path import best_path_decoding  # this import registers the frontend, too
 
     best_path, espnet_options = split_options(cmd)
     if {"-h", "--help"} & set(espnet_options):
         print(f"{OPTION} true|false, and ESPnet's options:\n")
-    args = get_parser().parse_args(espnet_options)
-    check_recordings(args.data_path_and_name_and_type, args.key_file, args.asr_train_config)
-    with best_path_decoding() if best_path else nullcontext():
-        espnet_main(cmd=espnet_options)
+    args = inference.get_parser().parse_args(espnet_options)
+    check_recordings(args.data_path_and_name_and_type, args.key_file, getattr(args, f"{task}_train_config"))
+    with best_path_decoding(task) if best_path else nullcontext():
+        inference.main(cmd=espnet_options)
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Decode with the options ``cmd``, by default those of the command line."""
+    decode("asr", cmd)
 
 
 if __name__ == "__main__":

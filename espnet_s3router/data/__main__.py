@@ -1,4 +1,7 @@
-"""The command line for data directories: ``python -m espnet_s3router.data {validate,pool,speed,format,filter,tokens}``."""
+"""The command line for data directories: ``python -m espnet_s3router.data COMMAND``.
+
+The commands: validate, pool, speed, format, intents, filter, tokens.
+"""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +11,7 @@ from espnet_s3router.data import tokens
 from espnet_s3router.data.data_dir import read_data_dir
 from espnet_s3router.data.filter import Rules, filter_data
 from espnet_s3router.data.format import format_data
+from espnet_s3router.data.intents import collect_intents
 from espnet_s3router.data.pool import pool
 from espnet_s3router.data.speed import perturb_speed
 from espnet_s3router.errors import InputError, exit_status
@@ -46,6 +50,10 @@ def _format(src: str, dst: str, **options) -> None:
     _print_counts(dst, format_data(src, dst, **options))
 
 
+def _intents(src: str, dst: str, check: Sequence[str], alone: bool, nlsyms_txt: str | None) -> None:
+    print(f"{dst}: {len(collect_intents(src, dst, others=check, alone=alone, nlsyms=nlsyms_txt))} intents")
+
+
 def _filter(src: str, dst: str, text: str, token_type: str, bpemodel: str | None, nlsyms_txt: str | None, **rules) -> None:
     tokenize = None if token_type == "none" else tokens.tokenizer(token_type, bpemodel=bpemodel, nlsyms=nlsyms_txt)
     _print_counts(dst, filter_data(src, dst, Rules(**rules, tokenize=tokenize), text))
@@ -81,14 +89,17 @@ def build_parser() -> argparse.ArgumentParser:
 
     speed = command("speed", _speed, "stage 2: a data directory with copies at other speeds")
     form = command("format", _format, "stage 3: convert every recording to 16 bit mono audio of one rate")
+    intent = command("intents", _intents, "stage 4 of the task slu: collect the intents, which no token splits")
+    intent.add_argument("--alone", action="store_true", help="write text.intent beside each text: the intent alone")
     drop = command("filter", _filter, "stage 4: drop utterances that cannot be trained on")
     token = command("tokens", _tokens, "stage 5: make the token list")
-    for sub in (speed, form, drop, token):
+    for sub in (speed, form, intent, drop, token):
         sub.add_argument("src", help="data directory to read")
-        sub.add_argument("dst", help="token list to write" if sub is token else "data directory to write")
+        written = {token: "token list", intent: "list of symbols"}.get(sub, "data directory")
+        sub.add_argument("dst", help=f"{written} to write")
     for sub in (form, drop):
         sub.add_argument("--fs", type=hertz, default=16000, help="sampling rate in Hz, also written as 16k")
-    for sub in (drop, token):
+    for sub in (intent, drop, token):
         sub.add_argument("--nlsyms_txt", help="file of symbols that are not split into characters, one per line")
     speed.add_argument("--factors", type=float, nargs="+", default=[0.9, 1.0, 1.1], help="speed factors")
     form.add_argument("--audio_format", choices=("flac", "wav"), default="flac")
@@ -105,7 +116,8 @@ def build_parser() -> argparse.ArgumentParser:
     token.add_argument("--token_type", choices=("char", "bpe", "word"), default="char")
     token.add_argument("--nbpe", type=int, default=30, help="pieces that sentencepiece learns")
     token.add_argument("--bpemode", choices=("unigram", "bpe"), default="unigram")
-    token.add_argument("--check", nargs="*", default=[], help="data directories to count unknown tokens in")
+    for sub, unknown in ((intent, "intents"), (token, "tokens")):
+        sub.add_argument("--check", nargs="*", default=[], help=f"data directories to count unknown {unknown} in")
     return parser
 
 

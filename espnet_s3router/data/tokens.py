@@ -27,15 +27,15 @@ Tokenize = Callable[[str], Sequence[str]]
 def tokenizer(token_type: str, *, bpemodel: Path | str | None = None, nlsyms: Path | str | None = None) -> Tokenize:
     """A function text -> tokens, equal to ESPnet's tokenizer without the ten seconds of importing ESPnet.
 
-    ``nlsyms``: file of symbols that ``char`` does not split; ``word`` and ``bpe`` ignore it. Raises InputError for an
-    unknown type, for a faulty file of symbols and for bpe without ``bpemodel``.
+    ``nlsyms``: file of symbols that ``char`` does not split, the longest first; ``word`` and ``bpe`` ignore it. Raises
+    InputError for an unknown type, for a faulty file of symbols and for bpe without ``bpemodel``.
     """
     if token_type not in TOKEN_TYPES:
         raise InputError(f"token_type: got {token_type!r}; expected one of {TOKEN_TYPES}. Change it.")
     if token_type == "word":
         return str.split
     if token_type == "char":
-        symbols = read_symbols(nlsyms) if nlsyms else []
+        symbols = sorted(read_symbols(nlsyms, allow_prefixes=True), key=len, reverse=True) if nlsyms else []
         token = re.compile("|".join([*map(re.escape, symbols), "."]), re.DOTALL)
         return lambda text: ["<space>" if t == " " else t for t in token.findall(text)]
     if bpemodel is None:
@@ -67,6 +67,8 @@ def make_token_list(
     """
     texts = read_texts(train_dir)
     path = Path(token_list)
+    if token_type == "char" and nlsyms:  # ESPnet's characters take any symbol that fits, sentencepiece the longest
+        read_symbols(nlsyms)
     if token_type == "bpe":
         model = path.parent / BPE_MODEL
         _train_bpe(texts, model, nbpe, bpemode, nlsyms)
@@ -93,7 +95,7 @@ def _by_frequency(texts: Table, tokenize: Tokenize) -> list[str]:
 def _train_bpe(texts: Table, model: Path, nbpe: int, bpemode: str, nlsyms: Path | str | None) -> None:
     import sentencepiece
 
-    symbols = read_symbols(nlsyms) if nlsyms else []
+    symbols = read_symbols(nlsyms, allow_prefixes=True) if nlsyms else []
     if used := [utt for utt in texts if UNKNOWN in texts[utt]]:
         raise InputError(
             f"bpe: {len(used)} transcripts, the first of {used[0]!r}, hold {UNKNOWN}, which sentencepiece reserves. Write "

@@ -4,9 +4,11 @@ import dataclasses
 from pathlib import Path
 
 from espnet_s3router.experiments import layout
+from espnet_s3router.results.rows import ACCURACY
 from espnet_s3router.script_options import ScriptOptions, Words, require
 from espnet_s3router.text_files import read_symbols
 
+TASKS = ("asr", "slu")
 TOKEN_TYPES = ("char", "bpe", "word", "phn")
 CLEANERS = ("tacotron", "jaconv", "vietnamese", "whisper_en", "whisper_basic")
 """Text cleaners that ESPnet's training command accepts."""
@@ -52,6 +54,11 @@ class DataOptions(ScriptOptions):
     """name of the token list's folder"""
     unseen: str = ""
     """file of test utterances whose text does not occur in training; they are also scored apart"""
+    # Task
+    task: str = "asr"
+    """asr: text is a transcript; slu: the first word of text is an intent, scored by its accuracy"""
+    intent_alone: bool = False
+    """true, with task slu: train and score the intent without the transcript that follows it"""
     # Tokens
     token_type: str = "char"
     """char, bpe, word, or phn: phones with spaces between them in text, scored by the phone error rate"""
@@ -93,7 +100,7 @@ class DataOptions(ScriptOptions):
         """Folder of the token list."""
         kind = f"bpe_{self.bpemode}{self.nbpe}" if self.token_type == "bpe" else self.token_type
         cleaner = "" if self.cleaner == "none" else f"_{self.cleaner}"
-        return f"data/{self.lang}_token_list/{kind}{cleaner}"
+        return f"data/{self.lang}_token_list/{kind}{cleaner}{'_intent' if self.intent_alone else ''}"
 
     @property
     def token_list(self) -> str:
@@ -111,9 +118,20 @@ class DataOptions(ScriptOptions):
         return self.token_type == "phn"
 
     @property
+    def understands(self) -> bool:
+        """True if texts begin with an intent."""
+        return self.task == "slu"
+
+    @property
     def metrics(self) -> tuple[str, ...]:
-        """Error rates of the runs, the primary one first."""
-        return ("per",) if self.phones else ("cer", "wer")
+        """Metrics of the runs, the primary one first."""
+        of_text = ("per",) if self.phones else ("cer", "wer")
+        return (ACCURACY, *(() if self.intent_alone else of_text)) if self.understands else of_text
+
+    @property
+    def symbols_file(self) -> str:
+        """File of the symbols that are one token each: those of ``nlsyms_txt``, and the intents, which stage 4 collects."""
+        return f"{self.raw}/intents.txt" if self.understands else self.nlsyms_txt
 
     @property
     def espnet_token_type(self) -> str:
@@ -142,3 +160,14 @@ class DataOptions(ScriptOptions):
         require(self.cleaner in ("none", *CLEANERS), message)
         message = f"--token_type is {self.token_type!r}, expected one of {', '.join(TOKEN_TYPES)}"
         require(self.token_type in TOKEN_TYPES, message)
+        self._check_task()
+
+    def _check_task(self) -> None:
+        require(self.task in TASKS, f"--task is {self.task!r}, expected one of {', '.join(TASKS)}")
+        require(
+            self.understands or not self.intent_alone, f"--intent_alone is true with --task {self.task}, expected --task slu"
+        )
+        message = "--token_type is phn with --task slu, expected word, char or bpe: an intent is a word of text"
+        require(not (self.understands and self.phones), message)
+        message = f"--cleaner is {self.cleaner} with --intent_alone, expected none: no transcript is left to clean"
+        require(self.cleaner == "none" or not self.intent_alone, message)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_s3router.experiments.data_options import DataOptions
+from espnet_s3router.experiments.data_options import TASKS, DataOptions
 from espnet_s3router.script_options import Words, from_environment, module_instead, require, shown
 
 NOT_BUILT = {14: "pack", 15: "upload", 18: "analyse"}
@@ -62,6 +62,8 @@ class Options(DataOptions):
     """training configurations; later ones change earlier ones"""
     asr_args: Words = ()
     """"KEY=VALUE ..." that change them, with dotted keys"""
+    espnet_task: str = "asr"
+    """asr or slu: the task of ESPnet that trains and decodes"""
     asr_tag: str = ""
     """part of the name of every experiment folder"""
     asr_stats_dir: str = ""
@@ -237,6 +239,9 @@ class Options(DataOptions):
             "bpemode",
             "prune_methods",
             "cleaner",
+            "understands",
+            "intent_alone",
+            "symbols_file",
             "prunes",
         )
         return {name: getattr(self, name) for name in plain} | {
@@ -247,7 +252,8 @@ class Options(DataOptions):
             "prepare_data": (*self.local_data, *self.local_data_opts) if self.local_data else (),
             "prepare_upstream": self.local_upstream,
             "test_folders": [self.test_data(name) for name in self.test_sets],
-            "symbols": ("--nlsyms_txt", self.nlsyms_txt) if self.nlsyms_txt else (),
+            "symbols": ("--nlsyms_txt", self.symbols_file) if self.symbols_file else (),
+            "own_symbols": ("--nlsyms_txt", self.nlsyms_txt) if self.nlsyms_txt else (),
             "grid_stages": list(self.grid_stages),
         }
 
@@ -261,6 +267,7 @@ class Options(DataOptions):
         self._check_machines()
         message = f"--upstream_path is {self.upstream_path}, expected --upstream with it: the name in s3prl"
         require(self.upstream or not self.upstream_path, message)
+        require(self.espnet_task in TASKS, f"--espnet_task is {self.espnet_task!r}, expected one of {', '.join(TASKS)}")
         if not self.prepares_data:
             self.check_unseen()
 

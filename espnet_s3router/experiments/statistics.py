@@ -30,7 +30,7 @@ def collect_stats(options: Options, specs: Sequence[Spec]) -> None:
         for part, name in (("train", options.training_set), ("valid", options.valid_set)):
             words += [f"--{part}_shape_file", f"{options.raw}/{name}/{layout.LENGTHS}"]
         log = stats / layout.COLLECT_LOG
-        job = Job("stage 10", "espnet_s3router.bin.asr_train", tuple(words), log, log, preload=PRELOAD)
+        job = Job("stage 10", f"espnet_s3router.bin.{options.espnet_task}_train", tuple(words), log, log, preload=PRELOAD)
         run_here(job, threads_of(options, len(specs)))
         vocabulary = len(read_tokens(options.token_list))
         for part in ("train", "valid"):

@@ -4,11 +4,11 @@ It takes the most probable token of each frame, merges repeats and removes blank
 prefix beam search finds the same text or a slightly more probable one, and is hundreds of times slower on long utterances.
 """
 
+import importlib
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from espnet2.bin import asr_inference
 from torch import Tensor
 
 from espnet_s3router.errors import InputError
@@ -22,10 +22,16 @@ def best_path(log_probs: Tensor, blank: int = 0) -> tuple[list[int], float]:
     return [token for token in merged if token != blank], float(values.sum())
 
 
-def best_path_decoding() -> AbstractContextManager[None]:
-    """Within the block, every ``Speech2Text`` that ESPnet builds decodes by best path."""
+DECODERS = {"asr": "Speech2Text", "slu": "Speech2Understand"}
+"""The class of ``espnet2.bin.TASK_inference`` that decodes."""
 
-    class BestPathSpeech2Text(asr_inference.Speech2Text):
+
+def best_path_decoding(task: str = "asr") -> AbstractContextManager[None]:
+    """Within the block, every decoder of a task that ESPnet builds decodes by best path."""
+    inference: Any = importlib.import_module(f"espnet2.bin.{task}_inference")
+    decoder: Any = getattr(inference, DECODERS[task])
+
+    class BestPathDecoder(decoder):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             model = self.asr_model
@@ -35,8 +41,8 @@ def best_path_decoding() -> AbstractContextManager[None]:
             def search(x: Tensor, **unused: Any) -> list[Any]:
                 tokens, score = best_path(model.ctc.log_softmax(x[None])[0], model.blank_id)
                 sequence = torch.tensor([model.sos, *tokens, model.eos])
-                return [asr_inference.Hypothesis(yseq=sequence, score=score, scores={"ctc": score}, states={})]
+                return [inference.Hypothesis(yseq=sequence, score=score, scores={"ctc": score}, states={})]
 
             self.beam_search.forward = search
 
-    return replaced(asr_inference, "Speech2Text", BestPathSpeech2Text)
+    return replaced(inference, DECODERS[task], BestPathDecoder)

@@ -6,6 +6,7 @@ from espnet2.tasks.abs_task import scheduler_classes
 from s3prl import hub
 
 from espnet_s3router.plugin.frontend import FRONTEND_NAME, MaskedUpstream
+from espnet_s3router.plugin.mean_pooling import ENCODER_NAME, MeanPooling
 from espnet_s3router.plugin.training.schedulers import SCHEDULER, TristageRounds
 from espnet_s3router.plugin.upstreams.whisper import hf_whisper_custom
 
@@ -16,11 +17,11 @@ _TASKS = {
     "espnet2.tasks.slu": True,
     "espnet3.systems.esp2_asr.task": False,  # has its own table of frontends; only espnet >= 202611 ships it
 }
-"""Modules with a table of frontends, and whether every ESPnet version has them."""
+"""Modules with tables of frontends and encoders, and whether every ESPnet version has them."""
 
 
 def register() -> None:
-    """Add our frontend, our scheduler and our upstreams to the tables of ESPnet and s3prl. Repeated calls are harmless."""
+    """Add our frontend, encoder, scheduler and upstreams to the tables of ESPnet and s3prl. Repeated calls are harmless."""
     for module_name, required in _TASKS.items():
         try:
             module = importlib.import_module(module_name)
@@ -29,6 +30,8 @@ def register() -> None:
                 raise
             continue
         module.frontend_choices.classes[FRONTEND_NAME] = MaskedUpstream
+        if hasattr(module, "encoder_choices"):
+            module.encoder_choices.classes[ENCODER_NAME] = MeanPooling
     scheduler_classes[SCHEDULER] = TristageRounds
     for name, entry in S3PRL_ENTRIES.items():
         setattr(hub, name, entry)

@@ -25,6 +25,10 @@ class Interval:
     low: float
     high: float
 
+    def complement(self) -> "Interval":
+        """The interval of 1 - statistic: of an accuracy, if the statistic is an error rate."""
+        return Interval(1 - self.value, 1 - self.high, 1 - self.low)
+
 
 @dataclass(frozen=True)
 class Difference(Interval):

@@ -9,7 +9,7 @@ import numpy as np
 from espnet_s3router.errors import InputError
 from espnet_s3router.results.bootstrap import Difference, relative_difference
 from espnet_s3router.results.matched_pairs import holm, matched_pairs
-from espnet_s3router.results.rows import WORD_METRICS
+from espnet_s3router.results.rows import WORD_METRICS, errors_named
 from espnet_s3router.results.scored_runs import ScoredRun, System
 
 Key = TypeVar("Key")
@@ -50,7 +50,7 @@ class Comparison:
     def line(self, name: str, baseline: str, metric: str) -> str:
         """For example: finetune vs head_only: -31.2 % relative WER [-36.1, -26.0] better, p = .03 (matched pairs)."""
         p_value = self.p_text() and f"{self.p_text()} ({self.test})"
-        return f"{name} vs {baseline}: {self.text(f' % relative {metric.upper()}')}{p_value}{self.seeds()}"
+        return f"{name} vs {baseline}: {self.text(f' % relative {errors_named(metric)}')}{p_value}{self.seeds()}"
 
 
 def compare(

@@ -14,8 +14,11 @@ from espnet_s3router.files import locked, write_atomic
 
 Key = tuple[str, str, str, str, str, str, int, str]
 Place = tuple[str, str, str]  # recipe, upstream, split
-METRICS = ("cer", "wer", "per")
-"""Error rates on pages, the primary one first. A run on phones has the phone error rate alone, other runs the others."""
+ACCURACY = "accuracy"
+"""Share of the utterances whose intent is right. Its counts are errors, as those of every metric."""
+METRICS = (ACCURACY, "cer", "wer", "per")
+"""Metrics on pages, the primary one first. A run on phones has the phone error rate alone, other runs CER and WER; a run on
+intents has their accuracy before these."""
 WORD_METRICS = ("wer", "per")
 """Error rates over what white space separates: words or phones. Their alignments are kept for matched pairs."""
 MODEL_METRIC = "sparsity_"
@@ -48,7 +51,7 @@ class ResultRow:
     lr: float
     seed: int
     metric: str
-    """wer, cer, per, ter (percent) and the counts behind them, or a metric of the model"""
+    """accuracy, wer, cer, per, ter (percent) and the counts behind them, a further measure, or a metric of the model"""
     value: float
     params_trained: int
     params_total: int
@@ -86,6 +89,21 @@ class ResultRow:
 def shown_metrics(measured: Collection[str]) -> list[str]:
     """Those of ``METRICS`` that were measured, the primary one first; all but the phone error rate if none was."""
     return [metric for metric in METRICS if metric in measured] or ["cer", "wer"]
+
+
+def shown_value(metric: str, error_rate: float) -> float:
+    """What is shown of an error rate in percent: the accuracy, if the metric is one."""
+    return 100 - error_rate if metric == ACCURACY else error_rate
+
+
+def errors_named(metric: str) -> str:
+    """The name of the errors that a metric counts."""
+    return "intent errors" if metric == ACCURACY else metric.upper()
+
+
+def best_named(metric: str) -> str:
+    """For example ``the lowest CER``."""
+    return f"the {'highest' if metric == ACCURACY else 'lowest'} {metric.upper()}"
 
 
 COLUMNS = tuple(field.name for field in fields(ResultRow))

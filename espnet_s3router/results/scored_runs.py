@@ -16,8 +16,17 @@ import numpy as np
 from espnet_s3router.errors import InputError
 from espnet_s3router.results.alignment import Counts
 from espnet_s3router.results.bootstrap import Interval, error_rate_interval
-from espnet_s3router.results.rows import MODEL_METRIC, ROUTE_METRIC, WORD_METRICS, Place, ResultRow, shown_metrics
-from espnet_s3router.results.scoring import COUNTS, WORD_ALIGNMENTS, totals
+from espnet_s3router.results.rows import (
+    ACCURACY,
+    MODEL_METRIC,
+    ROUTE_METRIC,
+    WORD_METRICS,
+    Place,
+    ResultRow,
+    shown_metrics,
+    shown_value,
+)
+from espnet_s3router.results.scoring import COUNTS, MEASURES, WORD_ALIGNMENTS, totals
 from espnet_s3router.results.select import Variant, best_on_dev, by_method
 
 RUN_KEYS = tuple(f.name for f in fields(ResultRow) if f.name not in ("set", "metric", "value"))
@@ -43,6 +52,8 @@ class ScoredRun:
     """``bytes`` of the route file and ``bytes_masks`` of its masks; empty if there is none"""
     command: str = ""
     """the command of the recipe that started the run; older experiment folders lack it"""
+    measures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """dataset -> measure -> value in percent: what is no rate of counts, such as an F1"""
 
     @property
     def place(self) -> Place:
@@ -50,7 +61,7 @@ class ScoredRun:
         return self.info["recipe"], self.info["upstream"], self.info["split"]
 
     def rows(self, unseen: Collection[str] = ()) -> list[ResultRow]:
-        """Error rates in percent, the counts behind them, the zeros of the model, and the bytes of its route file.
+        """Metrics in percent, the counts behind them, further measures, the zeros of the model, and the bytes of its route.
 
         A dataset with ``unseen`` utterances also gets the rates of these alone, as ``<dataset>_unseen``.
         """
@@ -61,8 +72,10 @@ class ScoredRun:
             for label, part in parts.items():
                 if part:
                     total = totals(part.values())
-                    values = {metric: total.rate} | {f"{metric}_{k}": v for k, v in vars(total).items()}
+                    values = {metric: shown_value(metric, total.rate)} | {f"{metric}_{k}": v for k, v in vars(total).items()}
                     rows += [ResultRow(**self.info, set=label, metric=m, value=v) for m, v in values.items()]
+        for name, found in self.measures.items():
+            rows += [ResultRow(**self.info, set=name, metric=m, value=v) for m, v in found.items()]
         of_model = {MODEL_METRIC + key: value for key, value in self.counted.items()}
         of_model |= {ROUTE_METRIC + key: value for key, value in self.route.items()}
         return rows + [ResultRow(**self.info, set="", metric=metric, value=value) for metric, value in of_model.items()]
@@ -92,12 +105,14 @@ def read_run(file: Path, inference_tag: str | None = None) -> ScoredRun:
         ResultRow(**info, set="any", metric="any", value=0)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
-    counts, tags, alignments = dict[str, Any](), dict[str, str](), dict[str, Any]()
+    counts, tags, alignments, measures = dict[str, Any](), dict[str, str](), dict[str, Any](), dict[str, Any]()
     for scored in sorted(file.parent.glob(f"{inference_tag or '*'}/*/{COUNTS}")):
         tag, name = scored.parts[-3:-1]
         if name in counts:
             raise InputError(f"{file.parent}: {name} is decoded as {tags[name]} and {tag}; give an inference tag.")
         counts[name], tags[name] = _read_json(scored), tag
+        if (further := scored.with_name(MEASURES)).exists():
+            measures[name] = _read_json(further)
         if (words := scored.with_name(WORD_ALIGNMENTS)).exists():
             alignments[name] = _read_json(words)
             errors = {key: len(steps.replace("C", "")) for key, steps in alignments[name].items()}
@@ -106,7 +121,7 @@ def read_run(file: Path, inference_tag: str | None = None) -> ScoredRun:
             )
             if errors != {key: sum(count[1:]) for key, count in aligned.items()}:
                 raise InputError(f"{words}: does not fit {COUNTS} beside it; remove both and score again (stage 13).")
-    return ScoredRun(file.parent, info, counts, tags, counted, alignments, route_bytes(file.parent), command)
+    return ScoredRun(file.parent, info, counts, tags, counted, alignments, route_bytes(file.parent), command, measures)
 
 
 def route_bytes(experiment: Path) -> dict[str, int]:
@@ -194,9 +209,11 @@ class System:
         return counts[..., 1:].sum(axis=2), lengths[0]
 
     def interval(self, datasets: Sequence[str], metric: str, subset: Collection[str] | None = None) -> Interval | None:
-        """Error rate as a fraction with its 95 % bootstrap interval; None if there are no utterances."""
-        data = self.errors(datasets, metric, subset)
-        return error_rate_interval(*data) if data else None
+        """The metric as a fraction with its 95 % bootstrap interval; None if there are no utterances."""
+        if not (data := self.errors(datasets, metric, subset)):
+            return None
+        interval = error_rate_interval(*data)
+        return interval.complement() if metric == ACCURACY else interval
 
 
 def systems(runs: Iterable[ScoredRun]) -> list[System]:
@@ -227,7 +244,7 @@ def systems_by_place(runs: Iterable[ScoredRun]) -> dict[Place, list[System]]:
 
 
 def metrics_of(runs: Iterable[ScoredRun]) -> list[str]:
-    """The error rates that pages show of these runs, the primary one first."""
+    """The metrics that pages show of these runs, the primary one first."""
     return shown_metrics({metric for run in runs for metrics in run.counts.values() for metric in metrics})
 
 

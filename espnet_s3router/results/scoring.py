@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.files import write_atomic
@@ -17,6 +18,8 @@ from espnet_s3router.text_files import read_lines, read_symbols, read_text
 
 COUNTS = "counts.json"
 """{metric: {utterance: [correct, substituted, deleted, inserted]}}"""
+MEASURES = "measures.json"
+"""{measure: value in percent}, of what is no rate of counts"""
 WORD_ALIGNMENTS = "word_alignments.json"
 """{utterance: one letter per alignment step of its words or phones, see ``alignment.STEPS``}, for matched pairs"""
 TABLE_HEAD = "|dataset|Snt|Wrd|Corr|Sub|Del|Ins|Err|S.Err|\n|---|---|---|---|---|---|---|---|---|"
@@ -109,16 +112,22 @@ def score_dir(
     if token_list:
         known = read_lines(token_list)
         tokens["ter"] = [{k: segment(" ".join(w), known) for k, w in side.items()} for side in words]
-    return _write_scores({metric: align(*sides) for metric, sides in tokens.items()}, Path(outdir))
+    return write_scores({metric: align(*sides) for metric, sides in tokens.items()}, Path(outdir))
 
 
-def _write_scores(alignments: Mapping[str, Mapping[str, Alignment]], outdir: Path) -> dict[str, Totals]:
-    results = {metric: result_text(metric, utts) for metric, utts in alignments.items()}
+def write_scores(
+    alignments: Mapping[str, Mapping[str, Alignment]], outdir: Path, reports: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Totals]:
+    """Write the files of ``score_dir`` for metric -> utterance -> alignment; those of alignments of words if there are any.
+
+    ``reports``: metric -> text of its ``result.txt``, instead of the usual one.
+    """
+    results = {metric: reports.get(metric) or result_text(metric, utts) for metric, utts in alignments.items()}
     for metric, text in results.items():
         write_atomic(outdir / f"score_{metric}" / "result.txt", text)
-    aligned = next(alignments[metric] for metric in WORD_METRICS if metric in alignments)
-    steps = {key: utt.steps for key, utt in aligned.items()}
-    write_atomic(outdir / WORD_ALIGNMENTS, json.dumps(steps, ensure_ascii=False) + "\n")
+    for aligned in [alignments[metric] for metric in WORD_METRICS if metric in alignments]:
+        steps = {key: utt.steps for key, utt in aligned.items()}
+        write_atomic(outdir / WORD_ALIGNMENTS, json.dumps(steps, ensure_ascii=False) + "\n")
     counts = {metric: {key: utt.counts for key, utt in utts.items()} for metric, utts in alignments.items()}
     write_atomic(outdir / COUNTS, json.dumps(counts, ensure_ascii=False) + "\n")
     return {metric: totals(utts.values()) for metric, utts in counts.items()}

@@ -6,7 +6,7 @@ A table is a list of rows of cells, the header first. Rows of several machines m
 from collections.abc import Iterable, Mapping, Sequence
 
 from espnet_s3router.results.bootstrap import Interval
-from espnet_s3router.results.rows import MODEL_METRIC, ROUTE_METRIC, ResultRow
+from espnet_s3router.results.rows import MODEL_METRIC, ROUTE_METRIC, ResultRow, shown_value
 from espnet_s3router.results.select import Rates, SeedRates, Variant, dev_means, mean, rates_of_rows
 from espnet_s3router.text_format import scaled
 
@@ -72,7 +72,8 @@ def learning_rates(rows: Sequence[ResultRow], best: Sequence[Variant], dev: Sequ
     means = dev_means(rates_of_rows(rows, dev, metric))
     methods = list(dict.fromkeys(variant.method for variant in best))
     for method, sparsity in ((method, sparsity) for method in methods for sparsity in (None, *sparsities)):
-        tried = sorted((lrs[variant], variant, rate) for variant, rate in means.get((method, sparsity), {}).items())
+        found = means.get((method, sparsity), {})
+        tried = sorted((lrs[variant], variant, shown_value(metric, rate)) for variant, rate in found.items())
         texts = (f"**{lr:g}: {rate:.1f}**" if variant in best else f"{lr:g}: {rate:.1f}" for lr, variant, rate in tried)
         cells[method, sparsity] = ", ".join(texts) or NOTHING
     table = by_sparsity(cells, sparsities)

@@ -1,1 +1,1 @@
-"""Asterisk core sounds: recorded prompts in five languages. ``prepare`` makes the datasets of one language."""
+"""Asterisk core sounds: recorded prompts in five languages. ``prepare``: datasets of one language; ``families``: intents."""

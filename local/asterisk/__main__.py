@@ -5,6 +5,7 @@ Licences: en and es (Allison Smith) and fr (June Wallack) CC-BY-SA-3.0; it (Carl
 ivrvoice.ru) CC-BY-3.0. The audio is downloaded, never redistributed here; licence texts are copied beside it.
 
     python -m local.asterisk --lang en --minutes 10
+    python -m local.asterisk --lang en es fr it ru --families    which service is speaking: an intent task
 """
 
 import argparse
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from espnet_s3router.errors import exit_status
 from local.asterisk.download import VOICES, look
+from local.asterisk.families import prepare_families
 from local.asterisk.prepare import prepare
 from local.downloads import CHECK, CHECK_HELP
 
@@ -26,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data_dir", type=Path, default=Path("data"))
     parser.add_argument("--download_dir", type=Path, default=Path("downloads/asterisk"))
     parser.add_argument("--sounds_dir", type=Path, help="folder with the unpacked sounds, instead of downloading them")
+    parser.add_argument("--families", action="store_true", help="then the intent task on all languages together")
     parser.add_argument(CHECK, action="store_true", help=CHECK_HELP)
     args = parser.parse_args(argv)
     if args.check_corpus:
@@ -35,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for lang in args.lang:
         for name, (utts, seconds) in prepare(lang, minutes=args.minutes, **options).items():
             print(f"{args.data_dir / name}: {utts} utterances, {seconds / 60:.2f} min")
+    for name, (utts, intents) in prepare_families(args.lang, args.data_dir).items() if args.families else ():
+        print(f"{args.data_dir / name}: {utts} utterances, {', '.join(f'{n} {intent}' for intent, n in intents.items())}")
 
 
 if __name__ == "__main__":

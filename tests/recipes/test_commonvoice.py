@@ -1,28 +1,15 @@
-"""commonvoice/multi1 on tiny releases in the layouts of 5.1, 17 and 25: from ``run.sh`` to error rates.
-
-``run.sh`` prepares the data. The grid and its page, which it would start in processes of their own, run in this one with the
-options that it gave them: three imports of ESPnet are saved.
-"""
+"""commonvoice/multi1 on tiny releases in the layouts of 5.1, 17 and 25: from ``run.sh`` to error rates."""
 
 import csv
 import json
-import sys
 
 import pytest
 from toy_commonvoice import V5, V17, V25, write_language
 
+from tests.recipes.staged import run_stages
+
 pytestmark = pytest.mark.filterwarnings("ignore")  # of ESPnet and s3prl, in this process
 
-PYTHON = f"""#!{sys.executable}
-# Stands for --python: keeps the options of the grid and of its page for the test, and runs all other commands.
-import os, shutil, sys
-words = sys.argv[1:]
-kept = os.environ["KEPT"]
-if words[1].rpartition(".")[2] in ("grid", "report") and len(words) == 4:
-    shutil.copy(words[3], os.path.join(kept, words[1].rpartition(".")[2] + ".yaml"))
-else:
-    os.execv("{sys.executable}", ["{sys.executable}", *words])
-"""
 UPDATES = "max_epoch=1 num_iters_per_epoch=2 scheduler_conf.max_steps=2 optim_conf.head_lr=0.01"
 OPTIONS = ("--model", "hubert_mini", "--minutes", "0.1", "--nj", "1", "--parallel", "1", "--asr_args", UPDATES)
 OPTIONS += ("--inference_args", "--ctc_best_path true")
@@ -32,27 +19,14 @@ EXPERIMENT = "asr_0.1min_{}_hubert_mini_routing_s0.08_seed0"
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, copying):
     """trained(release, lang, *options) -> the recipes and what the page printed, after all stages of one language."""
-    from espnet_s3router.experiments import grid, report
-    from tests.recipes.conftest import call
-
     folder = tmp_path_factory.mktemp("commonvoice")
     recipes = copying(folder)
     recipes.recipe = "commonvoice/multi1"
-    (python := folder / "python").write_text(PYTHON, encoding="utf-8")
-    python.chmod(0o755)
 
     def run(release, lang, *options):
-        kept = tmp_path_factory.mktemp("options")
         root = write_language(folder / "a corpus", lang, release)
-        words = ("./run.sh", "--langs", lang, *OPTIONS, *options, "--python", python)
-        recipes.run(*words, COMMONVOICE=str(root), KEPT=str(kept))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(recipes.here)
-            patch.setattr(grid, "close_servers", lambda: None)  # the next language takes the same process
-            for command in (grid, report):
-                done = call(command.main, ["--options", str(kept / f"{command.__name__.rpartition('.')[2]}.yaml")])
-                assert done.returncode == 0, done.stderr
-        return recipes, done.stdout
+        words, kept = ("--langs", lang, *OPTIONS, *options), tmp_path_factory.mktemp("options")
+        return recipes, run_stages(recipes, *words, kept=kept, COMMONVOICE=str(root))[1]
 
     return run
 

@@ -1,5 +1,6 @@
 """Stages 12 and 13 of a run: its best model on the validation set decodes every test set, and the text is scored."""
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.single.provenance import digest_of_recordings, digest_of_transcripts
 from espnet_s3router.files import read_yaml, write_atomic
 from espnet_s3router.results.scoring import score_dir
+from espnet_s3router.results.understanding.scoring import score_understanding
 from espnet_s3router.text_files import read_lines, read_symbols, read_text
 
 
@@ -30,6 +32,7 @@ def scoring_marker(options: Options, name: str) -> str:
     """What the scores of a dataset depend on beside its decoded text: the reference text and the symbols left out."""
     about: dict[str, Any] = {"text": digest_of_transcripts(options, name), "nlsyms": unscored_symbols(options)}
     about |= {"phones": True} if options.phones else {}
+    about |= {"task": options.task} if options.understands else {}
     return json.dumps(about, sort_keys=True) + "\n"
 
 
@@ -87,7 +90,7 @@ def _decode_dataset(folder: Path, options: Options, experiment: Path, model: Pat
             write_atomic(part / "keys", "".join(f"{key} {key}\n" for key in chosen[job::jobs]))
             parts.append(part)
             commands.append(decode_options(part, trained, folder.name, trained.parent, options))
-    _run_decoders(commands)
+    _run_decoders(f"espnet_s3router.bin.{options.espnet_task}_inference", commands)
     for file in ("text", "token", "score"):
         lines = [line for part in parts for line in read_lines(part / "1best_recog" / file)]
         write_atomic(folder / file, "".join(f"{line}\n" for line in sorted(lines)))
@@ -116,30 +119,29 @@ def models_of(experiment: Path, model: Path, audio: Path, keys: Sequence[str]) -
 
 
 def decode_options(part: Path, model: Path, name: str, experiment: Path, options: Options) -> list[str]:
-    """The command line of ``asr_inference`` for one part of a dataset."""
+    """The command line of ``asr_inference`` or ``slu_inference`` for one part of a dataset."""
     words = ["--config", options.inference_config] if options.inference_config else []
-    words += ["--asr_train_config", str(experiment / layout.ESPNET_CONFIG), "--asr_model_file", str(model)]
+    task = options.espnet_task
+    words += [f"--{task}_train_config", str(experiment / layout.ESPNET_CONFIG), f"--{task}_model_file", str(model)]
     words += ["--data_path_and_name_and_type", f"{options.test_data(name)}/{layout.AUDIO},speech,sound"]
     words += ["--key_file", str(part / "keys"), "--output_dir", str(part), "--ngpu", str(int(options.gpu_decoding))]
     return [*words, "--num_workers", "0", *options.inference_args]
 
 
-def _run_decoders(commands: list[list[str]]) -> None:
+def _run_decoders(module: str, commands: list[list[str]]) -> None:
     """Run one part in this process, or several parts in one process each."""
     if len(commands) == 1:
-        from espnet_s3router.bin.asr_inference import main
-
-        main(commands[0])
+        importlib.import_module(module).main(commands[0])
         return
-    module = [sys.executable, "-m", "espnet_s3router.bin.asr_inference"]
-    children = [subprocess.Popen([*module, *command]) for command in commands]
+    children = [subprocess.Popen([sys.executable, "-m", module, *command]) for command in commands]
     codes = [child.wait() for child in children]
     if any(codes):
         raise InputError(f"{sum(map(bool, codes))} of {len(codes)} decoding jobs failed; their messages stand above")
 
 
 def score(experiment: Path, options: Options) -> None:
-    """Stage 13: WER and CER of every decoded dataset, and TER if tokens are pieces; PER alone if tokens are phones."""
+    """Stage 13: WER and CER of every decoded dataset, and TER if tokens are pieces; PER alone if tokens are phones. Texts
+    that begin with an intent: its accuracy, and WER and CER of the transcript behind it."""
     for name in options.test_sets:
         folder = experiment / options.decoding_tag / name
         if not is_decoded(folder, options):
@@ -148,5 +150,8 @@ def score(experiment: Path, options: Options) -> None:
         marker = scoring_marker(options, name)
         reference = Path(options.test_data(name), layout.TEXT)
         symbols = unscored_symbols(options)
-        score_dir(reference, folder / "text", folder, token_list=tokens, nlsyms=symbols, phones=options.phones)
+        if options.understands:
+            score_understanding(reference, folder / "text", folder, nlsyms=symbols)
+        else:
+            score_dir(reference, folder / "text", folder, token_list=tokens, nlsyms=symbols, phones=options.phones)
         write_atomic(folder / layout.SCORED, marker)

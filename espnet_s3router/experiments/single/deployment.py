@@ -11,6 +11,7 @@ from espnet_s3router.experiments import layout
 from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.single.provenance import command_of, digest_of_model, digest_of_recordings
 from espnet_s3router.files import read_yaml, write_atomic
+from espnet_s3router.results.rows import shown_value
 from espnet_s3router.results.scoring import COUNTS, totals
 
 OF_RUN = ("upstream", "variant", "commit")
@@ -40,11 +41,12 @@ def metadata(experiment: Path, options: Options) -> dict[str, Any]:
 
 
 def metrics(experiment: Path, options: Options) -> dict[str, float]:
-    """Error rates in percent, as ``test_en_cer``."""
+    """Metrics in percent, as ``test_en_cer``."""
     rates: dict[str, float] = {}
     for name in options.test_sets:
         counts = json.loads((experiment / options.decoding_tag / name / COUNTS).read_text(encoding="utf-8"))
-        rates |= {f"{name}_{metric}": round(totals(utts.values()).rate, 2) for metric, utts in counts.items()}
+        found = {metric: shown_value(metric, totals(utts.values()).rate) for metric, utts in counts.items()}
+        rates |= {f"{name}_{metric}": round(value, 2) for metric, value in found.items()}
     return rates
 
 
@@ -115,7 +117,7 @@ def deploy_options(experiment: Path, options: Options) -> list[str]:
         "wav_scp": Path(options.test_data(options.valid_set), layout.AUDIO),
     }
     words = [word for name, path in files.items() for word in (f"--{name}", str(path))]
-    words += ["--utterances", str(options.route_utterances)]
+    words += ["--utterances", str(options.route_utterances), "--task", options.espnet_task]
     words += ["--decode_config", options.inference_config] if options.inference_config else []
     words += ["--ctc_best_path"] if split_options(options.inference_args)[0] else []
     return [*words, "--baked", str(experiment / layout.BAKED)] if options.bake else words

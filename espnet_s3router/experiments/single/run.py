@@ -5,6 +5,7 @@ Every stage leaves a marker when it is done, and is skipped if its marker is the
 
 import argparse
 import functools
+import importlib
 import json
 import subprocess
 import sys
@@ -40,16 +41,14 @@ def train(experiment: Path, options: Options, label: str = "") -> None:
         print(f"{experiment}: trained already")
         remove_checkpoints(experiment)
         return
-    command = train_options(experiment, options)
+    command, module = train_options(experiment, options), f"espnet_s3router.bin.{options.espnet_task}_train"
     if options.num_nodes > 1 or options.ngpu > 1:
         launch = ["--cmd", options.train_cmd, "--log", str(experiment / layout.TRAIN_LOG), "--ngpu", str(options.ngpu)]
         launch += ["--num_nodes", str(options.num_nodes), "--init_file_prefix", str(experiment / ".dist_init_")]
-        launch += ["--multiprocessing_distributed", "true", "--", sys.executable, "-m", "espnet_s3router.bin.asr_train"]
+        launch += ["--multiprocessing_distributed", "true", "--", sys.executable, "-m", module]
         run_module("espnet2.bin.launch", [*launch, *command])
     else:
-        from espnet_s3router.bin.asr_train import main
-
-        main(command)
+        importlib.import_module(module).main(command)
     refuse_diverged(experiment)
     write_atomic(experiment / layout.RUN_INFO, json.dumps(describe(experiment, options, label), indent=1) + "\n")
     write_atomic(experiment / layout.TRAINED, "done\n")
@@ -82,7 +81,7 @@ def refuse_diverged(experiment: Path) -> None:
 
 
 def train_options(experiment: Path, options: Options) -> list[str]:
-    """The command line of ``asr_train``."""
+    """The command line of ``asr_train`` or ``slu_train``."""
     words = ["--config", str(experiment / layout.TRAIN_CONFIG), "--output_dir", str(experiment), "--resume", "true"]
     words += ["--ngpu", str(options.ngpu), *data_options(options)]
     for part in ("train", "valid"):
@@ -96,8 +95,8 @@ def data_options(options: Options) -> list[str]:
     words = ["--use_preprocessor", "true", "--token_type", options.espnet_token_type, "--token_list", options.token_list]
     if options.bpe_model:
         words += ["--bpemodel", options.bpe_model]
-    if options.nlsyms_txt:
-        words += ["--non_linguistic_symbols", options.nlsyms_txt]
+    if options.symbols_file and (options.token_type == "char" or not options.understands):
+        words += ["--non_linguistic_symbols", options.symbols_file]
     for part, name in (("train", options.training_set), ("valid", options.valid_set)):
         for file, kind in ((layout.AUDIO, "speech,sound"), (layout.TEXT, "text,text")):
             words += [f"--{part}_data_path_and_name_and_type", f"{options.raw}/{name}/{file},{kind}"]

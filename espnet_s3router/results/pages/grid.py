@@ -10,7 +10,7 @@ from espnet_s3router.results.comparisons import compare, corrected
 from espnet_s3router.results.pages.document import Page, Section, as_markdown, percent, publish
 from espnet_s3router.results.pages.sizes import plot_sizes, smallest_files
 from espnet_s3router.results.plot import plot_error_rate
-from espnet_s3router.results.rows import Place, put_rows
+from espnet_s3router.results.rows import Place, best_named, put_rows
 from espnet_s3router.results.scored_runs import BASELINES, ScoredRun, System, choose, metrics_of, systems_by_place
 from espnet_s3router.results.scoring import TABLE_HEAD, espnet_row, totals
 from espnet_s3router.results.select import by_method_and_sparsity
@@ -56,8 +56,10 @@ def _results(place: Place, group: Sequence[System], page: GridPage) -> GridResul
     about = f"dev is {'+'.join(dev)}, test {pooled}; brackets: 95 % bootstrap interval{page.size_note(runs)}"
     if any(run.route for run in runs):
         about += "; bytes added are counted, a bit for each connection of a mask; route file: bytes of the file"
-    caption = f"* the variant of its method with the lowest {metrics[0].upper()} on dev; {about}"
+    caption = f"* the variant of its method with {best_named(metrics[0])} on dev; {about}"
     tables = {caption: _table(labels, chosen, columns, costs=True)}
+    if any(run.measures for run in runs):
+        tables[f"further measures in % on {pooled}, means over seeds"] = _measures(chosen, labels, test)
     lines = _comparisons(chosen, labels, test, None, pooled)
     if page.unseen is not None:
         keys = {key for run in runs for name in test for c in run.counts.get(name, {}).values() for key in c}
@@ -94,6 +96,20 @@ def _table(labels: Mapping[System, str], chosen: Sequence[System], columns: Mapp
         intervals = (percent(system.interval(*column)) for column in columns.values())
         cells = ["*" if system in chosen else "", label, _sparsity(system) or NOTHING, *intervals]
         rows.append([*cells, *(_costs(system, routed) if costs else ())])
+    return rows
+
+
+def _measures(chosen: Sequence[System], labels: Mapping[System, str], test: Sequence[str]) -> Table:
+    """Measures that are no rates of counts: a column for each measure and test set."""
+    found = [(run.measures.get(name, {}), name) for system in chosen for run in system.runs for name in test]
+    columns = dict.fromkeys((measure, name) for measures, name in found for measure in measures)
+    rows = [["method", "sparsity", *(f"{measure.replace('_', ' ')} {name}" for measure, name in columns)]]
+    for system in chosen:
+        cells = []
+        for measure, name in columns:
+            values = [run.measures[name][measure] for run in system.runs if measure in run.measures.get(name, {})]
+            cells.append(f"{statistics.mean(values):.1f}" if values else NOTHING)
+        rows.append([labels[system], _sparsity(system) or NOTHING, *cells])
     return rows
 
 

@@ -15,7 +15,7 @@ from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.files import own_command
 from espnet_s3router.results.comparisons import compare, corrected
 from espnet_s3router.results.pages.document import Page, Section, as_markdown, count_speakers, publish
-from espnet_s3router.results.rows import put_rows
+from espnet_s3router.results.rows import ACCURACY, best_named, put_rows
 from espnet_s3router.results.scored_runs import (
     BASELINES,
     ScoredRun,
@@ -64,7 +64,7 @@ class LanguagesPage(Page):
         metrics = metrics_of(runs)
         tables: dict[str, Table] = {}
         for metric in metrics:
-            caption = f"{metric.upper()} % on the test set of each language; * the lowest; {self._about(runs)}"
+            caption = f"{metric.upper()} % on the test set of each language; * {best_named(metric)}; {self._about(runs)}"
             tables[caption] = self._table(chosen, metric)
         return Section(["all languages", upstream], tables, self._comparisons(chosen, metrics))
 
@@ -94,10 +94,11 @@ class LanguagesPage(Page):
         for method, by_lang in chosen.items():
             intervals = [by_lang[lang].interval([test], metric) if lang in by_lang else None for lang, test in self._tests()]
             rates[method] = [100 * interval.value if interval else None for interval in intervals]
-        best = [min((r for r in column if r is not None), default=None) for column in zip(*rates.values())]
+        better = max if metric == ACCURACY else min
+        best = [better((r for r in column if r is not None), default=None) for column in zip(*rates.values())]
         for method, row in rates.items():
             systems = chosen[method].values()
-            cells = [NOTHING if rate is None else f"{rate:.1f}{'*' * (rate == low)}" for rate, low in zip(row, best)]
+            cells = [NOTHING if rate is None else f"{rate:.1f}{'*' * (rate == top)}" for rate, top in zip(row, best)]
             whole = [rate for rate in row if rate is not None]
             average = f"{mean(whole):.1f}" if len(whole) == len(row) else NOTHING
             size = scaled(sum(system.info["bytes_added"] for system in systems)) + "B"

@@ -10,7 +10,16 @@ from espnet_s3router.results import tables
 from espnet_s3router.results.comparisons import Comparison, compare, corrected
 from espnet_s3router.results.pages.document import Page, Section, as_markdown, publish
 from espnet_s3router.results.plot import plot_error_rate
-from espnet_s3router.results.rows import Place, ResultRow, put_rows, read_rows, shown_metrics
+from espnet_s3router.results.rows import (
+    ACCURACY,
+    Place,
+    ResultRow,
+    errors_named,
+    put_rows,
+    read_rows,
+    shown_metrics,
+    shown_value,
+)
 from espnet_s3router.results.scored_runs import ScoredRun, collect_runs, read_run, systems, without_repeats
 from espnet_s3router.results.select import Rates, Variant, best_on_dev, rates_of_rows
 
@@ -133,7 +142,7 @@ def _sparsities(variants: Iterable[Variant]) -> list[float]:
 
 def _rates_of(best: Sequence[Variant], rows: Sequence[ResultRow], datasets: Sequence[str], metric: str) -> Rates:
     rates = rates_of_rows(rows, datasets, metric)
-    return {variant: rates[variant] for variant in best if variant in rates}
+    return {v: {seed: shown_value(metric, rate) for seed, rate in rates[v].items()} for v in best if v in rates}
 
 
 def _comparisons(
@@ -162,7 +171,7 @@ def _comparisons(
         if found:
             found = corrected(found)
             cells = {cell: one.text() + one.p_text() + one.seeds() for cell, one in found.items()}
-            caption = f"relative difference of {metric.upper()} on {'+'.join(page.test)} in %, 95 % bootstrap interval"
+            caption = f"relative difference of {errors_named(metric)} on {'+'.join(page.test)} in %, 95 % bootstrap interval"
             caption += next((f"; p: {one.test}" for one in found.values() if one.p_text()), "")
             caption += page.size_note(runs)
             made[caption] = tables.by_sparsity(cells, sparsities, dense=False, corner="")
@@ -180,7 +189,7 @@ def plots(page: SweepPage, rows: Sequence[ResultRow], folder: Path) -> list[Path
                 path = folder / f"{stem}.png".replace("/", "_")
                 title = f"{metric.upper()} on {'+'.join(names)}: upstream {upstream}, trained on {split} ({recipe})"
                 bars = _bars([len(seeds) for seeds in rates.values()])
-                plot_error_rate(tables.curves(rates), path, title=title, metric=metric, bars=bars, log=True)
+                plot_error_rate(tables.curves(rates), path, title=title, metric=metric, bars=bars, log=metric != ACCURACY)
                 written.append(path)
     return written
 

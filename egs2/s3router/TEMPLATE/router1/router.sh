@@ -43,8 +43,13 @@ if ! "${skip_data_prep}" && [ "${stage}" -le 5 ]; then
         frame_options=$(experiments grid --frames)
         read -ra frames <<<"${frame_options}"
         cleaned=()
+        folders=("${raw}/org/${training_set}" "${raw}/org/${valid_set}" "${test_sets[@]/#/${raw}/org/}")
+        if "${understands}"; then
+            intents=("${own_symbols[@]}")
+            if "${intent_alone}"; then intents+=(--alone) cleaned=(--text text.intent); fi
+            "${data[@]}" intents "${folders[0]}" "${symbols_file}" --check "${folders[@]:1}" "${intents[@]}"
+        fi
         if [ "${cleaner}" != none ]; then
-            folders=("${raw}/org/${training_set}" "${raw}/org/${valid_set}" "${test_sets[@]/#/${raw}/org/}")
             "${python}" -m espnet_s3router.bin.clean_text "${cleaner}" "${folders[@]}" "${symbols[@]}"
             cleaned=(--text text.cleaned)
         fi

@@ -1,0 +1,1 @@
+"""Scores of spoken language understanding: intents, entities and slots."""

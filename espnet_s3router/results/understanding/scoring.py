@@ -1,0 +1,73 @@
+"""Scores of one decoded dataset whose texts begin with an intent.
+
+python -m espnet_s3router.results.understanding.scoring --ref dump/raw/test/text --hyp DIR/text --outdir DIR
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from espnet_s3router.errors import exit_status
+from espnet_s3router.files import write_atomic
+from espnet_s3router.results.alignment import Alignment, align, check_keys, tokenise
+from espnet_s3router.results.rows import ACCURACY, shown_value
+from espnet_s3router.results.scoring import MEASURES, Totals, write_scores
+from espnet_s3router.results.understanding.intents import align_intents, intent_report, macro_f1, split_text
+from espnet_s3router.text_files import read_symbols, read_text
+
+
+def read_hypotheses(hyp: str | Path, refs: Mapping[str, str]) -> dict[str, str]:
+    """The hypotheses of all references, in their order, by key. Missing ones are empty, and a notice counts them.
+
+    Raises InputError for a hypothesis without a reference.
+    """
+    hyps = read_text(hyp)
+    check_keys(hyps.keys() | refs.keys(), refs, f"{hyp}")
+    if missing := [key for key in refs if key not in hyps]:
+        print(
+            f"notice: {hyp} lacks {len(missing)} of {len(refs)} utterances, which count as wrong: {missing[0]} …",
+            file=sys.stderr,
+        )
+    return {key: hyps.get(key, "") for key in refs}
+
+
+def score_understanding(
+    ref: str | Path, hyp: str | Path, outdir: str | Path, *, nlsyms: Sequence[str] = ()
+) -> dict[str, Totals]:
+    """Score one decoded dataset, with the files of ``scoring.score_dir`` and ``measures.json``.
+
+    The accuracy of intents is a metric, and macro-F1 a measure. If references hold more than an intent, WER and CER of what
+    follows it are metrics, too. ``nlsyms``: words that these leave out.
+    """
+    refs = read_text(ref)
+    hyps = read_hypotheses(hyp, refs)
+    texts = [{key: split_text(text) for key, text in side.items()} for side in (refs, hyps)]
+    intents = [{key: text.intent for key, text in side.items()} for side in texts]
+    alignments: dict[str, Mapping[str, Alignment]] = {ACCURACY: align_intents(*intents)}
+    if any(text.rest for text in texts[0].values()):
+        for metric in ("wer", "cer"):
+            alignments[metric] = align(*({k: tokenise(t.rest, metric, nlsyms) for k, t in side.items()} for side in texts))
+    write_atomic(Path(outdir, MEASURES), json.dumps({"macro_f1": macro_f1(*intents)}) + "\n")
+    return write_scores(alignments, Path(outdir), {ACCURACY: intent_report(*intents)})
+
+
+@exit_status
+def main(argv: Sequence[str] | None = None) -> None:
+    """Score one decoded dataset and print its metrics and measures."""
+    parser = argparse.ArgumentParser(description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("--ref", required=True, help="reference text: key, intent, transcript")
+    parser.add_argument("--hyp", required=True, help="hypothesis text in the same form, in any order")
+    parser.add_argument("--outdir", required=True)
+    parser.add_argument("--nlsyms_txt", help="symbols that WER and CER leave out, one per line")
+    args = parser.parse_args(argv)
+    nlsyms = read_symbols(args.nlsyms_txt) if args.nlsyms_txt else ()
+    for metric, total in score_understanding(args.ref, args.hyp, args.outdir, nlsyms=nlsyms).items():
+        print(f"{metric.upper()} {shown_value(metric, total.rate):.2f} %, {total.sentences} utterances")
+    for measure, value in json.loads(Path(args.outdir, MEASURES).read_text(encoding="utf-8")).items():
+        print(f"{measure} {value:.2f} %")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

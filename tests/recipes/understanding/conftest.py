@@ -1,0 +1,62 @@
+"""Runs of the recipes of spoken language understanding, on tiny corpora and a tiny upstream."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.recipes.staged import run_stages
+
+UPDATES = "max_epoch=1 num_iters_per_epoch=2 scheduler_conf.max_steps=2 optim_conf.head_lr=0.01 batch_bins=40000"
+OPTIONS = ("--model", "hubert_mini", "--nj", "1", "--parallel", "1", "--asr_args", UPDATES, "--methods", "routing")
+
+
+class Finished:
+    """What a recipe left after stage 13."""
+
+    def __init__(self, here: Path, printed: str, told: str, expdir: str) -> None:
+        self.here, self.printed, self.told, self.exp = here, printed, told, here / expdir
+
+    def rows(self) -> dict[tuple[str, str], float]:
+        """(dataset, metric) -> value."""
+        with (self.exp / "results.tsv").open(encoding="utf-8") as file:
+            return {(row["set"], row["metric"]): float(row["value"]) for row in csv.DictReader(file, delimiter="\t")}
+
+    def decoded(self, name: str) -> dict[str, str]:
+        """Utterance -> decoded text of a dataset."""
+        (path,) = self.exp.glob(f"*/*/{name}/text")
+        pairs = (line.partition(" ") for line in path.read_text("utf-8").splitlines())
+        return {key: text for key, _, text in pairs}
+
+    def references(self, name: str, dump: str = "dump") -> dict[str, str]:
+        """Utterance -> reference text of a test set."""
+        lines = (self.here / dump / "raw" / name / "text").read_text("utf-8").splitlines()
+        return {line.split(" ", 1)[0]: line.partition(" ")[2] for line in lines}
+
+    def accuracy(self, name: str, dump: str = "dump") -> float:
+        """Share in percent of the utterances whose first word is right, counted here."""
+        decoded, references = self.decoded(name), self.references(name, dump)
+        assert decoded.keys() == references.keys()
+        right = [decoded[key].split()[:1] == references[key].split()[:1] for key in references]
+        return 100 * sum(right) / len(right)
+
+    def point(self) -> dict:
+        """``point.json`` of the only run."""
+        (path,) = self.exp.glob("*/point.json")
+        return json.loads(path.read_text("utf-8"))
+
+
+@pytest.fixture(scope="package")
+def finished(tmp_path_factory, copying):
+    """finished(recipe, prepare, *options, **environment): all stages; ``prepare(here)`` is called in the copy before."""
+
+    def run(recipe, *options, prepare=lambda here: None, **environment):
+        recipes = copying(tmp_path_factory.mktemp("understanding"))
+        recipes.recipe = recipe
+        prepare(recipes.here)
+        done, printed = run_stages(recipes, *OPTIONS, *options, kept=tmp_path_factory.mktemp("kept"), **environment)
+        expdir = options[options.index("--expdir") + 1] if "--expdir" in options else "exp"
+        return Finished(recipes.here, printed, done.stderr, expdir)
+
+    return run
