@@ -14,6 +14,8 @@ from espnet_s3router.zoo.facts import UNKNOWN
 from espnet_s3router.zoo.meta import BAKED, CARD, ROUTES, Meta
 
 TASKS = {"asr": "automatic-speech-recognition", "slu": "spoken-language-understanding"}
+PLACEHOLDER = "OWNER/NAME"
+"""Name of a pack in the examples of a card, until it is uploaded."""
 HUB_LICENCES = ("mit", "apache-2.0", "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0")
 """Names of licences on the hub, of those that speech corpora and models have. The hub calls all others ``other``."""
 
@@ -26,7 +28,7 @@ def write_card(folder: Path, meta: Meta, name: str = "") -> None:
 def card(meta: Meta, name: str = "") -> str:
     """The text of the card."""
     head = yaml.safe_dump(front_matter(meta), sort_keys=False, allow_unicode=True)
-    parts = [title(meta), models_table(meta), results(meta), usage(meta, name or "PACK"), licences(meta), environment()]
+    parts = [title(meta), models_table(meta), results(meta), usage(meta, name or PLACEHOLDER), licences(meta), environment()]
     return f"---\n{head}---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 

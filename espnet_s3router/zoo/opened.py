@@ -1,8 +1,6 @@
 """Opening a pack: a path or a hub id becomes models for a router. Nothing in a pack is run as code."""
 
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,9 @@ from espnet_s3router.plugin.deployment.bake import load_stock
 from espnet_s3router.serving import Bank
 from espnet_s3router.serving.router import Models
 from espnet_s3router.serving.single import SingleModel
-from espnet_s3router.zoo.archive import extract
-from espnet_s3router.zoo.hub import download
 from espnet_s3router.zoo.meta import ROUTES, Meta, read_meta
 from espnet_s3router.zoo.scrub import UPSTREAM
+from espnet_s3router.zoo.source import folder_of
 
 
 def open_pack(tag_or_path: str | Path, *, device: str = "cpu") -> Models:
@@ -28,20 +25,6 @@ def open_pack(tag_or_path: str | Path, *, device: str = "cpu") -> Models:
     """
     with folder_of(tag_or_path) as folder:
         return open_folder(folder, device=device)
-
-
-@contextmanager
-def folder_of(tag_or_path: str | Path) -> Iterator[Path]:
-    """The folder of a pack, within the block."""
-    path = Path(tag_or_path)
-    if path.is_dir():
-        yield path
-    elif path.is_file():
-        with tempfile.TemporaryDirectory(prefix="s3router_pack_") as name:
-            extract(path, Path(name))
-            yield Path(name)
-    else:
-        yield download(str(tag_or_path))
 
 
 def open_folder(folder: Path, *, device: str = "cpu") -> Models:

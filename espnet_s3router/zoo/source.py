@@ -1,13 +1,33 @@
-"""The Hugging Face hub as a source of packs: download into its cache, from which it opens without network."""
+"""Where packs come from: folders, zip files, and the Hugging Face hub, whose cache opens without network."""
 
+import os
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from espnet_s3router.errors import InputError, summary
+from espnet_s3router.zoo.archive import extract
 from espnet_s3router.zoo.meta import META
 
 ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 WHERE = "Expected a folder, a zip file, or OWNER/NAME or OWNER/NAME@REVISION of the Hugging Face hub"
+
+
+@contextmanager
+def folder_of(tag_or_path: str | Path) -> Iterator[Path]:
+    """The folder of a pack, within the block."""
+    path = Path(tag_or_path)
+    if path.is_dir():
+        yield path
+    elif path.is_file():
+        with tempfile.TemporaryDirectory(prefix="s3router_pack_") as name:
+            extract(path, Path(name))
+            yield Path(name)
+    else:
+        yield download(str(tag_or_path))
 
 
 def download(tag: str) -> Path:
@@ -29,8 +49,13 @@ def download(tag: str) -> Path:
         raise InputError(f"{tag}: there is no such file or folder. {WHERE}")
     name, _, revision = tag.partition("@")
     try:
-        hf_hub_download(name, META, revision=revision or None, library_name="espnet-s3router")
-        return Path(snapshot_download(name, revision=revision or None, library_name="espnet-s3router"))
+        options: Any = {
+            "revision": revision or None,
+            "endpoint": os.environ.get("HF_ENDPOINT"),
+            "library_name": "espnet-s3router",
+        }
+        hf_hub_download(name, META, **options)
+        return Path(snapshot_download(name, **options))
     except LocalEntryNotFoundError as error:
         raise InputError(
             f"{tag}: is not in the cache of this machine, and the hub cannot be reached ({summary(error)}). Check the "
