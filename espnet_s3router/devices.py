@@ -5,8 +5,9 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, summary
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 OTHER_DRIVERS = ("/dev/kfd", "/dev/dxg")
@@ -37,6 +38,21 @@ def usable_gpus() -> list[str]:
     count = torch.cuda.device_count()  # of those that the variable leaves
     value = os.environ.get(VISIBLE)
     return value.split(",")[:count] if value else [str(number) for number in range(count)]
+
+
+def usable_device(name: Any) -> Any:
+    """The ``torch.device`` of a name. Raises InputError if PyTorch cannot put tensors there."""
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: PyTorch without CUDA
+        raise InputError(
+            f"the device is {str(name)!r}, which cannot be used here: {summary(error)}. Expected cpu, or cuda on a machine "
+            "whose GPU PyTorch can use"
+        ) from error
+    return device
 
 
 def has_other_driver() -> bool:

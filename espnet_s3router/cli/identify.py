@@ -2,7 +2,13 @@
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from typing import Any
+
+from espnet_s3router.cli.models import add_models, open_models
+from espnet_s3router.cli.quiet import quiet_imports
+from espnet_s3router.errors import InputError
 
 SHORTEST = 2.0  # seconds; shorter recordings hold a word or two
 
@@ -16,35 +22,31 @@ def add_to(commands: Any) -> None:
         epilog="example: s3router identify --bank exp/routes en=dump/raw/test_en nl=dump/raw/test_nl",
     )
     parser.add_argument("datasets", nargs="+", metavar="LANG=DIR", help="a route and a Kaldi-style data directory")
-    parser.add_argument("--bank", required=True, metavar="DIR", help="folder of .route files, one for each language")
+    add_models(parser)
     parser.add_argument("--same", default="", metavar="LANG,LANG", help="also count these as one: one voice reads them")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
-    parser.add_argument("--upstream", help="load this base, instead of the one that the routes name")
-    parser.add_argument("--path_or_url", help="load the base from here")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Identify all recordings and print tables."""
-    from espnet_s3router.cli.quiet import quiet_imports
-    from espnet_s3router.cli.route import source_of
-    from espnet_s3router.errors import InputError
-
+    datasets = datasets_of(args.datasets)
+    models = open_models(args)
     with quiet_imports():
         from espnet_s3router.serving import Router
         from espnet_s3router.serving.evaluate import accuracy, by_duration, confusion, judge
-    for text in args.datasets:
-        if "=" not in text:
-            raise InputError(f"a dataset is {text!r}, expected LANG=DIR, for example nl=dump/raw/test_nl")
-    judged = judge(Router.from_dir(args.bank, source_of(args)), dict(text.split("=", 1) for text in args.datasets))
-    figures = {
-        "recordings": len(judged),
-        "accuracy": accuracy(judged),
-        f"accuracy_from_{SHORTEST:g}_s": accuracy(judged, shortest=SHORTEST),
-    }
-    if args.same:
-        same = args.same.split(",")
-        figures[f"accuracy_from_{SHORTEST:g}_s_{'_'.join(same)}_as_one"] = accuracy(judged, shortest=SHORTEST, same=same)
+    same = [name for name in args.same.split(",") if name]
+    for name in same:
+        models.config(name)
+    judged = judge(Router(models), datasets)
+    figures = {"recordings": len(judged), "accuracy": accuracy(judged)}
+    if any(one.seconds >= SHORTEST for one in judged):
+        name = f"accuracy_from_{SHORTEST:g}_s"
+        figures[name] = accuracy(judged, shortest=SHORTEST)
+        if same:
+            figures[f"{name}_{'_'.join(same)}_as_one"] = accuracy(judged, shortest=SHORTEST, same=same)
+    else:
+        print(f"notice: no recording has {SHORTEST:g} seconds or more, so there is no figure for these", file=sys.stderr)
     if args.json:
         tables = {"confusion": confusion(judged, SHORTEST), "by_duration": by_duration(judged)}
         print(json.dumps(figures | tables | {"judged": [vars(one) for one in judged]}))
@@ -54,3 +56,17 @@ def run(args: argparse.Namespace) -> None:
             print("".join(f"{cell:>16}" for cell in row))
         print()
     print("\n".join(f"{name}: {value:.4g}" for name, value in figures.items()))
+
+
+def datasets_of(words: Sequence[str]) -> dict[str, str]:
+    """Language -> directory, from ``LANG=DIR``. Raises InputError for other words and for a language that is named twice."""
+    datasets: dict[str, str] = {}
+    for word in words:
+        lang, sign, folder = word.partition("=")
+        if not sign:
+            raise InputError(f"a dataset is {word!r}, expected LANG=DIR, for example nl=dump/raw/test_nl")
+        if lang in datasets:
+            both = f"{datasets[lang]} and {folder}"
+            raise InputError(f"{lang} has two datasets, {both}, expected one. Pool them, or call the command twice")
+        datasets[lang] = folder
+    return datasets

@@ -2,8 +2,17 @@
 
 import argparse
 import json
+import math
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from espnet_s3router.cli.models import add_models, open_models
+from espnet_s3router.cli.quiet import quiet_imports
+from espnet_s3router.errors import InputError, raise_problems
+
+SHORTEST_WINDOW = 0.4  # seconds; windows share a quarter
 
 
 def add_to(commands: Any) -> None:
@@ -15,49 +24,40 @@ def add_to(commands: Any) -> None:
         epilog="example: s3router transcribe --model nl.zip a.wav b.flac",
     )
     parser.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings of any length, rate and format")
-    models = parser.add_mutually_exclusive_group(required=True)
-    models.add_argument("--bank", metavar="DIR", help="folder of .route files, one for each language")
-    models.add_argument("--model", metavar="PACK", help="pack: a folder, a zip file, or OWNER/NAME[@REVISION] of the hub")
+    add_models(parser)
     parser.add_argument("--lang", help="name of the route: its file name without .route; auto: find it; not needed for one")
     parser.add_argument("--timestamps", action="store_true", help="print start, end and text of each word, in seconds")
-    parser.add_argument("--json", action="store_true", help="print one line of JSON for each recording")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON for each recording, with all times")
     parser.add_argument("--window", type=float, default=20.0, metavar="SECONDS", help="longest piece that is run at a time")
-    parser.add_argument("--upstream", help="load this base, instead of the one that the routes name")
-    parser.add_argument("--path_or_url", help="load the base from here")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Transcribe the files and print each result as soon as it is there."""
-    import sys
-
-    from espnet_s3router.cli.quiet import quiet_imports
-    from espnet_s3router.cli.route import source_of
-
+    """Transcribe the files and print each result as soon as it is there. Raises InputError at the end if some are faulty."""
+    if not SHORTEST_WINDOW <= args.window < math.inf:
+        raise InputError(f"--window is {args.window:g}, expected {SHORTEST_WINDOW} seconds or more")
+    missing = [f"no file {path}" for path in args.audio if not Path(path).is_file()]
+    raise_problems(missing, "recordings", "Nothing was transcribed. Give the paths of audio files.")
     with quiet_imports():
-        from espnet_s3router.serving import Bank, Router
-
-        if args.model:
-            from espnet_s3router.zoo.opened import open_pack
-
-            models = open_pack(args.model, device=args.device)
-        else:
-            models = Bank.from_dir(args.bank, source_of(args), device=args.device)
-    for reason in getattr(models, "broken", {}).values():
-        print(f"left out: {reason}", file=sys.stderr)
+        from espnet_s3router.serving import Router
+    models = open_models(args)
     router = Router(models, window_s=args.window, overlap_s=min(2.0, args.window / 4))
     lang = chosen(args.lang, models.names)
     if lang != "auto":
         models.config(lang)  # an unknown language is reported before the first recording is read
+    problems = []
     for path in args.audio:
-        print(line(path, router.transcribe(path, lang), args), flush=True)
+        try:
+            print(line(path, router.transcribe(path, lang), args), flush=True)
+        except InputError as error:
+            problems.append(str(error))
+            if args.json:
+                print(json.dumps({"file": path, "error": str(error)}, ensure_ascii=False), flush=True)
+    raise_problems(problems, f"{len(args.audio)} recordings", "The others are transcribed. Give other files for these.")
 
 
 def chosen(lang: str | None, names: Sequence[str]) -> str:
     """The route of the command line, or the only one. Raises InputError if there are several and none is named."""
-    from espnet_s3router.errors import InputError
-
     if lang is None and len(names) > 1:
         raise InputError(f"--lang is missing: name one of {', '.join(names)}, or give auto to find it for each recording")
     return lang or names[0]
@@ -74,5 +74,8 @@ def line(path: str, transcript: Any, args: argparse.Namespace) -> str:
     lang = transcript.lang if confidence is None else f"{transcript.lang} (confidence {confidence})"
     lines = [f"{path}\t{lang}\t{transcript.text}"]
     if args.timestamps:
-        lines += [f"{word.start:.2f}\t{word.end:.2f}\t{word.text}" for word in transcript.words if word.start is not None]
+        timed = [word for word in transcript.words if word.start is not None]
+        if len(timed) < len(transcript.words):
+            print(f"notice: {path}: route {transcript.lang} decodes by beam search, which gives no times", file=sys.stderr)
+        lines += [f"{word.start:.2f}\t{word.end:.2f}\t{word.text}" for word in timed]
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from espnet_s3router.devices import usable_device
 from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.deployment.route_model import build_on, frontend_options, place
 from espnet_s3router.plugin.frontend import MaskedUpstream
@@ -22,6 +23,9 @@ from espnet_s3router.routes.switch import Changes, Switch
 from espnet_s3router.serving.changes import changes_of
 
 SUFFIX = ".route"
+AUTO = "auto"
+"""Stands for a language that is not known, so no route has this name."""
+NO_ROUTE = "the bank holds no route. Add one: bank.add('nl.route')"
 SHARED = ("normalize", "extra_conf", "tile_factor")
 """Keys of the inner frontend_conf in which all routes of a bank must agree: they belong to the upstream."""
 
@@ -56,7 +60,7 @@ class Bank:
     ) -> None:
         self._source = source
         self._limit = int(ready_mb * 2**20)
-        self._device = torch.device(device)
+        self._device = usable_device(device)
         self.lock = threading.RLock()
         """Held by the thread that uses the base."""
         self._files: dict[str, RouteFile] = {}
@@ -64,6 +68,8 @@ class Bank:
         self._frontend: MaskedUpstream | None = None
         self._switch: Switch | None = None
         self._shared: dict[str, Any] = {}
+        self._in_use: str | None = None
+        """Name of the route of the innermost block of ``using``."""
         self.current: str | None = None
         """Name of the route that is applied; None for the plain base."""
         self.broken: dict[str, str] = {}
@@ -101,7 +107,7 @@ class Bank:
     def frontend(self) -> MaskedUpstream:
         """The shared frontend. Hold the lock of ``using`` while you use it."""
         if self._frontend is None:
-            raise InputError("the bank holds no route. Add one: bank.add('nl.route')")
+            raise InputError(NO_ROUTE)
         return self._frontend
 
     def file(self, name: str) -> RouteFile:
@@ -124,18 +130,22 @@ class Bank:
         """Add a route file, by default under its file name without suffix; returns the name.
 
         A route of that name is replaced. The first route decides the base. Raises InputError for a broken file, for another
-        base and for a method that adds modules; the bank is unchanged then.
+        base, for a method that adds modules and for the name ``auto``; the bank is unchanged then.
         """
         file = open_route(path)
         name = name or Path(path).stem
+        if name == AUTO:
+            raise InputError(f"{path}: no route can be named {AUTO}, which stands for an unknown language. Rename the file")
         with self.lock:
             before = self.current
-            ready = self._prepare(file)
-            self.drop(name, missing_ok=True)
-            self._files[name] = file
-            self._keep(name, ready)
-            if before in self._files:
-                self.use(before)
+            try:
+                ready = self._prepare(file)
+                self.drop(name, missing_ok=True)
+                self._files[name] = file
+                self._keep(name, ready)
+            finally:
+                if before in self._files:
+                    self.use(before)
         return name
 
     def drop(self, name: str, *, missing_ok: bool = False) -> None:
@@ -166,9 +176,18 @@ class Bank:
 
     @contextmanager
     def using(self, name: str) -> Iterator[Any]:
-        """The model of a route. Other threads wait until the block ends."""
+        """The model of a route. Other threads wait until the block ends.
+
+        Blocks may be nested: after the inner one, the route of the outer one is applied again.
+        """
         with self.lock:
-            yield self.use(name)
+            outer, self._in_use = self._in_use, name
+            try:
+                yield self.use(name)
+            finally:
+                self._in_use = outer
+                if outer in self._files:
+                    self.use(outer)
 
     def changes(self, name: str) -> Changes:
         """What a route changes on the base. The base may be restored on the way."""

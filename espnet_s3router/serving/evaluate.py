@@ -27,13 +27,14 @@ class Judged:
 def judge(router: Router, datasets: Mapping[str, str | Path]) -> list[Judged]:
     """Identify every utterance of Kaldi-style data directories, given by language: the name of a route.
 
-    Raises InputError for a language without a route, before any recording is read.
+    Raises InputError for a language without a route and for a faulty directory, before any recording is read.
     """
     for lang in datasets:
         router.bank.config(lang)
+    recordings = {lang: read_data_dir(folder, allow_empty_text=True).wav for lang, folder in datasets.items()}
     judged = []
-    for lang, folder in datasets.items():
-        for utt, path in sorted(read_data_dir(folder, allow_empty_text=True).wav.items()):
+    for lang, paths in recordings.items():
+        for utt, path in sorted(paths.items()):
             wave = read_wave(path)
             found = router.identify(wave)
             judged.append(Judged(utt, lang, found.name, len(wave) / RATE, found.confidence))

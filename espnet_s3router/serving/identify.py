@@ -8,6 +8,7 @@ base, it tells how much more weight for one mask would lower the entropy. Only t
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,10 +34,11 @@ class Identified:
 
     @property
     def confidence(self) -> float:
-        """1 - (entropy of the surest route / entropy of the next), from 0 to 1. 1 if there is no other."""
-        if len(self.ranking) < 2 or self.ranking[1][1] == 0:
+        """1 - (entropy of the surest route / entropy of the next), from 0 to 1. 1 if there is no other, 0 for equal ones."""
+        if len(self.ranking) < 2:
             return 1.0
-        return 1.0 - self.ranking[0][1] / self.ranking[1][1]
+        first, second = (value for _, value in self.ranking[:2])
+        return 1.0 - first / second if first < second else 0.0
 
 
 def entropy(log_probs: Tensor) -> Tensor:
@@ -61,11 +63,16 @@ def rank_by_gradient(bank: Bank, names: Sequence[str], wave: Tensor) -> list[str
 def slopes_of_entropy(bank: Bank, names: Sequence[str], wave: Tensor) -> dict[str, float]:
     """dH/da_j of each route j: H is the mean entropy of all heads on a base with the weights W * sum_j a_j M_j.
 
-    All a_j are 1 / routes. The slope is the sum of dH/dW_eff * W over what the mask of the route keeps.
+    All a_j are 1 / routes. The slope is the sum of dH/dW_eff * W over what the mask of the route keeps. The changes of all
+    routes are in memory meanwhile.
     """
     with bank.lock:
+        # Routes are decoded on the unchanged base, so this ends before the weights change.
+        removed, models = {}, []
+        for name in names:
+            removed[name] = bank.changes(name).removed
+            models.append(bank.model(name))
         bank.restore()
-        removed = {name: bank.changes(name).removed for name in names}
         parameters = dict(bank.frontend.expert.named_parameters())
         sites = sorted({site for parts in removed.values() for site in parts})
         if not sites:
@@ -78,7 +85,7 @@ def slopes_of_entropy(bank: Bank, names: Sequence[str], wave: Tensor) -> dict[st
                 )
                 parameters[site].requires_grad_(True)
             with torch.enable_grad():
-                loss = _mean_entropy(bank, names, wave)
+                loss = _mean_entropy(bank, models, wave)
                 gradients = torch.autograd.grad(loss, [parameters[site] for site in sites], allow_unused=True)
         finally:
             for site in sites:
@@ -100,15 +107,14 @@ def _share_kept(weight: Tensor, removed: Sequence[Removed], routes: int) -> Tens
     return (1.0 - counts / routes).view(weight.shape)
 
 
-def _mean_entropy(bank: Bank, names: Sequence[str], wave: Tensor) -> Tensor:
-    """Mean entropy of the heads of all routes, with the weights that lie on the base now. The base runs once."""
+def _mean_entropy(bank: Bank, models: Sequence[Any], wave: Tensor) -> Tensor:
+    """Mean entropy of the heads of ``models``, with the weights that lie on the base now. The base runs once."""
     upstream = bank.frontend.upstream
     device = next(upstream.parameters()).device
     batch = wave[None].to(device), torch.tensor([len(wave)], device=device)
     states = upstream(*batch)
     upstream.forward = lambda *unused: states
     try:
-        models = [bank.model(name) for name in names]
         return torch.stack([entropy(model.ctc.log_softmax(model.encode(*batch)[0])[0]) for model in models]).mean()
     finally:
         del upstream.forward

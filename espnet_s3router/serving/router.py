@@ -1,5 +1,6 @@
 """``Router``: the text of recordings in many languages, with one base and a bank of routes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,13 +12,12 @@ from torch import Tensor
 
 from espnet_s3router.data.audio import load_mono, resample
 from espnet_s3router.errors import InputError
-from espnet_s3router.serving.bank import Bank
+from espnet_s3router.serving.bank import AUTO, NO_ROUTE, Bank
 from espnet_s3router.serving.identify import Identified, by_entropy, rank_by_gradient
 from espnet_s3router.serving.search import Token, beam_tokens, best_path_tokens, spelling, words_of
 from espnet_s3router.serving.windows import Windows, frames_in_windows
 
 RATE = 16000  # Hz
-AUTO = "auto"
 Audio = str | Path | Tensor
 
 
@@ -74,7 +74,7 @@ class Router:
     """
 
     def __init__(self, bank: Models, *, window_s: float = 20.0, overlap_s: float = 2.0, candidates: int = 8) -> None:
-        if not 0.1 <= overlap_s <= window_s / 2:
+        if not 0.1 <= overlap_s <= window_s / 2 < math.inf:
             raise InputError(f"overlap_s is {overlap_s} with window_s {window_s}, expected 0.1 to half of a window")
         if candidates < 1:
             raise InputError(f"candidates is {candidates}, expected at least 1 route")
@@ -101,11 +101,13 @@ class Router:
         Recordings of one route follow each other, so the base changes once for each route. Every recording is encoded alone:
         its text does not depend on the others, whatever the upstream does with padding.
         """
+        if len(audios) != len(langs):
+            raise InputError(f"got {len(audios)} recordings and {len(langs)} languages, expected a language for each")
         for lang in langs:
             if lang != AUTO:
                 self.bank.config(lang)
         waves = [read_wave(audio) for audio in audios]
-        identified = [self.identify(wave) if lang == AUTO else None for wave, lang in zip(waves, langs, strict=True)]
+        identified = [self.identify(wave) if lang == AUTO else None for wave, lang in zip(waves, langs)]
         names = [lang if found is None else found.name for lang, found in zip(langs, identified)]
         texts: dict[int, Transcript] = {}
         for index in sorted(range(len(waves)), key=lambda index: names[index]):
@@ -117,10 +119,15 @@ class Router:
     def identify(self, audio: Audio) -> Identified:
         """The routes of the bank for a recording, the surest first. Long recordings are judged by their first window."""
         wave = read_wave(audio)[: int(self._window_s * RATE)]
-        names = self.bank.names
-        if len(names) > self._candidates and isinstance(self.bank, Bank):
-            names = rank_by_gradient(self.bank, names, wave)[: self._candidates]
-        return by_entropy(names, wave, self.log_probs)
+        if not isinstance(self.bank, Bank):
+            return by_entropy(self.bank.names, wave, self.log_probs)
+        with self.bank.lock:  # no route is dropped meanwhile
+            names = self.bank.names
+            if not names:
+                raise InputError(NO_ROUTE)
+            if len(names) > self._candidates:
+                names = rank_by_gradient(self.bank, names, wave)[: self._candidates]
+            return by_entropy(names, wave, self.log_probs)
 
     @torch.no_grad()
     def log_probs(self, name: str, wave: Tensor) -> Tensor:
@@ -175,6 +182,8 @@ def read_wave(audio: Audio) -> Tensor:
     if isinstance(audio, Tensor):
         if audio.dim() != 1 or not audio.is_floating_point() or not len(audio):
             raise InputError(f"the audio is {audio.dtype} {tuple(audio.shape)}, expected mono float samples (samples,)")
+        if not torch.isfinite(audio).all():
+            raise InputError("the audio holds NaN or infinity, expected finite samples")
         return audio
     sound = load_mono(audio)
     return torch.from_numpy(resample(sound.samples, sound.rate, RATE))

@@ -152,7 +152,37 @@ def test_a_replaced_route_is_the_new_one(three, tmp_path):
     assert torch.equal(outputs(bank.use("a"), WAVE), outputs(load_model(three / "b.route"), WAVE))
 
 
+def test_blocks_may_be_nested(three, tmp_path):
+    """Also a route that is added within a block, or refused, leaves the route of the block applied."""
+    bank = Bank.from_dir(three, ready_mb=0)
+    expected = {name: outputs(load_model(three / f"{name}.route"), WAVE) for name in "abc"}
+    (tmp_path / "x.route").write_bytes((three / "b.route").read_bytes())
+    with bank.using("a") as outer:
+        with bank.using("b") as inner:
+            assert torch.equal(outputs(inner, WAVE), expected["b"])
+            with pytest.raises(InputError, match="there is no route 'y'"), bank.using("y"):
+                pass
+            assert torch.equal(outputs(inner, WAVE), expected["b"])
+        assert torch.equal(outputs(outer, WAVE), expected["a"])
+        bank.add(tmp_path / "x.route")
+        assert torch.equal(outputs(outer, WAVE), expected["a"])
+        with bank.using("c"):
+            bank.drop("c")
+        assert torch.equal(outputs(outer, WAVE), expected["a"])
+    assert bank.current == "a"
+
+
 class TestBadInput:
+    def test_a_name_that_asks_for_the_language(self, three):
+        (three / "a.route").rename(three / "auto.route")
+        bank = Bank.from_dir(three)
+        assert bank.names == ["b", "c"] and "no route can be named auto" in bank.broken["auto"]
+
+    @pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
+    def test_a_device_that_is_not_there(self, device):
+        with pytest.raises(InputError, match=f"the device is '{device}', which cannot be used here.*Expected cpu, or cuda"):
+            Bank(device=device)
+
     def test_unknown_names_are_refused_with_a_list(self, three):
         bank = Bank.from_dir(three)
         with pytest.raises(InputError, match="there is no route 'aa', expected one of a, b, c. Did you mean a?"):
@@ -191,12 +221,11 @@ class TestBadInput:
         files = trained_like(name="other", family="wav2vec2", mask_conf=METHODS["routing"])
         write_experiment(*files, tmp_path / "z.route")
         bank = Bank.from_dir(three)
-        bank.use("a")
+        model, expected = bank.use("a"), outputs(load_model(three / "a.route"), WAVE)
         with pytest.raises(InputError, match="z.route: "):
             bank.add(tmp_path / "z.route")
-        assert bank.names == ["a", "b", "c"] and torch.equal(
-            outputs(bank.use("a"), WAVE), outputs(load_model(three / "a.route"), WAVE)
-        )
+        assert bank.names == ["a", "b", "c"] and bank.current == "a"
+        assert torch.equal(outputs(model, WAVE), expected)
 
 
 def test_threads_take_turns(three):

@@ -1,5 +1,7 @@
 """The share of recordings whose language was found."""
 
+import json
+
 import pytest
 
 from espnet_s3router.cli.main import main
@@ -30,7 +32,7 @@ def test_tables():
     assert by_duration(JUDGED)[1:] == [["0 to 2", "1", "100.0"], ["2 to 4", "2", "50.0"], ["4 and more", "2", "0.0"]]
 
 
-def test_datasets(bank, tmp_path, capsys):
+def test_datasets(bank, tmp_path, capsys, monkeypatch):
     wav = {f"u{n}": str(tmp_path / f"{n}.wav") for n in (0, 1)}
     write_data_dir(tmp_path / "test_nl", DataDir(wav, dict.fromkeys(wav, "a"), dict.fromkeys(wav, "s")))
     judged = judge(Router.from_dir(bank), {"nl": tmp_path / "test_nl"})
@@ -39,7 +41,29 @@ def test_datasets(bank, tmp_path, capsys):
     assert [round(one.seconds, 1) for one in judged] == [1.3, 3.1]
     with pytest.raises(InputError, match="there is no route 'fr'"):
         judge(router, {"fr": tmp_path / "missing"})
+    monkeypatch.setattr(router, "identify", None)  # it would fail
+    with pytest.raises(InputError, match="missing"):
+        judge(router, {"nl": tmp_path / "test_nl", "es": tmp_path / "missing"})
     assert main(["identify", "--bank", str(bank), "--same", "nl,es", f"nl={tmp_path / 'test_nl'}"]) == 0
     assert "accuracy_from_2_s_nl_es_as_one: 1\n" in capsys.readouterr().out
     assert main(["identify", "--bank", str(bank), "nl"]) == 1
     assert "expected LANG=DIR" in capsys.readouterr().err
+
+
+def test_bad_calls(bank, tmp_path, capsys):
+    for words, message in (
+        (["nl=a", "nl=b"], "nl has two datasets, a and b"),
+        (["--same", "nl,de", "nl=a"], "there is no route 'de'"),
+        (["--device", "nonsense", "nl=a"], "the device is 'nonsense'"),
+    ):
+        assert main(["identify", "--bank", str(bank), *words]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_short_recordings_have_no_figure_for_long_ones(bank, tmp_path, capsys):
+    write_data_dir(tmp_path / "test_nl", DataDir({"u0": str(tmp_path / "0.wav")}, {"u0": "a"}, {"u0": "s"}))
+    assert main(["identify", "--bank", str(bank), "--json", f"nl={tmp_path / 'test_nl'}"]) == 0
+    printed = capsys.readouterr()
+    figures = json.loads(printed.out)
+    assert figures["recordings"] == 1 and "accuracy_from_2_s" not in figures
+    assert "no recording has 2 seconds or more" in printed.err and "left out:" in printed.err

@@ -76,8 +76,14 @@ def test_bad_calls(folder):
         router.transcribe("missing.wav", "a")
     with pytest.raises(InputError, match="expected mono float samples"):
         router.transcribe(torch.zeros(2, 16000), "a")
+    with pytest.raises(InputError, match="the audio holds NaN or infinity"):
+        router.transcribe(torch.full((16000,), float("nan")), "a")
+    with pytest.raises(InputError, match="got 3 recordings and 1 languages, expected a language for each"):
+        router.transcribe_many(WAVES, ["a"])
     with pytest.raises(InputError, match="overlap_s is 2.0 with window_s 1.0"):
         Router(router.bank, window_s=1.0)
+    with pytest.raises(InputError, match="overlap_s is 2.0 with window_s inf"):
+        Router(router.bank, window_s=float("inf"))
     with pytest.raises(InputError, match="candidates is 0"):
         Router(router.bank, candidates=0)
 
@@ -189,6 +195,23 @@ class TestLanguage:
         identify.slopes_of_entropy(bank, list(TONES), WAVES[1])
         assert all(torch.equal(before[name], p) for name, p in bank.frontend.expert.named_parameters())
         assert not any(parameter.requires_grad for parameter in bank.frontend.expert.parameters())
+
+    def test_the_ranking_does_not_depend_on_the_routes_that_stay_ready(self, folder):
+        bank = Bank.from_dir(folder, ready_mb=0)
+        expected = identify.slopes_of_entropy(Bank.from_dir(folder), list(TONES), WAVES[1])
+        assert identify.slopes_of_entropy(bank, list(TONES), WAVES[1]) == expected
+        router, other = Router(bank, candidates=2), Router(Bank.from_dir(folder), candidates=2)
+        assert router.transcribe(WAVES[1]) == other.transcribe(WAVES[1])
+
+    def test_confidence(self):
+        cases = (([0.2], 1.0), ([0.0, 0.5], 1.0), ([0.1, 0.4], 0.75), ([0.0, 0.0], 0.0), ([0.3, 0.3], 0.0))
+        for ranking, confidence in cases:
+            found = identify.Identified([(str(value), value) for value in ranking])
+            assert found.confidence == pytest.approx(confidence), ranking
+
+    def test_a_bank_without_routes(self):
+        with pytest.raises(InputError, match="the bank holds no route. Add one"):
+            Router(Bank()).transcribe(WAVES[0])
 
     def test_only_the_most_promising_routes_are_run(self, folder):
         router = Router(Bank.from_dir(folder), candidates=2)

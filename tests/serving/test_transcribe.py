@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
+
 from espnet_s3router.cli.main import main
+from espnet_s3router.plugin.deployment.route import write_experiment
 from espnet_s3router.serving import Router
 
 
@@ -29,6 +32,34 @@ def test_json_and_times(bank, capsys):
     printed, _ = call(bank, capsys, "--lang", "es", "--timestamps")
     times = [line.split("\t") for line in printed.out.splitlines() if not line.startswith(str(bank.parent))]
     assert times and all(float(start) < float(end) for start, end, _ in times)
+
+
+def test_faulty_recordings(bank, capsys):
+    """A missing one stops the command before it loads the base. One that cannot be read is named at the end."""
+    missing, bad = str(bank.parent / "missing.wav"), bank.parent / "bad.wav"
+    printed, _ = call(bank, capsys, "--lang", "nl", missing, status=1)
+    assert printed.out == "" and f"no file {missing}" in printed.err and "left out" not in printed.err
+    bad.write_bytes(b"no audio at all")
+    printed, audio = call(bank, capsys, "--lang", "nl", "--json", str(bad), status=1)
+    lines = [json.loads(line) for line in printed.out.splitlines()]
+    assert [line["file"] for line in lines] == [str(bad), *audio]
+    assert "bad.wav" in lines[0]["error"] and all("text" in line for line in lines[1:])
+    assert "3 recordings: 1 problem(s)" in printed.err and "The others are transcribed" in printed.err
+
+
+def test_a_window_that_is_too_short(bank, capsys):
+    for window in ("0.3", "inf", "nan"):
+        printed, _ = call(bank, capsys, "--lang", "nl", "--window", window, status=1)
+        assert f"--window is {window}, expected 0.4 seconds or more" in printed.err
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # ESPnet's prefix scores of impossible tokens
+def test_a_route_without_times_is_named(bank, capsys, trained_like):
+    files = trained_like(name="beam", mask_conf={"method": "routing", "sparsity": 0.2})
+    write_experiment(*files, bank / "beam.route", decoding={"beam_size": 2, "ctc_weight": 1.0})
+    printed, audio = call(bank, capsys, "--lang", "beam", "--timestamps")
+    assert [line.split("\t")[0] for line in printed.out.splitlines()] == audio
+    assert printed.err.count("route beam decodes by beam search, which gives no times") == 2
 
 
 def test_an_unknown_language_is_reported_before_any_recording_is_read(bank, capsys):
