@@ -12,16 +12,17 @@ from typing import Any
 from espnet_s3router.experiments.data_options import TASKS, DataOptions
 from espnet_s3router.script_options import Words, from_environment, module_instead, require, shown
 
-NOT_BUILT = {14: "pack", 15: "upload", 18: "analyse"}
-PRUNE, DEPLOY = LAST_STAGES = (16, 17)
+NOT_BUILT = {18: "analyse"}
+PACK, UPLOAD, PRUNE, DEPLOY = LAST_STAGES = (14, 15, 16, 17)
 """The stages after 13 that are built."""
+PACK_KINDS, PACK_BASES = ("auto", "routes", "baked"), ("auto", "inside", "name")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(DataOptions):
     """What one call of a recipe asks for."""
 
-    # Stages: 1 data, 2 speed, 3 audio, 4 filter, 5 tokens, 10 stats, 11 train, 12 decode, 13 score, 16 prune, 17 route
+    # Stages: 1 data, 2 speed, 3 audio, 4 filter, 5 tokens, 10 stats, 11 train, 12 decode, 13 score, 14 pack to 17 route
     stage: int = 1
     """first stage"""
     stop_stage: int = 13
@@ -112,6 +113,21 @@ class Options(DataOptions):
     """folder that gets the route of the run that is best on valid_set, named by its language"""
     routes_method: str = ""
     """row of methods_config whose best run that is; empty: the best run of all"""
+    # Packing (stage 14) and upload (stage 15) of the run that is best on valid_set
+    pack_kind: str = "auto"
+    """routes, baked (for ESPnet without this package), or auto: routes if the method has one"""
+    pack_file: str = ""
+    """zip file or folder to write; empty: expdir/packs/RUN.zip. With routes_dir, all routes there go into it"""
+    pack_base: str = "auto"
+    """inside: the pack holds the weights of the base; name: it names them; auto: inside if they lie on this machine"""
+    base_licence: str = ""
+    """licence of the base, instead of what its folder says"""
+    hf_repo: str = ""
+    """OWNER/NAME on the Hugging Face hub; the token is that of HF_TOKEN"""
+    hf_update: bool = False
+    """true: add a commit to a repository that exists"""
+    hf_dry_run: bool = False
+    """true: list what would be uploaded, and send nothing"""
     # Decoding
     inference_tag: str = ""
     """name of the folder of decoded text; empty: the name of inference_config"""
@@ -179,6 +195,11 @@ class Options(DataOptions):
         return self.stage <= PRUNE <= self.stop_stage and (self.stop_stage == PRUNE or bool(self.prune_methods))
 
     @property
+    def packs(self) -> bool:
+        """True if stage 14 or 15 runs. On the way to later stages they are left out."""
+        return self.stage <= self.stop_stage and self.stop_stage in (PACK, UPLOAD)
+
+    @property
     def has_grid(self) -> bool:
         """True unless the call is about pruning runs alone."""
         return bool(self.methods or not self.prune_methods)
@@ -243,6 +264,7 @@ class Options(DataOptions):
             "intent_alone",
             "symbols_file",
             "prunes",
+            "packs",
         )
         return {name: getattr(self, name) for name in plain} | {
             "options_file": path,
@@ -291,7 +313,9 @@ class Options(DataOptions):
         for name in ("stage", "stop_stage"):
             number = getattr(self, name)
             require(number >= 0, f"--{name} is '{number}', expected a number")
-            message = f"stages {listed} are not built yet: use --stop_stage 13, 16 to prune or 17 to write route files"
+            message = (
+                f"stages {listed} are not built yet: use --stop_stage 13, 14 to pack, 16 to prune or 17 to write route files"
+            )
             require(number not in NOT_BUILT, message)
         require(self.stop_stage <= DEPLOY, f"--stop_stage is {self.stop_stage}, expected at most {DEPLOY}")
         hint = f": give --stop_stage {self.stage} too" if self.stage in LAST_STAGES else ""
@@ -303,8 +327,10 @@ class Options(DataOptions):
         require(not 6 <= self.stage <= 9, message)
         if self.prunes:
             self._check_pruning()
-        if self.stop_stage == DEPLOY:
+        if self.stop_stage == DEPLOY or self.packs:
             self._check_deployment()
+        if self.packs:
+            self._check_packing()
 
     def _check_pruning(self) -> None:
         example = "--prune_methods 'parp omp' --sparsities '0.1 0.5 0.8'"
@@ -330,6 +356,14 @@ class Options(DataOptions):
         require(self.routes_method in known or not self.routes_method, message)
         message = f"--routes_method is {self.routes_method}, expected --routes_dir with it"
         require(self.routes_dir or not self.routes_method, message)
+
+    def _check_packing(self) -> None:
+        message = f"--pack_kind is {self.pack_kind!r}, expected one of {', '.join(PACK_KINDS)}"
+        require(self.pack_kind in PACK_KINDS, message)
+        message = f"--pack_base is {self.pack_base!r}, expected one of {', '.join(PACK_BASES)}"
+        require(self.pack_base in PACK_BASES, message)
+        message = f"stage 15 needs --hf_repo OWNER/NAME, and it is {self.hf_repo!r}"
+        require(self.stop_stage != UPLOAD or self.hf_repo.count("/") == 1, message)
 
     def _check_machines(self) -> None:
         require(self.ngpu >= 0, f"--ngpu is {self.ngpu}, expected a number of GPUs, or 0 to train on the CPU")

@@ -49,10 +49,11 @@ def route_facts(file: RouteFile) -> dict[str, Any]:
 
 def base_facts(frontend: Any, source: Mapping[str, Any], folder: Path, licence: str = "") -> dict[str, Any]:
     """Facts of the base of a pack in ``folder``; ``source`` is its inner ``frontend_conf`` there."""
-    inside = source.get("path_or_url") == UPSTREAM
+    place = str(source.get("path_or_url") or "")
+    inside = place if place.split("/")[0] == UPSTREAM else ""
     facts = {"upstream": source["upstream"], "inside": inside, "fingerprint": hexadecimal(getattr(frontend, FINGERPRINT))}
-    if source.get("path_or_url") and not inside:
-        facts["path_or_url"] = str(source["path_or_url"])
+    if place and not inside:
+        facts["path_or_url"] = place
     shipped = EMBEDDED.get(source["upstream"])
     return facts | {"licence": licence or licence_of(shipped[1] if shipped else folder / UPSTREAM)}
 

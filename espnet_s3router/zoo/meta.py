@@ -16,8 +16,8 @@ CARD = "README.md"
 FORMAT = 1
 """The newest format of the key ``s3router``."""
 BAKED, ROUTES = KINDS = ("baked", "routes")
-SUFFIXES = (".yaml", ".md", ".json", ".txt", ".png", ".route", ".safetensors", ".pth", ".bin", ".model", ".npz")
-"""Types of files in a pack. Each is read without running code from it: ``.pth`` and ``.bin`` as tensors only."""
+SUFFIXES = (".yaml", ".md", ".json", ".txt", ".png", ".route", ".safetensors", ".pt", ".pth", ".bin", ".model", ".npz")
+"""Types of files in a pack. Each is read without running code from it: checkpoints as tensors only."""
 TEXTS = ("LICENSE", "LICENCE", "NOTICE")
 """Files without a type."""
 ANOTHER = "Get another copy, or write the pack again with s3router pack"

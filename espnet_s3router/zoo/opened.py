@@ -12,9 +12,9 @@ from espnet_s3router.plugin.deployment.bake import load_stock
 from espnet_s3router.serving import Bank
 from espnet_s3router.serving.router import Models
 from espnet_s3router.serving.single import SingleModel
-from espnet_s3router.zoo.meta import ROUTES, Meta, read_meta
-from espnet_s3router.zoo.scrub import UPSTREAM
+from espnet_s3router.zoo.meta import ROUTES, Meta, escapes, read_meta
 from espnet_s3router.zoo.source import folder_of
+from espnet_s3router.zoo.tensor_files import check_checkpoints
 
 
 def open_pack(tag_or_path: str | Path, *, device: str = "cpu") -> Models:
@@ -30,14 +30,15 @@ def open_pack(tag_or_path: str | Path, *, device: str = "cpu") -> Models:
 def open_folder(folder: Path, *, device: str = "cpu") -> Models:
     """The models of a pack in a folder. Raises InputError for a pack that is not whole."""
     meta = read_meta(folder)
+    check_checkpoints(folder)
     return _bank(folder, meta, device) if meta.kind == ROUTES else _baked(folder, meta, device)
 
 
 def _bank(folder: Path, meta: Meta, device: str) -> Bank:
     base = meta.facts.get("base") or {}
     source = {name: base[name] for name in ("upstream", "path_or_url") if isinstance(base.get(name), str)}
-    if base.get("inside"):
-        source["path_or_url"] = str(folder / UPSTREAM)
+    if isinstance(base.get("inside"), str) and not escapes(base["inside"]):
+        source["path_or_url"] = str(folder / base["inside"])
     bank = Bank(source, device=device)
     for name, path in meta.routes.items():
         bank.add(folder / path, name)

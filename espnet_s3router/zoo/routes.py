@@ -31,6 +31,7 @@ def pack_routes(
     *,
     base: str = AUTO,
     source: Mapping[str, Any] | None = None,
+    given: Mapping[str, Mapping[str, Any]] | None = None,
     licence: str = "",
     base_licence: str = "",
     waves: Sequence[Tensor] = (),
@@ -41,6 +42,7 @@ def pack_routes(
         base: ``inside`` copies the weights of the base into the pack, ``name`` only names them. ``auto`` copies weights that
             lie on this machine.
         source: upstream and path of the base, instead of those that the routes name.
+        given: facts by route that its metadata lack, such as intervals of the metrics.
         licence: licence of the data, for routes whose metadata lack it.
         base_licence: licence of the base, instead of what its folder says.
         waves: audio (samples,) at 16 kHz. The pack is opened again, and each route must give the same outputs on it, bit for
@@ -65,7 +67,8 @@ def pack_routes(
         for name, file in routes.items():
             write_atomic(folder / "routes" / f"{name}.route", with_source(file.path, inner))
         models = {name: route_facts(file) for name, file in sorted(routes.items())}
-        for facts in models.values():
+        for name, facts in models.items():
+            facts |= (given or {}).get(name, {})
             facts.setdefault("licence", licence)
         meta = Meta(
             kind=ROUTES,

@@ -7,6 +7,7 @@ from typing import Any
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.zoo.meta import files_below
+from espnet_s3router.zoo.tensor_files import CHECKPOINTS, check_tensor_file
 
 UPSTREAM = "upstream_weights"
 """Folder of the upstream in a pack. No other value of a configuration has this name, so ESPnet rewrites nothing else."""
@@ -54,8 +55,9 @@ def packed_source(source: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     path: Any = source.get("path_or_url")
     if not is_local(path):
         return dict(source)
-    copy(Path(path), folder / UPSTREAM, "frontend_conf.path_or_url")
-    return {**source, "path_or_url": UPSTREAM}
+    place = UPSTREAM if Path(path).is_dir() else f"{UPSTREAM}/{Path(path).name}"
+    copy(Path(path), folder / place, "frontend_conf.path_or_url")
+    return {**source, "path_or_url": place}
 
 
 def is_local(path: Any) -> bool:
@@ -64,21 +66,21 @@ def is_local(path: Any) -> bool:
 
 
 def copy(source: Path, target: Path, option: str) -> None:
-    """Copy a file, or the files of a model folder and its licences. Raises InputError if it is missing or a pickle."""
+    """Copy a file, or the files of a model folder and its licences.
+
+    Raises InputError if it is missing, or if it is a checkpoint that holds more than tensors and plain values.
+    """
+    if not source.exists():
+        raise InputError(f"{option} is {source}, and there is no such file. Pack from the folder that training ran in")
+    files = {source: target}
     if source.is_dir():
         names = [name for name in files_below(source) if "/" not in name or name.startswith("licences/")]
-        if pickled := [name for name in names if name.endswith((".pt", ".pkl", ".ckpt"))]:
-            raise InputError(f"{option}: {source / pickled[0]} is a pickle, which may hold code. Save it as .safetensors")
-        for name in names:
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / name, target / name)
-    elif source.is_file() and target.suffix:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    elif source.is_file():
-        raise InputError(f"{option}: {source} is a checkpoint file, which is a pickle. Pack a model folder of transformers")
-    else:
-        raise InputError(f"{option} is {source}, and there is no such file. Pack from the folder that training ran in")
+        files = {source / name: target / name for name in names}
+    for path, place in files.items():
+        if path.suffix in CHECKPOINTS:
+            check_tensor_file(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
 
 
 def without_paths(value: Any) -> Any:

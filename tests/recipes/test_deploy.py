@@ -283,3 +283,30 @@ def test_pruned_models_are_baked(prepared, options, tmp_path, capsys):
     weight = next(tensor for name, tensor in baked.items() if name.endswith("fc1.weight"))
     assert 0.2 < (weight == 0).float().mean() < 0.8
     assert "|omp|" in (tmp_path / "RESULTS.md").read_text("utf-8")
+
+
+def test_the_best_run_is_packed_and_would_be_uploaded(prepared, copied, options, tmp_path):
+    """Stages 14 and 15: a route with intervals on its card, and a baked model for a method without one."""
+    from espnet_s3router.experiments import packing
+    from espnet_s3router.zoo.archive import extract
+    from espnet_s3router.zoo.meta import read_meta
+
+    stage = {"stage": 14, "licence": "CC0-1.0", "base_licence": "MIT", "hf_repo": "jane/toy", "hf_dry_run": "true"}
+    done = call(packing.main, as_words(options(copied, **stage, methods="routing", stop_stage=15)))
+    assert done.returncode == 0, done.stderr
+    assert "would go to jane/toy" in done.stdout and "routes/nl.route" in done.stdout
+    (pack,) = (copied / "packs").glob("asr_routing*.zip")
+    extract(pack, tmp_path / "pack")
+    meta = read_meta(tmp_path / "pack")
+    facts = meta.facts["models"]["nl"]
+    low, high = facts["intervals"]["test_cer"]
+    assert meta.kind == "routes" and low <= facts["metrics"]["test_cer"] <= high and facts["licence"] == "CC0-1.0"
+    assert f"| nl | test | CER | {facts['metrics']['test_cer']:.1f} [{low:.1f}, {high:.1f}] |" in (
+        tmp_path / "pack/README.md"
+    ).read_text("utf-8")
+    done = call(packing.main, as_words(options(copied, **stage, methods="finetune", stop_stage=14)))
+    assert done.returncode == 0, done.stderr
+    assert "baked; opened again" in done.stdout and list((copied / "packs").glob("asr_finetune*.zip"))
+    more = {"methods": "finetune", "stop_stage": 14, "pack_kind": "routes"}
+    done = call(packing.main, as_words(options(copied, **(stage | more))))
+    assert done.returncode == 1 and "--pack_kind routes: " in done.stderr

@@ -107,8 +107,17 @@ def test_a_pickle_in_place_of_tensors_is_refused(packed_baked, tmp_path):
     content = yaml.safe_load((folder / "meta.yaml").read_text("utf-8"))
     content["s3router"]["sha256"]["model.pth"] = digest(folder / "model.pth")
     (folder / "meta.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    with pytest.raises(InputError, match="its model cannot be loaded: .*Expected a file of tensors"):
+    with pytest.raises(InputError, match="model.pth: is no file of tensors, and may run code"):
         open_pack(folder)
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_pickle_as_the_base_is_refused(tmp_path):
+    from espnet_s3router.zoo.scrub import packed_source
+
+    (tmp_path / "wav2vec2.pt").write_bytes(pickle.dumps(Evil(str(tmp_path / "evil"))))
+    with pytest.raises(InputError, match=r"wav2vec2.pt: is no file of tensors"):
+        packed_source({"upstream": "wav2vec2_custom", "path_or_url": str(tmp_path / "wav2vec2.pt")}, tmp_path / "pack")
     assert not (tmp_path / "evil").exists()
 
 

@@ -74,6 +74,10 @@ if [ "${#grid_stages[@]}" -gt 0 ]; then
     experiments grid
 fi
 if runs 13 && ! "${skip_eval}"; then experiments report; fi
+if "${packs}"; then
+    log "Stages 14 and 15: the best run as a pack, which is opened again, and its upload -> ${expdir}/packs"
+    experiments packing
+fi
 if "${prunes}"; then
     log "Stage 16: prune (${prune_methods[*]}), from dense models to tables and plots -> ${expdir}"
     experiments sweep
