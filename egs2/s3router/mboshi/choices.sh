@@ -3,7 +3,7 @@
 split=conf/split/${minutes}min.yaml
 need_file "${split}"
 . "$(dirname "${BASH_SOURCE[0]}")/../asterisk/upstream.sh"
-if [ -n "$(requested local_data unset)" ]; then
+if [ "$(requested local_data unset)" = unset ]; then
     [ -n "${MBOSHI}" ] || die "set MBOSHI in egs2/s3router/TEMPLATE/router1/db.sh or in the environment; egs2/s3router/mboshi/asr1/README.md says how to get the corpus"
     [ -d "${MBOSHI}" ] || die "MBOSHI is '${MBOSHI}', and there is no such folder in ${PWD}"
 fi

@@ -158,13 +158,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("languages", nargs="+", metavar="LANG=DEV,TEST", help="a language and its two datasets")
     parser.add_argument("--expdir", type=Path, required=True)
+    parser.add_argument("--inference_tag", help="name of the folders of decoded text, if runs have several")
     parser.add_argument("--identified", type=Path, help="file with the output of s3router identify --json")
     parser.add_argument("--dump", default="dump/raw", help="folder of the datasets, whose utt2spk tells the speakers")
     parser.add_argument("--results_md", type=Path)
     parser.add_argument("--command", default=own_command("results.pages.languages"))
     args = parser.parse_args(argv)
     names, dev, test = zip(*(language(text) for text in args.languages))
-    runs = without_repeats(collect_runs(args.expdir))
+    runs = without_repeats(collect_runs(args.expdir, args.inference_tag))
     identified = json.loads(args.identified.read_text(encoding="utf-8")) if args.identified else None
     if identified:
         identified.pop("judged", None)  # a line for each recording

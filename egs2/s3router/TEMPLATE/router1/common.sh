@@ -11,11 +11,12 @@ log() { echo "$(date '+%H:%M:%S') $*"; }
 die() { echo "error: $*" >&2; exit 2; }
 
 # option NAME DEFAULT TEXT: declares an option of this recipe alone and sets the variable NAME. --help prints TEXT.
-own_names=" "
+own_names=" " own_flags=" "
 rest=()
 option() {
     printf -v "$1" '%s' "$2"
     own_names+="$1 "
+    [ "$2" != false ] || own_flags+="$1 "
     recipe_options=${recipe_options:-}$(printf -- '--%-38s %s' "$1 $2" "$3")$'\n'
     export recipe_options
 }
@@ -35,8 +36,8 @@ record_command() {
     export run_command
 }
 
-# own_options "$@": takes the declared options out of the words of a run.sh and sets their variables. An option whose value is
-# false needs no value. All other words go to the array rest. Records the command.
+# own_options "$@": takes the declared options out of the words of a run.sh and sets their variables. An option whose default is
+# false may stand alone, or before true or false. All other words go to the array rest. Records the command.
 own_options() {
     local name
     rest=()
@@ -47,9 +48,10 @@ own_options() {
         if [ "${name}" = "$1" ] || [ "${own_names#* "${name}" }" = "${own_names}" ]; then
             rest+=("$1")
             shift
-        elif [ "${!name}" = false ]; then
+        elif [ "${own_flags#* "${name}" }" != "${own_flags}" ]; then
             printf -v "${name}" true
             shift
+            case ${1:-} in true | false) printf -v "${name}" '%s' "$1"; shift ;; esac
         else
             [ $# -ge 2 ] || die "option $1 needs a value"
             printf -v "${name}" '%s' "$2"
@@ -89,13 +91,43 @@ script_options() {
     eval "${assignments}"
 }
 
+# check_languages LANG...: stops a recipe of several languages before the first one trains, if its options do not fit together
+check_languages() {
+    local name repeated
+    [ $# -ge 1 ] || die "--langs is empty, expected languages such as \"es fr\""
+    repeated=$(printf '%s\n' "$@" | sort | uniq -d)
+    [ -z "${repeated}" ] || die "--langs names ${repeated//$'\n'/, } twice, expected each language once"
+    for name in transfer joint; do
+        [ "${!name:-false}" = false ] || [ $# -ge 2 ] || die "--${name} needs two languages or more, and --langs is '$*'"
+    done
+    if [ "${transfer:-false}" = true ]; then
+        case " $(requested methods routing) " in
+            *" routing "*) ;;
+            *) die "--transfer starts from the masks of routing, and --methods is '$(requested methods routing)': add routing" ;;
+        esac
+    fi
+    [ $# -ge 2 ] || return 0 # what has one value for all languages would mix them up
+    for name in train_set valid_set test_sets lang asr_tag results_md best_rates unseen; do
+        [ -z "$(requested "${name}" "")" ] || die "--${name} is for one language, and there are $#: give one with --langs"
+    done
+    [ "$(requested local_data unset)" = unset ] || die "--local_data is for one language, and there are $#: give one with --langs"
+}
+
+# one_kind FULL BYTES: an error if both are true, as a call is either the one or the other
+one_kind() { [ "$1" = false ] || [ "$2" = false ] || die "--full and --bytes are two calls: give one of them"; }
+
+# after_stage_13: true if a recipe goes on after its last language
+after_stage_13() { [ "$(requested check_corpus false)" = false ] && [ "$(requested stop_stage 13)" -ge 13 ]; }
+
 # languages_page LANG=DEV,TEST ...: after stage 13, one page for several languages, RESULTS.md in the folder of the experiments.
 # It has how often a language was found, if the output of `s3router identify --json` lies there as identified.json.
 languages_page() {
-    local folder
-    [ $# -ge 2 ] && [ "$(requested check_corpus false)" = false ] && [ "$(requested stop_stage 13)" -ge 13 ] || return 0
+    local folder tag
+    [ $# -ge 2 ] && after_stage_13 || return 0
     folder=$(requested expdir exp)
+    tag=$(basename "$(requested inference_config conf/decode_ctc.yaml)" .yaml)
+    tag=$(requested inference_tag "${tag}")
     [ ! -f "${folder}/identified.json" ] || set -- "$@" --identified "${folder}/identified.json"
-    "$(requested python python3)" -m espnet_s3router.results.pages.languages --expdir "${folder}" \
+    "$(requested python python3)" -m espnet_s3router.results.pages.languages --expdir "${folder}" --inference_tag "${tag}" \
         --dump "$(requested dumpdir dump)/raw" --results_md "${folder}/RESULTS.md" --command "${run_command}" "$@"
 }

@@ -14,6 +14,7 @@ option full false "the learning-rate grid and everything after it, see above"
 option bytes false "the curve of error against bytes: routes of several sizes, LoRA, adapters, BitFit and BitDelta"
 option model whisper_tiny_en "file of conf/upstream: whisper_tiny_en or hubert_mini"
 own_options "$@"
+one_kind "${full}" "${bytes}"
 . ../choices.sh
 
 router() {

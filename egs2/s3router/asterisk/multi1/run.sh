@@ -2,6 +2,7 @@
 # Five languages on one base: a route for each, of ten minutes of recorded prompts; masks against weights and adapters.
 #   ./run.sh            trains, writes the routes of all languages into exp/routes and one page, exp/RESULTS.md
 #   ./run.sh --langs "en es" --methods routing
+#   ./run.sh --model hubert_mini    another upstream; its routes go to exp/routes_hubert_mini
 #   ./run.sh --transfer    then each language with the masks of every other one: a matrix in exp/transfer
 #   ./run.sh --joint       then one run for all: masks of each language on the same weights, one head with the letters of all
 #   s3router transcribe --bank exp/routes --lang auto a.wav    reads them
@@ -16,21 +17,24 @@ option joint false "after that, one run of all languages at once, see above"
 own_options "$@"
 mkdir -p ../asr1/downloads # the target of the link downloads
 
-[ "${transfer}" = false ] || [[ ${langs} = *\ * ]] || die "--transfer needs two languages or more, and --langs is '${langs}'"
+read -ra names <<<"${langs}"
+check_languages "${names[@]}"
 languages=() pages=()
-for lang in ${langs}; do
+for lang in "${names[@]}"; do
     . ../choices.sh
     log "language ${lang}"
     options=(--recipe asterisk/multi1 "${corpus[@]}" --asr_config "conf/train_asr.yaml ${file}"
         --methods_config "${methods}" --methods "head_only finetune lora routing" --sparsities "0.08" --parallel 4 "${rest[@]}")
-    gathered=(--stop_stage 17 --route_language "${lang}" --routes_dir exp/routes) # the best routing run; of other methods the best
+    routes=exp/routes # all of them on one base
+    [ "${model}" = whisper_tiny_en ] || routes+=_${model}
+    gathered=(--stop_stage 17 --route_language "${lang}" --routes_dir "${routes}") # the best routing run; of other methods the best
     case " $(requested methods routing) " in *" routing "*) gathered+=(--routes_method routing) ;; esac
     ../../TEMPLATE/router1/router.sh "${gathered[@]}" "${options[@]}"
     languages+=(--language "${options[@]}")
     pages+=("${lang}=dev_${lang},test_${lang}")
 done
 languages_page "${pages[@]}"
-if "${transfer}" && [ "$(requested check_corpus false)" = false ]; then
+if "${transfer}" && after_stage_13; then
     ../../TEMPLATE/router1/transfer.sh --control en "${languages[@]}"
 fi
 if "${joint}" && [ "$(requested check_corpus false)" = false ]; then
@@ -41,10 +45,9 @@ if "${joint}" && [ "$(requested check_corpus false)" = false ]; then
         "${python}" -m espnet_s3router.data pool "data/$1_joint" "${sources[@]}"
     }
     log "all languages together"
-    read -ra names <<<"${langs}"
     for name in train_10min dev test; do pool "${name}" "${names[@]}"; done
     mkdir -p exp
-    echo "pathways: {frontend_conf: {mask_conf: {languages: [${langs// /, }]}}}" >exp/joint.yaml
+    echo "pathways: {frontend_conf: {mask_conf: {languages: [$(IFS=,; echo "${names[*]}")]}}}" >exp/joint.yaml
     ../../TEMPLATE/router1/router.sh "${options[@]}" --lang joint --local_data "" --local_upstream "" --unseen "" \
         --asr_tag "joint_${model}" --train_set train_10min_joint --valid_set dev_joint --test_sets "dev_joint test_joint" \
         --methods_config "${methods} conf/methods/joint.yaml exp/joint.yaml" --methods pathways

@@ -16,16 +16,9 @@ option transfer false "the transfer matrix after stage 13, see above"
 own_options "$@"
 need_file "conf/upstream/${model}.yaml"
 case ${units} in characters | phones) ;; *) die "--units is '${units}', expected characters or phones" ;; esac
-[[ ${minutes} =~ ^[0-9]+(\.[0-9]*[1-9])?$ ]] || die "--minutes is '${minutes}', expected a number such as 60 or 0.5"
+[[ ${minutes} =~ ^(0|[1-9][0-9]{0,3})(\.[0-9]*[1-9])?$ ]] || die "--minutes is '${minutes}', expected a number such as 60 or 0.5"
 read -ra languages <<<"${langs}"
-[ "${#languages[@]}" -ge 1 ] || die "--langs is empty, expected languages such as \"es fr\""
-[ "${transfer}" = false ] || [ "${#languages[@]}" -gt 1 ] || die "--transfer needs two languages or more, and --langs is '${langs}'"
-if [ "${#languages[@]}" -gt 1 ]; then # what has one value for all languages would mix them up
-    for name in train_set valid_set test_sets lang asr_tag results_md best_rates unseen; do
-        [ -z "$(requested "${name}" "")" ] || die "--${name} is for one language, and there are ${#languages[@]}: give one with --langs"
-    done
-    [ "$(requested local_data unset)" = unset ] || die "--local_data is for one language, and there are ${#languages[@]}: give one with --langs"
-fi
+check_languages "${languages[@]}"
 if [ "$(requested local_data unset)" = unset ]; then
     [ -n "${COMMONVOICE}" ] || die "set COMMONVOICE in egs2/s3router/TEMPLATE/router1/db.sh or in the environment: the unpacked release; README.md says how to get it"
     [ -d "${COMMONVOICE}" ] || die "COMMONVOICE is '${COMMONVOICE}', and there is no such folder in ${PWD}"
@@ -47,7 +40,7 @@ language() { # language LANG WORDS...: the stages of one language; sets options
         --methods_config conf/methods.yaml --methods "finetune routing" --sparsities 0.08 "${rest[@]}")
     ../../TEMPLATE/router1/router.sh "${options[@]}" "${@:2}"
 }
-if [ "${#languages[@]}" -gt 1 ] && [ "$(requested stage 1)" = 1 ] && [ "$(requested skip_data_prep false)" = false ]; then
+if [ "$(requested check_corpus false)" = false ] && [ "${#languages[@]}" -gt 1 ] && [ "$(requested stage 1)" = 1 ] && [ "$(requested skip_data_prep false)" = false ]; then
     for lang in "${languages[@]}"; do language "${lang}" --check_corpus true; done # a missing language is said before the first trains
 fi
 for lang in "${languages[@]}"; do
@@ -56,6 +49,6 @@ for lang in "${languages[@]}"; do
     pages+=("${lang}=dev_${lang}${end},test_${lang}${end}")
 done
 languages_page "${pages[@]}"
-if "${transfer}" && [ "$(requested check_corpus false)" = false ]; then
+if "${transfer}" && after_stage_13; then
     ../../TEMPLATE/router1/transfer.sh --control "${minutes}min_en${end}" "${matrix[@]}"
 fi
