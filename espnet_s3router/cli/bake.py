@@ -7,7 +7,9 @@ from typing import Any
 def add_to(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "bake", help="write masks into plain weights: ESPnet loads the model without this package"
+        "bake",
+        help="write masks into plain weights: ESPnet loads the model without this package",
+        epilog="example: s3router bake exp/asr/config.yaml exp/asr/valid.cer_ctc.ave.pth baked",
     )
     parser.add_argument("train_config", help="config.yaml of the experiment")
     parser.add_argument("model_file", help="model of the experiment, for example valid.cer_ctc.ave.pth")

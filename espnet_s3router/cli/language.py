@@ -7,7 +7,9 @@ from typing import Any
 def add_to(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "language", help="write one language of a joint run (method pathways) as an experiment of its own"
+        "language",
+        help="write one language of a joint run (method pathways) as an experiment of its own",
+        epilog="example: s3router language exp/joint/config.yaml exp/joint/valid.cer_ctc.ave.pth nl exp/nl",
     )
     parser.add_argument("train_config", help="config.yaml of the joint run")
     parser.add_argument("model_file", help="model of the joint run, for example valid.cer_ctc.ave.pth")

@@ -3,18 +3,25 @@
 import argparse
 from collections.abc import Sequence
 
-from espnet_s3router.cli import bake, identify, language, methods, pack, route, transcribe, upload
+from espnet_s3router.cli import bake, compare, identify, language, methods, route, transcribe
+from espnet_s3router.cli.setup import doctor
+from espnet_s3router.cli.sharing import pack, upload
 from espnet_s3router.errors import exit_status
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    whole = argparse.ArgumentParser(prog="s3router", description="Masked speech upstreams for ESPnet.")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
+    for group in (bake, compare, doctor, identify, language, methods, pack, route, transcribe, upload):
+        group.add_to(commands)
+    return whole
 
 
 @exit_status
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command."""
-    parser = argparse.ArgumentParser(prog="s3router", description="Masked speech upstreams for ESPnet.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (bake, identify, language, methods, pack, route, transcribe, upload):
-        group.add_to(commands)
-    args = parser.parse_args(argv)
+    args = parser().parse_args(argv)
     args.run(args)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 def add_to(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
-    commands.add_parser("methods", help="list the methods and the options of mask_conf").set_defaults(run=run)
+    text = "list the methods and the options of mask_conf"
+    commands.add_parser("methods", help=text, epilog="example: s3router methods | less").set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:

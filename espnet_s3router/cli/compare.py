@@ -1,0 +1,64 @@
+"""``s3router compare``: experiments side by side, with intervals and tests."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+FORMATS = ("text", "markdown", "tsv", "json")
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to a parser's subparsers."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "compare",
+        help="experiments in one table, with intervals and tests",
+        description="Compares scored experiments. Runs that differ only in their seed are one system.",
+        epilog="example: s3router compare exp/asr_finetune_seed* exp/asr_routing_s0.08_seed* --sets test --format markdown",
+    )
+    parser.add_argument("folders", nargs="+", metavar="EXP", help="experiment folders, or folders of experiments")
+    parser.add_argument("--sets", nargs="+", default=[], metavar="SET", help="decoded datasets; by default all in common")
+    parser.add_argument("--baseline", default="", metavar="SYSTEM", help="compare with this system; by default the first")
+    parser.add_argument("--inference_tag", help="one of several decodings of a run")
+    parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print both tables."""
+    from espnet_s3router.results.side_by_side import read_experiments, side_by_side
+
+    found = side_by_side(read_experiments(args.folders, args.inference_tag), args.sets, args.baseline)
+    tables = [table for table in (found.rates, found.comparisons) if len(table) > 1]
+    if args.format == "json":
+        named = {"rates": found.rates, "comparisons": found.comparisons}
+        print(json.dumps({name: as_records(table) for name, table in named.items()}, ensure_ascii=False))
+        return
+    layout = {"text": as_text, "markdown": markdown, "tsv": as_tsv}[args.format]
+    print("\n\n".join(layout(table) for table in tables))
+    if args.format != "tsv":
+        print(f"\n{found.note}")
+
+
+def as_text(table: Sequence[Sequence[str]]) -> str:
+    """Columns of equal width."""
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in table)
+
+
+def markdown(table: list[list[str]]) -> str:
+    """A table of Markdown."""
+    from espnet_s3router.results.pages.document import markdown_table
+
+    return "\n".join(markdown_table(table))
+
+
+def as_tsv(table: Sequence[Sequence[str]]) -> str:
+    """Tab-separated values."""
+    return "\n".join("\t".join(row) for row in table)
+
+
+def as_records(table: Sequence[Sequence[str]]) -> list[dict[str, str]]:
+    """One mapping for each row."""
+    return [dict(zip(table[0], row)) for row in table[1:]]
