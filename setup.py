@@ -60,7 +60,9 @@ setup(
             "loralib",
             "phonemizer>=3.4",
             "espeakng-loader",
+            "lightning; python_version >= '3.12'",
         ],
+        "espnet3": ["espnet>=202611", "lightning"],  # the recipes below egs3; needs Python 3.12 or later
         # phones of written sentences (egs2/s3router/commonvoice); phonemizer 3.4 can be told where espeak-ng's voices are.
         # Both are GPL-3.0, and nothing of this package needs them otherwise.
         "phones": ["phonemizer>=3.4", "espeakng-loader"],

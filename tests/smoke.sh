@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Smoke test on Python 3.12, or on 3.11 if the other tests run on 3.12: import, register, train an epoch, decode, bake, and
-# load the result in ESPnet without this package. Passes with a message if there is no such Python or too little disk space.
+# load the result in ESPnet without this package. On 3.12 it runs the recipe of espnet3, too. It passes with a message if there is
+# no such Python or too little disk space.
 #   OTHER_PYTHON   interpreter to use
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,4 +23,4 @@ fi
 unset VIRTUAL_ENV
 PYTHON=${interpreter}
 . ./install.sh
-python -m pytest -q tests/recipes/test_smoke.py
+python -m pytest -q tests/recipes/test_smoke.py tests/systems
