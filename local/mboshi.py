@@ -24,7 +24,7 @@ from pathlib import Path
 import soundfile
 
 from espnet_s3router.data.data_dir import DataDir, write_data_dir
-from espnet_s3router.errors import InputError, exit_status, raise_problems
+from espnet_s3router.errors import InputError, exit_status, raise_problems, summary
 from espnet_s3router.text_files import read_lines
 from local.downloads import CHECK, CHECK_HELP
 
@@ -87,13 +87,30 @@ def split(seconds: Mapping[str, float], minutes: Sequence[int]) -> dict[str, lis
     if not until or until[-1] < POOL_SECONDS:
         total = until[-1] / 60 if until else 0
         raise InputError(f"train has {total:.1f} minutes of audio, expected at least {POOL_SECONDS // 60}. {FIX}")
+    check_minutes(minutes)
     pool = next(at for at, end in enumerate(until) if end >= POOL_SECONDS) + 1
     first = next(at for at in range(pool) if until[pool - 1] - until[at] <= VALID_SECONDS) + 1
+    parts = {f"train_{m}min": [utt for utt, end in zip(order, until) if end <= 60 * m] for m in minutes}
+    return parts | {"dev": order[first:pool]}
+
+
+def check_minutes(minutes: Sequence[int]) -> None:
+    """Raises InputError for training sets that would overlap with the validation set."""
     longest = int((POOL_SECONDS - VALID_SECONDS) / 60)
     if not minutes or not all(0 < number <= longest for number in minutes):
         raise InputError(f"--minutes is {' '.join(map(str, minutes))}, expected numbers from 1 to {longest}")
-    parts = {f"train_{m}min": [utt for utt, end in zip(order, until) if end <= 60 * m] for m in minutes}
-    return parts | {"dev": order[first:pool]}
+
+
+def durations(wav: Mapping[str, str], folder: Path) -> dict[str, float]:
+    """Seconds of each utterance. Raises InputError that names the recordings without a readable header."""
+    seconds, problems = dict[str, float](), []
+    for utt, path in wav.items():
+        try:
+            seconds[utt] = soundfile.info(path).duration
+        except soundfile.SoundFileError as error:
+            problems.append(f"{path} cannot be read: {summary(error)}")
+    raise_problems(problems, str(folder), f"Expected audio files. {FIX}")
+    return seconds
 
 
 def prepare(mboshi: Path, *, data_dir: Path, minutes: Sequence[int] = (10, 60)) -> dict[str, tuple[int, float]]:
@@ -101,9 +118,10 @@ def prepare(mboshi: Path, *, data_dir: Path, minutes: Sequence[int] = (10, 60)) 
 
     Everything is read and checked before anything is written.
     """
+    check_minutes(minutes)
     folder = find_folder(mboshi)
     train, test = read_part(folder / "train"), read_part(folder / "dev")
-    seconds = {utt: soundfile.info(path).duration for utt, path in (train.wav | test.wav).items()}
+    seconds = durations(train.wav | test.wav, folder)
     parts = split({utt: seconds[utt] for utt in train.wav}, minutes)
     datasets = {name: train.subset(utts) for name, utts in parts.items()} | {"test": test}
     for name, data in datasets.items():

@@ -1,5 +1,6 @@
 """What to prepare of Common Voice, and what happens to clips that cannot be used."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class Choices:
     """name of the release; empty: that of the folder"""
 
     def __post_init__(self) -> None:
-        if self.minutes <= 0 or self.dev_minutes < 0:
+        if not (0 < self.minutes < math.inf and 0 <= self.dev_minutes < math.inf):
             got = f"minutes {self.minutes:g}, dev_minutes {self.dev_minutes:g}"
             raise InputError(f"got {got}; expected more than 0, and 0 or more")
         if self.units not in UNITS:

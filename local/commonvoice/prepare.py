@@ -14,7 +14,7 @@ from local.commonvoice.choices import Choices
 from local.commonvoice.durations import Durations
 from local.commonvoice.labels import read_labels
 from local.commonvoice.release import audio_path, language_folder, release_name, table_path
-from local.commonvoice.selection import SPLITS, choose
+from local.commonvoice.selection import SPLITS, choose, read_list
 from local.commonvoice.tables import Clips
 from local.commonvoice.text import characters
 from local.phones import description, phones
@@ -54,10 +54,12 @@ def prepare(root: Path, data_dir: Path, choices: Choices) -> dict[str, Dataset]:
 
 
 def look(root: Path, choices: Choices) -> str:
-    """What is there of a language. Raises InputError if its folder, a table or what makes its phones is missing."""
+    """What is there of a language. Raises InputError if its folder, a table, a list or what makes its phones is missing."""
     folder = language_folder(root, choices.lang)
     tables = [table_path(folder, split).name for split in SPLITS if split not in choices.lists]
-    lists = [str(path) for path in choices.lists.values()]
+    lists = [str(path) for path in choices.lists.values() if read_list(path, choices.lang, [])]
+    if choices.phone_labels:
+        read_labels(choices.phone_labels)
     release = choices.release or release_name(root)
     return f"{release} with {', '.join([*tables, *lists])} is in {folder}; {units_of(choices)}"
 

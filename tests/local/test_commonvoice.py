@@ -70,12 +70,25 @@ def test_layouts(tmp_path, run, layout):
 
 def test_what_is_there(release, tmp_path, run):
     """``--check_corpus`` looks for the folder and the tables, and writes nothing."""
+    table = tmp_path / "list.txt"
+    table.write_text(CLIP(107), encoding="utf-8")
     status, printed, _ = run(release, "--check_corpus")
     assert status == 0 and printed == f"es: {V17} with train.tsv, dev.tsv, test.tsv is in {release}/es; characters\n"
     (release / "es/dev.tsv").unlink()
     status, _, error = run(release, "--check_corpus")
     assert status == 1 and "dev.tsv: no such table" in error
+    absent = tmp_path / "absent.txt"
+    for words in (("--dev_list", absent), ("--dev_list", table, "--units", "phones", "--phone_labels", absent)):
+        status, _, error = run(release, "--check_corpus", *words)
+        assert status == 1 and str(absent) in error
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf"])
+def test_minutes(release, refused, minutes):
+    assert f"got minutes {float(minutes):g}, dev_minutes 60; expected more than 0" in refused(release, "--minutes", minutes)
+    if minutes != "0":
+        assert f"got minutes 60, dev_minutes {float(minutes):g}" in refused(release, "--dev_minutes", minutes)
 
 
 def test_columns_in_any_order(release, tmp_path, run):

@@ -102,6 +102,11 @@ def test_one_spelling_for_each_letter():
         assert both == {f"{letter}mb{letter} a"}
 
 
+def test_a_wrong_duration_is_reported_before_the_corpus_is_read(tmp_path):
+    with pytest.raises(InputError, match="--minutes is 10 64, expected numbers from 1 to 63"):
+        prepare(tmp_path / "absent", data_dir=tmp_path / "data", minutes=(10, 64))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -116,6 +121,10 @@ def test_one_spelling_for_each_letter():
             "two recordings of a",
         ),
         (lambda root: utterance(root / "train", "nobody_1", "a"), "nobody_1 begins with no speaker"),
+        (
+            lambda root: (root / "dev/kouarata_2015-09-08_dev_1.wav").write_bytes(b"none"),
+            "_dev_1.wav cannot be read: Libsnd",
+        ),
         (lambda root: (root / "dev").rename(root / "test"), "holds no full_corpus_newsplit/train and"),
     ],
 )
