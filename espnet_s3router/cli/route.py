@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -185,9 +186,12 @@ def metric_of(text: str) -> tuple[str, float]:
 
     name, _, value = text.partition("=")
     try:
-        return name, float(value)
+        number = float(value) if name else math.nan
     except ValueError:
-        raise InputError(f"--metric is {text!r}, expected NAME=VALUE with a number, for example test_cer=31.2") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"--metric is {text!r}, expected NAME=VALUE with a number, for example test_cer=31.2")
+    return name, number
 
 
 def audio_of(path: str) -> Any:

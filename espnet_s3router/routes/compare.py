@@ -64,7 +64,8 @@ def agreement(numel: int, first: int, second: int, both: int, by_chance: float) 
 def combine(routes: Mapping[str, Route], how: str, head: str | None = None) -> Route:
     """One route out of several, by name. Its masks keep what any (union), all (intersection) or most (majority) keep.
 
-    All else comes from the route ``head``, by default the first. Raises InputError for routes of different bases or sites.
+    All else comes from the route ``head``, by default the first. The rule of candidates stays if all routes have the same.
+    Raises InputError for routes of different bases or sites.
     """
     if how not in MERGES:
         raise InputError(f"merge: the rule is {how!r}, expected one of {', '.join(MERGES)}")
@@ -80,7 +81,9 @@ def combine(routes: Mapping[str, Route], how: str, head: str | None = None) -> R
         masks[name] = MERGES[how](votes, len(routes))
     metadata = {key: value for key, value in routes[head].metadata.items() if key != "metrics"}  # of the unmerged route
     metadata["merged"] = {"rule": how, "head": head, "masks": list(routes)}
-    return replace(routes[head], masks=masks, metadata=metadata)
+    rule = routes[head].candidates
+    common = rule if all(route.candidates == rule for route in routes.values()) else None
+    return replace(routes[head], masks=masks, metadata=metadata, candidates=common)
 
 
 def check_comparable(routes: Mapping[str, Route]) -> None:

@@ -77,10 +77,10 @@ def test_masks_that_need_the_base(tmp_path, capsys):
     assert "give the base" in output(capsys, "verify", str(tmp_path / "x.route"), status=1).err
 
 
-def test_metric_without_number(capsys):
-    assert "error: --metric is 'cer', expected NAME=VALUE" in output(
-        capsys, *("write", "a.yaml", "b.pth", "c.route", "--metric", "cer"), status=1
-    ).err  # fmt: skip
+@pytest.mark.parametrize("metric", ["cer", "=3", "cer=nan", "cer=high"])
+def test_metric_without_name_or_number(metric, capsys):
+    words = ("write", "a.yaml", "b.pth", "c.route", "--metric", metric)
+    assert f"error: --metric is {metric!r}, expected NAME=VALUE" in output(capsys, *words, status=1).err
 
 
 @pytest.mark.parametrize("action", ["write", "info", "diff", "merge", "verify"])

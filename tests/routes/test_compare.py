@@ -72,6 +72,16 @@ def test_the_rest_comes_from_one_route():
     assert "metrics" not in merged.metadata  # they were measured with other masks
 
 
+def test_candidates_stay_where_all_routes_have_them():
+    """Otherwise the merged mask may remove weights that the rule of one route does not name."""
+    rules = [Candidates(share=0.25, source="random", seed=seed) for seed in (0, 1)]
+    routes = {str(n): replace(random_route(n), candidates=rule) for n, rule in enumerate(rules)}
+    assert combine(routes, "intersection").candidates is None
+    same = {name: replace(one, candidates=rules[0]) for name, one in routes.items()}
+    assert combine(same, "intersection").candidates == rules[0]
+    assert combine({**same, "dense": random_route(2)}, "union", "dense").candidates is None
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -90,7 +90,7 @@ def _decode_dataset(folder: Path, options: Options, experiment: Path, model: Pat
             write_atomic(part / "keys", "".join(f"{key} {key}\n" for key in chosen[job::jobs]))
             parts.append(part)
             commands.append(decode_options(part, trained, folder.name, trained.parent, options))
-    _run_decoders(f"espnet_s3router.bin.{options.espnet_task}_inference", commands)
+    _run_decoders(f"espnet_s3router.bin.{options.espnet_task}_inference", commands, options.inference_nj)
     for file in ("text", "token", "score"):
         lines = [line for part in parts for line in read_lines(part / "1best_recog" / file)]
         write_atomic(folder / file, "".join(f"{line}\n" for line in sorted(lines)))
@@ -128,13 +128,17 @@ def decode_options(part: Path, model: Path, name: str, experiment: Path, options
     return [*words, "--num_workers", "0", *options.inference_args]
 
 
-def _run_decoders(module: str, commands: list[list[str]]) -> None:
-    """Run one part in this process, or several parts in one process each."""
-    if len(commands) == 1:
-        importlib.import_module(module).main(commands[0])
+def _run_decoders(module: str, commands: list[list[str]], at_once: int) -> None:
+    """Run parts in this process one after another, or ``at_once`` parts at a time in processes of their own."""
+    if at_once <= 1 or len(commands) == 1:
+        for command in commands:
+            importlib.import_module(module).main(command)
         return
-    children = [subprocess.Popen([sys.executable, "-m", module, *command]) for command in commands]
-    codes = [child.wait() for child in children]
+    codes: list[int] = []
+    for first in range(0, len(commands), at_once):
+        group = commands[first : first + at_once]
+        children = [subprocess.Popen([sys.executable, "-m", module, *command]) for command in group]
+        codes += [child.wait() for child in children]
     if any(codes):
         raise InputError(f"{sum(map(bool, codes))} of {len(codes)} decoding jobs failed; their messages stand above")
 
