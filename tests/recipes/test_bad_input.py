@@ -170,7 +170,7 @@ def test_another_upstream_has_experiments_and_pages_of_its_own(recipes, options,
     assert choices == expected
 
 
-VARIABLES = ("ASTERISK", "LIBRISPEECH", "LIBRILIGHT_LIMITED", "MBOSHI", "COMMONVOICE")
+VARIABLES = ("ASTERISK", "LIBRISPEECH", "LIBRILIGHT_LIMITED", "MBOSHI", "COMMONVOICE", "FSC", "SNIPS", "SLURP")
 """Variables that name the folder of a corpus. All but the first must be set for the recipes of their corpus."""
 
 
@@ -186,7 +186,8 @@ def test_help_and_whether_the_corpus_is_there(recipes, recipe):
     for declared in re.findall(r"^option (\w+) (\w+) \"(.*)\"$", (recipes.here / "run.sh").read_text("utf-8"), re.MULTILINE):
         assert re.search(rf"^--{declared[0]} {declared[1]} +{re.escape(declared[2])}$", message, re.MULTILINE)
     done = recipes.run("./run.sh", "--check_corpus", "true", check=False, **unset)
-    if needed := {"libri": "LIBRISPEECH", "mbosh": "MBOSHI", "commo": "COMMONVOICE"}.get(recipe[:5]):
+    corpora = {"libri": "LIBRISPEECH", "mbosh": "MBOSHI", "commo": "COMMONVOICE"}
+    if needed := (corpora | {name.lower(): name for name in ("FSC", "SNIPS", "SLURP")}).get(recipe.partition("/")[0][:5]):
         assert done.returncode == 2 and f"set {needed}" in done.stderr
     else:
         assert (done.returncode, done.stderr) == (0, "")

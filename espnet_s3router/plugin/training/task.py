@@ -63,3 +63,10 @@ class S3RouterASRTask(_MaskedUpstreamTask, ASRTask):
 
 class S3RouterSLUTask(_MaskedUpstreamTask, SLUTask):
     """Spoken language understanding with a masked upstream."""
+
+    @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        """ESPnet's SLU model lacks an option of its ASR model, ``autocast_frontend``: its frontend computes in float32."""
+        if args.model_conf.pop("autocast_frontend", False):
+            logging.info("model_conf: autocast_frontend is left out, ESPnet's SLU model does not have it")
+        super().main_worker(args)

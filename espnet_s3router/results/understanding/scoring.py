@@ -14,6 +14,7 @@ from espnet_s3router.files import write_atomic
 from espnet_s3router.results.alignment import Alignment, align, check_keys, tokenise
 from espnet_s3router.results.rows import ACCURACY, shown_value
 from espnet_s3router.results.scoring import MEASURES, Totals, write_scores
+from espnet_s3router.results.understanding.entities import entity_measures, entity_report, holds_entities, parse
 from espnet_s3router.results.understanding.intents import align_intents, intent_report, macro_f1, split_text
 from espnet_s3router.text_files import read_symbols, read_text
 
@@ -38,18 +39,26 @@ def score_understanding(
 ) -> dict[str, Totals]:
     """Score one decoded dataset, with the files of ``scoring.score_dir`` and ``measures.json``.
 
-    The accuracy of intents is a metric, and macro-F1 a measure. If references hold more than an intent, WER and CER of what
-    follows it are metrics, too. ``nlsyms``: words that these leave out.
+    The accuracy of intents is a metric, and macro-F1 a measure. If a transcript follows, its WER and CER are metrics, too.
+    Entities have measures of their own (see ``entities``). ``nlsyms``: words that WER and CER leave out.
     """
     refs = read_text(ref)
     hyps = read_hypotheses(hyp, refs)
     texts = [{key: split_text(text) for key, text in side.items()} for side in (refs, hyps)]
     intents = [{key: text.intent for key, text in side.items()} for side in texts]
+    rests = [{key: text.rest for key, text in side.items()} for side in texts]
     alignments: dict[str, Mapping[str, Alignment]] = {ACCURACY: align_intents(*intents)}
-    if any(text.rest for text in texts[0].values()):
+    measures = {"macro_f1": macro_f1(*intents)}
+    if holds_entities(rests[0].values()):
+        parsed = [{key: parse(rest) for key, rest in side.items()} for side in rests]
+        found = [{key: entities for key, (entities, _) in side.items()} for side in parsed]
+        measures |= entity_measures(*found)
+        write_atomic(Path(outdir, "score_entities", "result.txt"), entity_report(*found))
+        rests = [{key: transcript for key, (_, transcript) in side.items()} for side in parsed]
+    if any(rests[0].values()):
         for metric in ("wer", "cer"):
-            alignments[metric] = align(*({k: tokenise(t.rest, metric, nlsyms) for k, t in side.items()} for side in texts))
-    write_atomic(Path(outdir, MEASURES), json.dumps({"macro_f1": macro_f1(*intents)}) + "\n")
+            alignments[metric] = align(*({k: tokenise(rest, metric, nlsyms) for k, rest in side.items()} for side in rests))
+    write_atomic(Path(outdir, MEASURES), json.dumps(measures) + "\n")
     return write_scores(alignments, Path(outdir), {ACCURACY: intent_report(*intents)})
 
 

@@ -9,7 +9,20 @@ import pytest
 from tests.recipes.staged import run_stages
 
 UPDATES = "max_epoch=1 num_iters_per_epoch=2 scheduler_conf.max_steps=2 optim_conf.head_lr=0.01 batch_bins=40000"
-OPTIONS = ("--model", "hubert_mini", "--nj", "1", "--parallel", "1", "--asr_args", UPDATES, "--methods", "routing")
+OPTIONS = (
+    "--model",
+    "hubert_mini",
+    "--nj",
+    "1",
+    "--parallel",
+    "1",
+    "--asr_args",
+    UPDATES,
+    "--methods",
+    "routing",
+    "--sparsities",
+    "0.1",
+)
 
 
 class Finished:
@@ -29,14 +42,14 @@ class Finished:
         pairs = (line.partition(" ") for line in path.read_text("utf-8").splitlines())
         return {key: text for key, _, text in pairs}
 
-    def references(self, name: str, dump: str = "dump") -> dict[str, str]:
-        """Utterance -> reference text of a test set."""
-        lines = (self.here / dump / "raw" / name / "text").read_text("utf-8").splitlines()
+    def references(self, name: str, dump: str = "dump", whole: bool = False) -> dict[str, str]:
+        """Utterance -> reference text of a test set. ``whole``: as the validation set is decoded, without a filter."""
+        lines = (self.here / dump / "raw" / ("whole" if whole else "") / name / "text").read_text("utf-8").splitlines()
         return {line.split(" ", 1)[0]: line.partition(" ")[2] for line in lines}
 
-    def accuracy(self, name: str, dump: str = "dump") -> float:
+    def accuracy(self, name: str, dump: str = "dump", whole: bool = False) -> float:
         """Share in percent of the utterances whose first word is right, counted here."""
-        decoded, references = self.decoded(name), self.references(name, dump)
+        decoded, references = self.decoded(name), self.references(name, dump, whole)
         assert decoded.keys() == references.keys()
         right = [decoded[key].split()[:1] == references[key].split()[:1] for key in references]
         return 100 * sum(right) / len(right)

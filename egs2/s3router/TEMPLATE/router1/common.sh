@@ -131,3 +131,10 @@ languages_page() {
     "$(requested python python3)" -m espnet_s3router.results.pages.languages --expdir "${folder}" --inference_tag "${tag}" \
         --dump "$(requested dumpdir dump)/raw" --results_md "${folder}/RESULTS.md" --command "${run_command}" "$@"
 }
+
+# need_corpus NAME: an error if the variable NAME of db.sh names no folder; not for the user's own data (--local_data "")
+need_corpus() {
+    [ -n "$(requested local_data unset)" ] || return 0
+    [ -n "${!1}" ] || die "set $1 in egs2/s3router/TEMPLATE/router1/db.sh or in the environment; the README.md of the recipe says how to get the corpus"
+    [ -d "${!1}" ] || die "$1 is '${!1}', and there is no such folder in ${PWD}"
+}

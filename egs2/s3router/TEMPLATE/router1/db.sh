@@ -9,3 +9,8 @@ LIBRILIGHT_LIMITED=${LIBRILIGHT_LIMITED:-}
 MBOSHI=${MBOSHI:-}
 # COMMONVOICE is one unpacked release of Common Voice, cv-corpus-VERSION-DATE, which holds a folder for each language.
 COMMONVOICE=${COMMONVOICE:-}
+# FSC is Fluent Speech Commands and holds data and wavs; SNIPS is smart-lights-en-close-field and holds dataset.json and
+# speech_corpus; SLURP is a clone of https://github.com/pswietojanski/slurp with its audio in audio/.
+FSC=${FSC:-}
+SNIPS=${SNIPS:-}
+SLURP=${SLURP:-}
