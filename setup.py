@@ -1,13 +1,29 @@
 """Packaging: the dependencies, with reasons. The settings of tools are in pyproject.toml."""
 
 import re
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
+DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1"]
 here = Path(__file__).parent
 version = re.search(r'^__version__ = "(.+)"', (here / "espnet_s3router/__init__.py").read_text(encoding="utf-8"), re.M)
 assert version  # the one place that knows it
+
+
+class BuildWithRecipes(build_py):
+    """Puts egs2/s3router and local into the package, from where ``s3router recipe init`` lays them out."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            sys.path.insert(0, str(here))
+            from espnet_s3router.cli.setup.recipe_files import copy_files
+
+            copy_files(here, Path(self.build_lib) / "espnet_s3router/recipes")
+
 
 setup(
     name="espnet-s3router",
@@ -61,7 +77,9 @@ setup(
             "phonemizer>=3.4",
             "espeakng-loader",
             "lightning; python_version >= '3.12'",
+            *DOCS,  # a test builds the pages
         ],
+        "docs": DOCS,
         "espnet3": ["espnet>=202611", "lightning"],  # the recipes below egs3; needs Python 3.12 or later
         # phones of written sentences (egs2/s3router/commonvoice); phonemizer 3.4 can be told where espeak-ng's voices are.
         # Both are GPL-3.0, and nothing of this package needs them otherwise.
@@ -69,5 +87,6 @@ setup(
         "adapters": ["loralib"],  # for ESPnet's own LoRA; ours does not need it
     },
     entry_points={"console_scripts": ["s3router=espnet_s3router.cli.main:main"]},
+    cmdclass={"build_py": BuildWithRecipes},
     zip_safe=False,
 )
