@@ -12,7 +12,7 @@ from pathlib import Path
 from espnet_s3router.errors import InputError
 
 PACKAGE = Path(__file__).resolve().parents[2]
-PARTS = ("egs2/s3router", "local")
+PARTS = ("egs2/s3router", "egs3/s3router", "local")
 LEFT_OUT = ("data", "dump", "exp", "downloads", "results", "__pycache__")
 """Folders that recipes make, and committed results."""
 MODES = "links_and_modes.json"
