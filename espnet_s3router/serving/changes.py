@@ -37,11 +37,11 @@ def changes_of(file: RouteFile, frontend: MaskedUpstream) -> Changes:
         if tensor.shape != parameters[name].shape:
             expected = tuple(parameters[name].shape)
             raise InputError(f"{file.path}: upstream tensor {name} has shape {tuple(tensor.shape)}, expected {expected}")
-    updates = low_rank_updates(file, upstream) | sign_updates(file, upstream, parameters)
+    updates = low_rank_updates(file, upstream, parameters) | sign_updates(file, upstream, parameters)
     return Changes(removed=removed_weights(route, parameters), tensors=plain, updates=updates)
 
 
-def low_rank_updates(file: RouteFile, tensors: Mapping[str, Tensor]) -> dict[str, Update]:
+def low_rank_updates(file: RouteFile, tensors: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> dict[str, Update]:
     """The updates of method lora by the path of their tensor."""
     if file.header["metadata"]["method"] != "lora":
         return {}
@@ -49,7 +49,7 @@ def low_rank_updates(file: RouteFile, tensors: Mapping[str, Tensor]) -> dict[str
     names = {(match["owner"] or "") + match["tensor"] for match in map(_LOW_RANK.fullmatch, tensors) if match}
     updates: dict[str, Update] = {}
     for name in sorted(names):
-        a, b = (tensors[parameter_key(name, part)].float() for part in "ab")
+        a, b = (tensors[parameter_key(name, part)].float().to(base[name].device) for part in "ab")
         updates[name] = partial(low_rank_sum, a=a, b=b, scaling=options.alpha / options.rank)
     return updates
 

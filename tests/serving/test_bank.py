@@ -10,8 +10,8 @@ import torch
 from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.deployment.route import outputs, speech_like, write_experiment
 from espnet_s3router.plugin.deployment.route_model import load_model
-from espnet_s3router.routes import switch
-from espnet_s3router.serving import Bank
+from espnet_s3router.routes import open_route, switch
+from espnet_s3router.serving import Bank, changes
 
 WAVE = speech_like(1.3, pitch=150.0)
 METHODS = {
@@ -114,6 +114,19 @@ def test_a_failure_while_a_route_is_applied_leaves_the_base(three, monkeypatch, 
     with pytest.raises(MemoryError):
         bank.use("a")
     assert same(bits(bank.frontend.expert), before) and bank.current is None
+
+
+@pytest.mark.parametrize("method", ["lora", "bitdelta"])
+def test_updates_are_computed_where_the_base_lies(method, routes):
+    """The device ``meta`` stands for a GPU: it refuses tensors of another device, too."""
+    file = open_route(routes(**{method: METHODS[method]}) / f"{method}.route")
+    base = {name: p.to("meta") for name, p in Bank.from_dir(file.path.parent).frontend.expert.named_parameters()}
+    tensors = file.part("upstream")
+    found = changes.low_rank_updates(file, tensors, base) | changes.sign_updates(file, tensors, base)
+    assert found
+    for name, update in found.items():
+        new = update(base[name])
+        assert new.device.type == "meta" and new.shape == base[name].shape
 
 
 def test_only_the_last_route_stays_ready_without_memory_for_more(three):
