@@ -407,6 +407,11 @@ def test_labels_that_cannot_be_read(release, tmp_path, refused, labels):
         ("de", "Straße-Ämter …", "straße ämter"),
         ("hi", "नमस्ते।", "नमस्ते"),
         ("es", "…¿?", ""),
+        ("en", "In 1,000 years, 12 or 3,4", "in one thousand years twelve or three four"),
+        ("es", "Cuesta 12.000 euros, 1.2 más", "cuesta doce mil euros uno dos más"),
+        ("fr", "2\u202f000 ans 4 000", "deux mille ans quatre zéro"),
+        ("es", "el 1.2.2020.300", "el uno dos dos mil veinte trescientos"),
+        ("en", "co\u00adoperate\u200b now", "cooperate now"),
     ],
 )
 def test_characters(lang, sentence, expected):

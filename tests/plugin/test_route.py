@@ -301,6 +301,11 @@ def test_the_command(trained_like, tmp_path, capsys):
     assert "belongs to another base" in capsys.readouterr().err
 
 
+def test_a_folder_in_place_of_the_file_is_refused_before_a_model_is_loaded(tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path} is a folder, expected the path of a file"):
+        write_experiment("absent.yaml", "absent.pth", tmp_path)
+
+
 def test_the_mask_embedding_stays_out(trained_like, tmp_path):
     """It acts in training only."""
     files = trained_like(frontend={"latent_masking": {"time_prob": 0.1, "train_embedding": True}})

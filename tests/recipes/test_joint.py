@@ -3,8 +3,10 @@
 import shutil
 
 import pytest
+import torch
 
 from espnet_s3router.experiments import grid
+from espnet_s3router.experiments.single.decoding import models_of
 from espnet_s3router.results.scored_runs import collect_runs
 from tests.recipes.conftest import as_words, call
 
@@ -36,3 +38,16 @@ def test_every_utterance_is_decoded_with_the_masks_of_its_language(prepared_reci
     logs = folder / "decode/dev/logdir"
     parts = {part.name: (part / "keys").read_text("utf-8").split()[0] for part in logs.iterdir()}
     assert set(parts.values()) == {"dev-00", "dev-01"}  # a part for each language
+    table = dict(line.split() for line in (raw / "test/utt2category").read_text("utf-8").splitlines())
+    found = models_of(folder, folder / f"{model}.pth", raw / "test/wav.scp", list(table))
+    joint = torch.load(folder / f"{model}.pth", weights_only=True)
+    for file, keys in found.items():
+        language = file.parent.name.partition("_")[0]
+        assert {table[key] for key in keys} == {language}
+        own = {key: tensor for key, tensor in torch.load(file, weights_only=True).items() if key.endswith(".scores")}
+        assert own
+        for key, tensor in own.items():
+            assert torch.equal(tensor, joint[key.replace(".scores", f".by_language.{language}")])
+        others = [joint[key.replace(".scores", f".by_language.{({'aa', 'bb'} - {language}).pop()}")] for key in own]
+        assert not all(torch.equal(*pair) for pair in zip(own.values(), others))  # the languages have learned apart
+    assert len(found) == 2

@@ -52,6 +52,8 @@ def write_experiment(
         NoRoute: the method changes weights of the base, for example.
         InputError: the file would not give the outputs of the trained model, or the experiment is broken.
     """
+    if Path(out).is_dir():
+        raise InputError(f"{out} is a folder, expected the path of a file such as {Path(out) / 'nl.route'}")
     model, args = load_experiment(Path(train_config), Path(model_file), task)
     route, weights = route_of(model, args, task, metadata or {}, decoding or {}, train_config)
     if same_text and keeps_text_in_16_bits(model, same_text):
