@@ -289,13 +289,30 @@ class ToyAttention(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (torch.nn.Linear(DIM, DIM) for _ in range(4))
+        self.num_heads = HEADS
 
     def forward(self, x):
-        q, k, v = (torch.nn.functional.linear(x, p.weight, p.bias) for p in (self.q_proj, self.k_proj, self.v_proj))
-        weights = (q @ k.transpose(1, 2) / DIM**0.5).softmax(-1)
-        return torch.nn.functional.linear(weights @ v, self.out_proj.weight, self.out_proj.bias), weights
+        q, k, v = (
+            torch.nn.functional.linear(x, p.weight, p.bias).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+            for p in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        weights = (q @ k.transpose(2, 3) / q.shape[-1] ** 0.5).softmax(-1)
+        mixed = (weights @ v).transpose(1, 2).flatten(2)
+        return torch.nn.functional.linear(mixed, self.out_proj.weight, self.out_proj.bias), weights
 
 
 def toy_expert(seed=0):
     """A ``ToyExpert`` whose weights come from the seed."""
     return _seeded(ToyExpert, seed)
+
+
+def counted_by_torch(expert, seconds):
+    """MACs of an utterance by ``FlopCounterMode``, with attention as plain matrix products, which it counts on a CPU too."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    wave = torch.randn(int(seconds * 16000), generator=torch.Generator().manual_seed(0)) * 0.1
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        expert([wave])
+    assert counter.get_total_flops() % 2 == 0
+    return counter.get_total_flops() // 2

@@ -198,7 +198,7 @@ def expand(
             set_path(config, path, value)
         mask_conf = config["frontend_conf"]["mask_conf"]
         fixed = n_of_m(mask_conf.get("ranking")) is not None or mask_conf.get("target_bytes") is not None
-        swept = method_of(config).masks and not fixed
+        swept = method_of(config).sparse and not fixed
         for sparsity in sparsities if swept and sparsities else (None,):
             for lr in lrs or (None,):
                 for seed in seeds:
@@ -229,7 +229,7 @@ def _specify(
         mask_conf["sparsity"] = sparsity
     if row.masks and mask_conf.get("target_bytes") is not None:
         name += f"_b{mask_conf['target_bytes']}"
-    elif row.masks:
+    elif row.sparse:
         name += f"_s{sparsity_of(mask_conf):g}"
     if lr is not None:
         config.setdefault("optim_conf", {})["lr"] = lr

@@ -72,7 +72,7 @@ def sweep_of(options: Options) -> Sweep:
         names = {spec.name for spec in specs}
         specs += [spec for spec in control if spec.name not in names]
     for spec in specs:
-        if not method_of(spec.config).masks:
+        if not method_of(spec.config).sparse:
             raise InputError(f"--prune_methods: {spec.mask_conf['method']} has no sparsity, expected a method that prunes")
     check_model([*dense_specs, *specs], options)
     place = (options.recipe_name, specs[0].upstream, options.training_set)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from espnet_s3router.masks import Candidates, MaskedTensor, masked_tensors
 from espnet_s3router.masks.names import original_key
 from espnet_s3router.methods.schedule import Schedule
+from espnet_s3router.upstreams.structure import Widths
 
 
 @dataclass(kw_only=True)
@@ -21,8 +22,8 @@ class Attached:
     1. ``attach`` (see ``table``) freezes the upstream, changes it in place and returns this handle.
     2. ``begin`` is called once, also in a run that resumes.
     3. A run that resumes loads its model. Then ``load_training_state`` receives what ``training_state`` returned.
-    4. Every epoch calls ``begin_epoch``, then ``step`` after each optimiser step, then ``end_epoch``. The model is
-       validated and saved after that, together with ``training_state``.
+    4. Every epoch calls ``begin_epoch``, then ``penalty`` for each batch and ``step`` after each optimiser step, then
+       ``end_epoch``. The model is validated and saved after that, together with ``training_state``.
     5. Averages of checkpoints pass through ``finish_average`` before they are saved.
 
     Decoding takes the first step only, then loads a checkpoint, which holds everything that was learned.
@@ -37,6 +38,8 @@ class Attached:
     """Paths of saved parameters that hold bytes: whole numbers from 0 to 255."""
     startable: dict[str, nn.Parameter] = field(default_factory=dict)
     """Parameters that a finetuned model (option ``start``) replaces, by their path in a plain upstream."""
+    start_may_lack: frozenset[str] = frozenset()
+    """Keys of ``startable`` that the finetuned model may leave at their pretrained values."""
     schedule: Schedule | None = None
     """When a method prunes, and to which sparsity. None where the sparsity never changes."""
     candidates: Candidates | None = None
@@ -80,7 +83,7 @@ class Attached:
         """Prepare the first update.
 
         Args:
-            start: a tensor for every key of ``startable``, from option ``start``.
+            start: a tensor for every key of ``startable`` (but ``start_may_lack``), from option ``start``.
             saliency: a tensor for every key of ``kept``, from option ``initial_mask``. The first mask keeps the largest
                 magnitudes.
         """
@@ -90,6 +93,20 @@ class Attached:
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare training of epoch number ``epoch`` (from 1)."""
+
+    def penalty(self) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """(a scalar that is added to the task's loss of each batch in training, numbers for the log by name). None: nothing
+        is added."""
+        return None, {}
+
+    def optimizer_groups(self) -> list[dict[str, Any]]:
+        """Groups of parameters with settings of their own, as PyTorch's optimisers take them: ``lr``, or ``maximize`` for
+        parameters that ascend. Parameters outside the upstream belong here too, and into ``training_state``."""
+        return []
+
+    def widths(self) -> Widths | None:
+        """Units that each structure of the upstream keeps in evaluation. None for methods that remove no units."""
+        return None
 
     def step(self, update: int, optimizer: torch.optim.Optimizer) -> None:
         """Act after optimiser step number ``update`` (from 1). Steps that mixed precision skips are not counted."""

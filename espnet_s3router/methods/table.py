@@ -20,6 +20,7 @@ from espnet_s3router.methods.pruning.magnitude import ImpConfig, MpiConfig, OmpC
 from espnet_s3router.methods.pruning.parp import ParpConfig, ParpPConfig, parp
 from espnet_s3router.methods.pruning.routing_prune import RoutingPruneConfig, routing_prune
 from espnet_s3router.methods.routing import RoutingConfig, routing
+from espnet_s3router.methods.structured.hj import HjConfig, hj
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ class Method:
     """True if the run ends with masks, and so has a sparsity."""
     finetunes: bool = False
     """True if the weights of the Transformer and the projection train."""
+    units: bool = False
+    """True if the run removes whole units, and so has a sparsity without masks."""
+
+    @property
+    def sparse(self) -> bool:
+        """True if the method has the option ``sparsity``."""
+        return self.masks or self.units
 
 
 _ARXIV = "https://arxiv.org/abs/"
@@ -53,6 +61,7 @@ METHODS: dict[str, Method] = {
     "imp": Method(ImpConfig, imp, _ARXIV + "1803.03635", masks=True, finetunes=True),
     "mpi": Method(MpiConfig, mpi, _ARXIV + "2106.05933", masks=True, finetunes=True),
     "rp": Method(RpConfig, rp, _ARXIV + "2106.05933", masks=True, finetunes=True),
+    "hj": Method(HjConfig, hj, _ARXIV + "2302.14132", finetunes=True, units=True),
     "lora": Method(LoraConfig, lora, _ARXIV + "2106.09685"),
     "houlsby": Method(HoulsbyConfig, houlsby, _ARXIV + "1902.00751"),
     "bitfit": Method(BitfitConfig, bitfit, _ARXIV + "2106.10199"),

@@ -112,4 +112,9 @@ def dense_state(frontend: nn.Module) -> dict[str, Tensor]:
 
 def hexadecimal(values: Tensor) -> str:
     """The first 12 digits of a fingerprint."""
-    return bytes(int(value) % 256 for value in values.flatten()[:6]).hex()
+    return whole_hexadecimal(values)[:12]
+
+
+def whole_hexadecimal(values: Tensor) -> str:
+    """All 64 digits of a fingerprint."""
+    return bytes(int(value) % 256 for value in values.flatten()).hex()

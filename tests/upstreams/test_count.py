@@ -2,9 +2,7 @@
 
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
-from toys import TOYS
+from toys import TOYS, counted_by_torch
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.upstreams import family_of
@@ -12,15 +10,6 @@ from espnet_s3router.upstreams.count import macs, macs_per_second, parameters
 from espnet_s3router.upstreams.structure import Widths, structure_of
 
 COUNTED = [name for name in TOYS if name != "conformer"]
-
-
-def counted_by_torch(expert, seconds):
-    """MACs of an utterance by ``FlopCounterMode``, with attention as plain matrix products, which it counts on a CPU too."""
-    wave = torch.randn(int(seconds * 16000), generator=torch.Generator().manual_seed(0)) * 0.1
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        expert([wave])
-    assert counter.get_total_flops() % 2 == 0
-    return counter.get_total_flops() // 2
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from espnet_s3router.errors import InputError, summary
 from espnet_s3router.files import replacing_dir
 from espnet_s3router.masks import LanguageTensor, MaskedTensor, bake
+from espnet_s3router.methods import METHODS
 from espnet_s3router.methods.adapters.bitdelta import SignDelta
 from espnet_s3router.methods.adapters.houlsby import Bottleneck
 from espnet_s3router.methods.adapters.lora import LowRank
@@ -57,6 +58,12 @@ def bake_experiment(
         raise NotBakeable(
             f"{train_config}: its upstream {name} comes with this package. ESPnet and s3prl do not know it, so a baked "
             f"model would need this package too: nothing was baked. Decode {model_file} as it is, with "
+            f"python -m espnet_s3router.bin.{task}_inference"
+        )
+    if METHODS[model.frontend.attached.method].units or "shrunk" in model.frontend.source:
+        raise NotBakeable(
+            f"{train_config}: stock ESPnet builds every upstream in its pretrained size, so it cannot load one with removed "
+            f"units: nothing was baked. Shrink a run of method hj with s3router shrink, and decode it with "
             f"python -m espnet_s3router.bin.{task}_inference"
         )
     frontend_conf = stock_frontend_conf(args.frontend_conf, out)

@@ -27,16 +27,21 @@ def write_rows(path: Path, header: Sequence[str], epoch: int, rows: Sequence[Seq
 
 def describe_model(model: Any) -> dict[str, Any]:
     """Trained and total parameters, MACs of the upstream per second of audio, the bytes to store beside the shared base, and
-    the fingerprint of that base. A connection of a mask takes one bit, every other trained parameter four bytes."""
+    the fingerprint of that base. A connection of a mask takes one bit, every other trained parameter four bytes. Units that
+    a method removes do not count in the total and the MACs."""
     frontend = model.frontend
     attached = frontend.attached
     ours = {id(parameter) for parameter in attached.trained.values()}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in ours]  # the head, ESPnet's own adapters
     scores = attached.scores
+    widths = attached.widths()
+    removed = 0 if widths is None else attached.removed()
+    gates = {id(parameter) for group in attached.optimizer_groups() for parameter in group["params"]}
+    weights = sum(p.numel() for p in model.parameters() if id(p) not in scores | gates)
     return {
         "params_trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "params_total": sum(p.numel() for p in model.parameters() if id(p) not in scores),
-        "macs": macs_per_second(frontend.expert, frontend.family),
+        "params_total": weights - removed,
+        "macs": macs_per_second(frontend.expert, frontend.family, widths=widths),
         "bytes_added": attached.bytes_added() + 4 * sum(p.numel() for p in others),
         "base": hexadecimal(getattr(frontend, FINGERPRINT)),
     }

@@ -21,23 +21,36 @@ def build_optimizer(args: argparse.Namespace, model: nn.Module) -> torch.optim.O
         for masked in model.frontend.attached.masks.values():  # type: ignore[union-attr, operator]
             for scores in masked.all_scores():
                 scores._optim = {"weight_decay": 0.0}  # the mark that ESPnet puts on biases
-    groups = parameter_groups(model, options)
+    groups = parameter_groups(model, options) + model.frontend.attached.optimizer_groups()  # type: ignore[union-attr, operator]
     try:
-        return optim_classes[args.optim](groups, **options)
+        optimizer = optim_classes[args.optim](groups, **options)
     except (TypeError, ValueError) as error:  # the optimiser refuses a key or a value
         raise InputError(f"optim_conf of {args.optim}: {error}") from error
+    check_ascent(optimizer, args.optim)
+    return optimizer
+
+
+def check_ascent(optimizer: torch.optim.Optimizer, name: str) -> None:
+    """InputError if a group must ascend, and the optimiser would ignore that."""
+    if any(group.get("maximize") for group in optimizer.param_groups) and "maximize" not in optimizer.defaults:
+        raise InputError(
+            f"optim is {name!r}, which cannot maximise: the Lagrange multipliers of the method would descend. Expected one "
+            "of torch's optimisers with the option maximize, such as adam, adamw or sgd"
+        )
 
 
 def parameter_groups(model: Any, options: dict[str, Any]) -> list[dict[str, Any]]:
     """Groups of trained parameters with their learning rates; removes ``weight_lr`` and ``head_lr`` from ``options``. Those
-    that ESPnet's ``exclude_weight_decay`` has marked form separate groups without weight decay."""
+    that ESPnet's ``exclude_weight_decay`` has marked form separate groups without weight decay. Parameters in groups of the
+    method itself (``optimizer_groups``) are left out."""
     default = options.get("lr", 1e-3)
     rates = {"scores": default, "weights": options.pop("weight_lr", default), "head": options.pop("head_lr", default)}
     scores = model.frontend.attached.scores
+    separate = {id(parameter) for group in model.frontend.attached.optimizer_groups() for parameter in group["params"]}
     inside = {id(parameter) for parameter in model.frontend.upstream.parameters()}
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {(name, decays): [] for name in rates for decays in (True, False)}
     for parameter in model.parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and id(parameter) not in separate:
             kind = "scores" if id(parameter) in scores else "weights" if id(parameter) in inside else "head"
             groups[kind, not hasattr(parameter, "_optim")].append(parameter)
     return [

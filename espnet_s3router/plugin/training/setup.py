@@ -17,6 +17,7 @@ from espnet_s3router.plugin.training.checks import (
 from espnet_s3router.plugin.training.language_batches import use_language_of_batch
 from espnet_s3router.plugin.training.log import write_model_description
 from espnet_s3router.plugin.training.optimizers import build_optimizer, install_step
+from espnet_s3router.plugin.training.penalty import install_penalty
 from espnet_s3router.plugin.training.settings import check_settings
 from espnet_s3router.plugin.training.start_model import start_method
 
@@ -40,6 +41,7 @@ def set_up_run(task: Any, args: argparse.Namespace, model: Any) -> torch.optim.O
         model.frontend.trains_in_bfloat16(torch.device("cuda" if args.ngpu else "cpu"))
         start_method(model, args.init_param)
         install_distillation(task, model)
+        install_penalty(model)
         use_language_of_batch(args, model)
     optimizer = build_optimizer(args, model)
     install_step(optimizer, model.frontend.attached)

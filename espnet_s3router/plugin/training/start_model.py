@@ -2,7 +2,7 @@
 training reads these files; our checkpoints are complete without them."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ def start_method(model: Any, init_param: Sequence[str] = ()) -> None:
     if start is not None:
         state = read_model_file(start, "start", model)
         check_start_config(start, model)
-        weights = finetuned_weights(state, attached.startable, start)
+        weights = finetuned_weights(state, attached.startable, start, attached.start_may_lack)
         load_head(model, state, start)
     if initial_mask is not None:
         base = {name: tensor.detach().cpu() for name, tensor in attached.weights().items()}
@@ -47,10 +47,14 @@ def check_start_config(path: str, model: Any) -> None:
         raise InputError(f"mask_conf: start: {path} has other tokens than this run, or in another order")
 
 
-def finetuned_weights(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
-    """The upstream's tensors in ``state``; InputError unless they are those of ``expected`` (by path in the upstream)."""
+def finetuned_weights(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str, may_lack: Set[str] = frozenset()
+) -> dict[str, Tensor]:
+    """The upstream's tensors in ``state``; InputError unless they are those of ``expected`` (by path in the upstream), of
+    which all of ``may_lack`` may be missing."""
     weights = {key.removeprefix(UPSTREAM_KEYS): tensor for key, tensor in state.items() if key.startswith(UPSTREAM_KEYS)}
-    missing, extra = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
+    optional = may_lack if weights.keys().isdisjoint(may_lack) else set()
+    missing, extra = sorted(expected.keys() - weights.keys() - optional), sorted(weights.keys() - expected.keys())
     difference = None
     if missing:
         difference = f"lacks {len(missing)} of {len(expected)} finetuned tensors, for example {missing[0]}"

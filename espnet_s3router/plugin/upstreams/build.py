@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from espnet_s3router.deploy.file import load_shrunk
 from espnet_s3router.errors import InputError, summary
+from espnet_s3router.plugin.checkpoint import fingerprint, whole_hexadecimal
 from espnet_s3router.plugin.patching import replaced
 from espnet_s3router.plugin.upstreams.source import may_be_hub_id, resolve_source
+from espnet_s3router.upstreams import family_of
 
 
 def build_upstream(
@@ -64,7 +67,12 @@ def load_upstream(source: dict[str, Any]) -> nn.Module:
     if name in ("espnet_hubert_custom", "espnet_hubert_local"):
         check_espnet_hubert(upstream.upstream, str(path))
     disable_random_layers_and_masks(upstream.upstream)
-    return upstream.float().eval()
+    upstream = upstream.float().eval()
+    if source.get("shrunk") is not None:
+        family, option = family_of(upstream.upstream), "frontend_conf: shrunk"
+        base = whole_hexadecimal(fingerprint(upstream))
+        load_shrunk(upstream.upstream, family, Path(source["shrunk"]), base=base, upstream=source["upstream"], option=option)
+    return upstream
 
 
 def complete_float32(name: str) -> AbstractContextManager[None]:

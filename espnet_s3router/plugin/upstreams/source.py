@@ -8,8 +8,9 @@ from typing import Any
 from espnet_s3router.errors import InputError
 from espnet_s3router.upstreams import EMBEDDED
 
-SOURCE_KEYS = ("upstream", "path_or_url", "normalize", "extra_conf", "tile_factor")
-"""The keys that ESPnet's S3prlFrontend reads in the inner ``frontend_conf``."""
+SOURCE_KEYS = ("upstream", "path_or_url", "normalize", "extra_conf", "tile_factor", "shrunk")
+"""The keys that ESPnet's S3prlFrontend reads in the inner ``frontend_conf``, and ours: ``shrunk``, a file of
+``s3router shrink`` that takes the place of the weights."""
 
 
 def check_source(source: Any) -> None:

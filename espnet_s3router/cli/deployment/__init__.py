@@ -1,0 +1,1 @@
+"""Commands about smaller models: `count` and `shrink`."""

@@ -1,0 +1,180 @@
+"""A run of method hj, its smaller model, and what can be done with that: decode, count, finetune, prune again."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from espnet_s3router.bin.asr_train import main as train
+from espnet_s3router.cli.main import main as command
+from espnet_s3router.errors import InputError
+from espnet_s3router.plugin.deployment.bake import NotBakeable, bake_experiment, load_experiment
+from espnet_s3router.plugin.deployment.finished import files_of
+from espnet_s3router.plugin.deployment.route import speech_like
+from espnet_s3router.plugin.deployment.shrink import hidden_states, shrink_experiment
+from espnet_s3router.plugin.training.optimizers import check_ascent
+from espnet_s3router.upstreams.count import macs
+
+WAVE = speech_like(1.2)
+HJ = {"method": "hj", "sparsity": 0.4, "closed": 0.3, "updates": 4}
+
+
+@pytest.fixture(scope="module")
+def pruned(write_experiment, trained, tmp_path_factory):
+    """Experiment folder of a run of hj from a dense model. Read it only."""
+    folder = tmp_path_factory.mktemp("hj")
+    conf = {**HJ, "start": str(trained("finetune") / "1epoch.pth")}
+    assert train(write_experiment(folder, mask_conf=conf, max_epoch=2)) in (0, None)
+    return folder / "exp"
+
+
+@pytest.fixture(scope="module")
+def small(pruned, tmp_path_factory):
+    """What was written for it."""
+    return shrink_experiment(*files_of(pruned, "2epoch.pth"), tmp_path_factory.mktemp("small") / "out", waves=[WAVE])
+
+
+def model_of(folder, name="model.pth"):
+    return load_experiment(folder / "config.yaml", folder / name, "asr")[0]
+
+
+def test_the_run(pruned):
+    """The loss has the penalty in it, its numbers are in the log, and the description is that of the pruned model."""
+    state = torch.load(pruned / "checkpoint.pth", weights_only=False)
+    stats = state["reporter"]["stats"][2]["train"]
+    assert {"loss", "loss_ctc", "loss_sparsity", "sparsity_macs"} <= stats.keys()
+    groups = state["optimizers"][0]["param_groups"]
+    assert [group.get("maximize", False) for group in groups][-2:] == [False, True]
+    assert state["optimizers"][0]["method"]["state"]["multipliers"].shape == (1, 2)
+    described = json.loads((pruned / "model.json").read_text("utf-8"))
+    attached = model_of(pruned, "2epoch.pth").frontend.attached
+    assert described["macs"] == pytest.approx(0.6 * sum(macs(attached.structure, 10.0).values()) / 10, rel=0.03)
+    assert described["params_total"] < described["params_trained"]  # gates and removed units train too
+
+
+def test_the_smaller_model_is_the_trained_one(pruned, small):
+    assert small.largest_difference <= 1e-5
+    trained, smaller = model_of(pruned, "2epoch.pth"), model_of(small.folder)
+    before, after = hidden_states(trained, WAVE), hidden_states(smaller, WAVE)
+    assert float((before - after).abs().max()) <= 1e-5 * float(before.abs().max())
+    assert torch.equal(trained.ctc.ctc_lo.weight, smaller.ctc.ctc_lo.weight)
+    parameters = sum(p.numel() for p in smaller.frontend.expert.parameters())
+    assert small.pruned["parameters"]["total"] < small.dense["parameters"]["total"]
+    assert parameters < sum(p.numel() for p in trained.frontend.expert.parameters())
+    assert json.loads((pruned / "model.json").read_text("utf-8"))["macs"] == small.pruned["macs_per_second"]["total"]
+
+
+def test_nothing_of_it_is_code(small):
+    """Tensors and plain settings: the model file loads with weights_only, the upstream is safetensors."""
+    assert sorted(path.name for path in small.folder.iterdir()) == ["config.yaml", "model.pth", "upstream.safetensors"]
+    state = torch.load(small.folder / "model.pth", weights_only=True)
+    assert all(isinstance(tensor, torch.Tensor) for tensor in state.values())
+    assert not any("upstream.upstream" in key for key in state)  # they lie in upstream.safetensors
+
+
+def test_count(small, pruned, capsys):
+    """The gated model counts as the smaller one, which is compared with the pretrained upstream."""
+    figures = []
+    for folder, name in ((pruned, "2epoch.pth"), (small.folder, "model.pth")):
+        assert not command(["count", str(folder), "--model_file", name, "--json"])
+        figures.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
+    for kind in ("dense", "pruned"):
+        assert figures[0][kind] == figures[1][kind]
+    assert figures[1]["pruned"]["parameters"]["total"] == small.pruned["parameters"]["total"]
+    assert not command(["count", str(small.folder), "--model_file", "model.pth", "--seconds", "5"])
+    text = capsys.readouterr().out
+    assert (
+        "MACs a second (= 2 FLOPs)" in text
+        and "feed_forward" in text
+        and f"{small.pruned['parameters']['total']:,} (-" in text
+    )
+
+
+def test_count_of_short_audio(small, capsys):
+    assert command(["count", str(small.folder), "--model_file", "model.pth", "--seconds", "0.01"])
+    assert "seconds is 0.01, which is too short for one frame" in capsys.readouterr().err
+
+
+def test_finetuned_after_pruning(small, write_experiment, tmp_path, toy_upstreams):
+    """It starts from the smaller model with its head, stays small, and its checkpoint loads by itself."""
+    source = {**toy_upstreams["hf_hubert"], "shrunk": str(small.folder / "upstream.safetensors")}
+    frontend = {"frontend_conf": source}
+    options = {"mask_conf": {"method": "finetune", "train_cnn": True}, "frontend": frontend, "max_epoch": 1}
+    assert not train(write_experiment(tmp_path, **options, init_param=[f"{small.folder / 'model.pth'}:ctc:ctc"]))
+    model = model_of(tmp_path / "exp", "1epoch.pth")
+    start = model_of(small.folder)
+    shapes = [[tuple(p.shape) for p in each.frontend.expert.parameters()] for each in (model, start)]
+    assert shapes[0] == shapes[1]
+    assert not torch.equal(hidden_states(model, WAVE), hidden_states(start, WAVE))
+    with pytest.raises(NotBakeable, match="cannot load one with removed units"):
+        bake_experiment(tmp_path / "exp/config.yaml", tmp_path / "exp/1epoch.pth", tmp_path / "baked")
+
+
+def test_pruned_again(small, write_experiment, tmp_path, toy_upstreams):
+    source = {**toy_upstreams["hf_hubert"], "shrunk": str(small.folder / "upstream.safetensors")}
+    conf = {**HJ, "sparsity": 0.2}
+    assert not train(write_experiment(tmp_path, mask_conf=conf, frontend={"frontend_conf": source}, max_epoch=1))
+    again = shrink_experiment(*files_of(tmp_path / "exp", "1epoch.pth"), tmp_path / "again", waves=[WAVE])
+    assert again.dense["macs_per_second"]["total"] == small.pruned["macs_per_second"]["total"]
+    assert again.pruned["macs_per_second"]["total"] < 0.85 * again.dense["macs_per_second"]["total"]
+    model_of(again.folder)
+
+
+def test_the_command(pruned, tmp_path, capsys):
+    assert not command(["shrink", str(pruned), "--out", str(tmp_path / "out"), "--model_file", "1epoch.pth"])
+    text = capsys.readouterr().out
+    assert "target 0.4; outputs differ by" in text and f"--asr_model_file {tmp_path}/out/model.pth" in text
+    assert command(["shrink", str(pruned), "--out", str(tmp_path / "out"), "--model_file", "1epoch.pth"])
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_another_upstream(small, tmp_path, toy_upstreams):
+    """The pruned model opened with another upstream than the one it was made from."""
+    config = yaml.safe_load((small.folder / "config.yaml").read_text("utf-8"))
+    config["frontend_conf"]["frontend_conf"] |= toy_upstreams["hubert"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    with pytest.raises(
+        InputError, match="made from upstream 'hf_hubert_custom' with fingerprint .* this is 'hubert_custom'"
+    ):
+        load_experiment(tmp_path / "config.yaml", small.folder / "model.pth", "asr")
+
+
+def test_other_experiments(trained, tmp_path):
+    with pytest.raises(InputError, match="method finetune removes no units, so nothing can shrink. Expected method hj"):
+        shrink_experiment(*files_of(trained("finetune"), "1epoch.pth"), tmp_path / "out")
+    with pytest.raises(InputError, match="holds no valid.cer_ctc.ave.pth. Choose a model with --model_file: .*1epoch.pth"):
+        files_of(without_averages(trained("finetune"), tmp_path))
+    with pytest.raises(InputError, match="holds no config.yaml"):
+        files_of(tmp_path / "nothing")
+
+
+def without_averages(folder, tmp_path):
+    copy = Path(tmp_path, "copy")
+    copy.mkdir()
+    for name in ("config.yaml", "1epoch.pth"):
+        (copy / name).write_bytes((folder / name).read_bytes())
+    return copy
+
+
+def test_hj_is_not_baked(pruned, tmp_path):
+    with pytest.raises(NotBakeable, match="Shrink a run of method hj with s3router shrink"):
+        bake_experiment(pruned / "config.yaml", pruned / "2epoch.pth", tmp_path / "baked")
+
+
+def test_attention_of_wavlm(frontend):
+    with pytest.raises(InputError, match=r"heads of WavLM share one table.*Set units: \[conv, feed_forward\]"):
+        frontend("wavlm", HJ)
+
+
+def test_an_optimiser_that_cannot_ascend():
+    class Descent(torch.optim.SGD):
+        def __init__(self, groups, **options):
+            super().__init__(groups, **options)
+            del self.defaults["maximize"]
+
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = Descent([{"params": [parameter], "maximize": True}], lr=0.1)
+    with pytest.raises(InputError, match="optim is 'descent', which cannot maximise"):
+        check_ascent(optimizer, "descent")
