@@ -1,6 +1,6 @@
 """The command line for data directories: ``python -m espnet_s3router.data COMMAND``.
 
-The commands: validate, pool, speed, format, intents, filter, tokens.
+The commands: collect, validate, pool, speed, format, intents, filter, tokens.
 """
 
 import argparse
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from espnet_s3router.data import tokens
+from espnet_s3router.data.collect import collect
 from espnet_s3router.data.data_dir import read_data_dir
 from espnet_s3router.data.filter import Rules, filter_data
 from espnet_s3router.data.format import format_data
@@ -33,6 +34,10 @@ def _validate(dirs: Sequence[str], on_bad: str) -> None:
         data = read_data_dir(path, check_audio=not dropping, allow_empty_text=dropping)
         speakers = set(data.utt2spk.values())
         print(f"{path}: {len(data.wav)} utterances of {len(speakers)} speakers, no problems")
+
+
+def _collect(src: str, dst: str, dev: float, test: float) -> None:
+    _print_counts(dst, collect(src, dst, dev=dev, test=test))
 
 
 def _pool(dst: str, sources: Sequence[str]) -> None:
@@ -82,6 +87,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     check = command("validate", _validate, "check data directories and list every problem")
     check.add_argument("dirs", nargs="+", help="data directories")
+
+    gather = command("collect", _collect, "data directories train, dev and test of a folder of recordings with texts")
+    gather.add_argument("src", help="folder of recordings, each with a .txt file of the same name")
+    gather.add_argument("dst", help="folder to write train, dev and test into")
+    gather.add_argument("--dev", type=float, default=0.1, help="share of the utterances for dev")
+    gather.add_argument("--test", type=float, default=0.1, help="share of the utterances for test")
 
     join = command("pool", _pool, "data directories of several languages as one, with utt2category")
     join.add_argument("dst", help="data directory to write")
