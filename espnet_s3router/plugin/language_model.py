@@ -12,7 +12,7 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.files import read_yaml, replacing_dir
 from espnet_s3router.methods import resolve
 from espnet_s3router.methods.pathways import state_of_language
-from espnet_s3router.plugin.deployment.bake import load_experiment
+from espnet_s3router.plugin.deployment.bake import check_files, load_experiment
 from espnet_s3router.plugin.model_file import mask_conf_of
 
 
@@ -24,11 +24,7 @@ def write_language(
     Raises InputError if ``out`` exists, for files that are no experiment of method pathways, and for an unknown language.
     """
     out = Path(out)
-    if out.exists():
-        raise InputError(f"{out} exists already: remove it or choose another folder")
-    for path in (train_config, model_file):
-        if not Path(path).is_file():
-            raise InputError(f"{path}: there is no such file; give the config.yaml and the .pth of a finished experiment")
+    check_files(train_config, model_file, out)
     config = read_yaml(train_config)
     conf = mask_conf_of(config)
     if conf.get("method") != "pathways":

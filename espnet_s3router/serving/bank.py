@@ -1,6 +1,5 @@
 """``Bank``: one base in memory and many routes, which take turns on it."""
 
-import copy
 import logging
 import threading
 from collections import OrderedDict
@@ -12,22 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from espnet_s3router.devices import usable_device
 from espnet_s3router.errors import InputError
-from espnet_s3router.plugin.deployment.route_model import build_on, frontend_options, place
 from espnet_s3router.plugin.frontend import MaskedUpstream
 from espnet_s3router.routes import RouteFile, open_route
-from espnet_s3router.routes.switch import Changes, Switch
+from espnet_s3router.routes.switch import Changes
+from espnet_s3router.serving.base import Base
 from espnet_s3router.serving.changes import changes_of
 
 SUFFIX = ".route"
 AUTO = "auto"
 """Stands for a language that is not known, so no route has this name."""
 NO_ROUTE = "the bank holds no route. Add one: bank.add('nl.route')"
-SHARED = ("normalize", "extra_conf", "tile_factor")
-"""Keys of the inner frontend_conf in which all routes of a bank must agree: they belong to the upstream."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +61,7 @@ class Bank:
         """Held by the thread that uses the base."""
         self._files: dict[str, RouteFile] = {}
         self._ready: OrderedDict[str, _Ready] = OrderedDict()
-        self._frontend: MaskedUpstream | None = None
-        self._switch: Switch | None = None
-        self._shared: dict[str, Any] = {}
+        self._base: Base | None = None
         self._in_use: str | None = None
         """Name of the route of the innermost block of ``using``."""
         self.current: str | None = None
@@ -106,9 +100,9 @@ class Bank:
     @property
     def frontend(self) -> MaskedUpstream:
         """The shared frontend. Hold the lock of ``using`` while you use it."""
-        if self._frontend is None:
+        if self._base is None:
             raise InputError(NO_ROUTE)
-        return self._frontend
+        return self._base.frontend
 
     def file(self, name: str) -> RouteFile:
         """The file of a route. Raises InputError that lists the names for an unknown one."""
@@ -169,8 +163,8 @@ class Bank:
             if self.current != name:
                 ready = self._get_ready(name)
                 self.current = None
-                assert self._switch is not None  # every route was prepared on it
-                self._switch.apply(ready.changes)
+                assert self._base is not None  # every route was prepared on it
+                self._base.switch.apply(ready.changes)
                 self.current = name
             return self._ready[name].model
 
@@ -200,8 +194,8 @@ class Bank:
     def restore(self) -> None:
         """Apply no route: the base is as it was loaded, bit for bit."""
         with self.lock:
-            if self._switch is not None:
-                self._switch.restore()
+            if self._base is not None:
+                self._base.switch.restore()
             self.current = None
 
     def _get_ready(self, name: str) -> _Ready:
@@ -214,38 +208,11 @@ class Bank:
     def _prepare(self, file: RouteFile) -> _Ready:
         """Check and decode a route. No route is applied then, because codes may need the weights of the base."""
         self.restore()
-        first = self._frontend is None
-        try:
-            if first:
-                self._load_base(file)
-            self._check_shared(file)
-            changes = changes_of(file, self.frontend)
-            return _Ready(changes, build_on(file, self._view(file)).to(self._device).requires_grad_(False))
-        except InputError:
-            if first:  # a route that cannot be used must not decide which base is loaded
-                self._frontend = self._switch = None
-            raise
-
-    def _load_base(self, file: RouteFile) -> None:
-        options = frontend_options(file, self._source) | {"mask_conf": {"method": "head_only"}}
-        try:
-            frontend = MaskedUpstream(**options)
-        except InputError as error:
-            raise InputError(
-                f"{file.path}: its base cannot be loaded: {error}. A relative path holds in the folder of the recipe: go "
-                "there, or give the base (source in Python, --upstream and --path_or_url on the command line)"
-            ) from error
-        self._frontend = frontend.to(self._device).eval().requires_grad_(False)
-        self._switch = Switch(dict(self._frontend.expert.named_parameters()))
-        self._shared = {key: options["frontend_conf"].get(key) for key in SHARED}
-
-    def _check_shared(self, file: RouteFile) -> None:
-        conf = frontend_options(file, self._source)["frontend_conf"]
-        for key, value in self._shared.items():
-            if conf.get(key) != value:
-                raise InputError(
-                    f"{file.path}: its upstream has {key}: {conf.get(key)}, the other routes have {value}. Use another bank"
-                )
+        base = self._base or Base(file, self._source, self._device)
+        base.check(file)
+        ready = _Ready(changes_of(file, base.frontend), base.model(file))
+        self._base = base  # only a route that can be used decides which base is loaded
+        return ready
 
     def _keep(self, name: str, ready: _Ready) -> None:
         """Keep a route ready, and let those go that were used longest ago."""
@@ -253,17 +220,3 @@ class Bank:
         self._ready.move_to_end(name)
         while len(self._ready) > 1 and sum(ready.nbytes() for ready in self._ready.values()) > self._limit:
             self._ready.popitem(last=False)
-
-    def _view(self, file: RouteFile) -> MaskedUpstream:
-        """The shared frontend with the layers and layer weights of a route."""
-        from s3prl.nn import Featurizer
-
-        options = frontend_options(file, self._source)
-        layer = options.get("layer", -1)
-        view = copy.copy(self.frontend)
-        view._modules = dict(view._modules)
-        view.layer, view.multilayer_feature = layer, options.get("multilayer_feature", False)
-        view.featurizer = Featurizer(view.upstream, layer_selections=None if layer == -1 else [layer])
-        targets: dict[str, nn.Parameter] = dict(view.featurizer.named_parameters())
-        place(file, "featurizer", file.part("featurizer"), targets)
-        return view

@@ -44,11 +44,7 @@ def bake_experiment(
     NotBakeable when stock ESPnet does not know the upstream or a plain upstream lacks modules that the method added.
     """
     out = Path(out)
-    if out.exists():
-        raise InputError(f"{out} exists already: remove it or choose another folder")
-    for path in (train_config, model_file):
-        if not Path(path).is_file():
-            raise InputError(f"{path}: there is no such file; give the config.yaml and the .pth of a finished experiment")
+    check_files(train_config, model_file, out)
     out = out.resolve()  # config.yaml names the folder of a shipped upstream, for decoding from any directory
     model, args = load_experiment(Path(train_config), Path(model_file), task)
     if args.frontend != FRONTEND_NAME:
@@ -82,6 +78,15 @@ def bake_experiment(
             config["frontend_conf"] = stock_frontend_conf(args.frontend_conf, folder)  # a shipped upstream lies there yet
             check_outputs(load_stock(config, folder / "model.pth", task), waves, expected, f"{out}: was not baked")
     return out
+
+
+def check_files(train_config: str | Path, model_file: str | Path, out: Path) -> None:
+    """Raises InputError if the folder ``out`` exists, or a file of the experiment does not."""
+    if out.exists():
+        raise InputError(f"{out} exists already: remove it or choose another folder")
+    for path in (train_config, model_file):
+        if not Path(path).is_file():
+            raise InputError(f"{path}: there is no such file; give the config.yaml and the .pth of a finished experiment")
 
 
 def load_stock(config: dict[str, Any], model_file: Path, task: str) -> Any:
