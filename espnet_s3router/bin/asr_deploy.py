@@ -44,7 +44,7 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
     files, options = (args.asr_train_config, args.asr_model_file), {"task": args.task}
     waves = read_waves(args.wav_scp, args.utterances)
     metadata = json.loads(Path(args.metadata).read_text(encoding="utf-8")) if args.metadata else {}
-    decoding = {"ctc_best_path": True} if args.ctc_best_path else {}
+    decoding = {key: True for key, value in (("ctc_best_path", args.ctc_best_path), ("intents", args.intents)) if value}
     decoding |= read_yaml(args.decode_config) if args.decode_config else {}
     report: dict[str, Any] = {"checked_on": len(waves)}
     try:
@@ -78,6 +78,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--ctc_best_path", action="store_true", help="the route decodes by best path, as asr_inference with it"
     )
+    parser.add_argument("--intents", action="store_true", help="the texts of the route begin with an intent")
     parser.add_argument("--baked", help="folder to bake into, if the method has no route")
     args = parser.parse_args(cmd)
     if args.utterances < 1:

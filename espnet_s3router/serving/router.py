@@ -18,6 +18,8 @@ from espnet_s3router.serving.search import Token, beam_tokens, best_path_tokens,
 from espnet_s3router.serving.windows import Windows, frames_in_windows
 
 RATE = 16000  # Hz
+INTENTS = "intents"
+"""Key in the decoding options of a route: true if its texts begin with an intent."""
 Audio = str | Path | Tensor
 
 
@@ -117,14 +119,19 @@ class Router:
         return [texts[index] for index in range(len(waves))]
 
     def identify(self, audio: Audio) -> Identified:
-        """The routes of the bank for a recording, the surest first. Long recordings are judged by their first window."""
+        """The routes of the bank for a recording, the surest first. Long recordings are judged by their first window.
+
+        Routes that give intents are left out.
+        """
         wave = read_wave(audio)[: int(self._window_s * RATE)]
         if not isinstance(self.bank, Bank):
             return by_entropy(self.bank.names, wave, self.log_probs)
         with self.bank.lock:  # no route is dropped meanwhile
-            names = self.bank.names
-            if not names:
+            if not self.bank.names:
                 raise InputError(NO_ROUTE)
+            names = [name for name in self.bank.names if not understands(self.bank.config(name))]
+            if not names:
+                raise InputError(f"no route transcribes, all give intents: {', '.join(self.bank.names)}. Name one of them")
             if len(names) > self._candidates:
                 names = rank_by_gradient(self.bank, names, wave)[: self._candidates]
             return by_entropy(names, wave, self.log_probs)
@@ -166,6 +173,11 @@ class Router:
 
         windows = Windows(int(self._window_s * RATE), int(self._overlap_s * RATE), model.frontend.hop_length)
         return frames_in_windows(encode, wave, windows)
+
+
+def understands(config: Mapping[str, Any]) -> bool:
+    """True if the texts of a model begin with an intent."""
+    return bool((config.get("decoding") or {}).get(INTENTS))
 
 
 def timed(word: Sequence[Token], seconds: float) -> Word:

@@ -60,6 +60,7 @@ def deployment_marker(experiment: Path, options: Options) -> str:
         "best_path": split_options(options.inference_args)[0],
         "recordings": digest_of_recordings(options, options.valid_set),
         "utterances": options.route_utterances,
+        **({"task": options.task} if options.understands else {}),
         "bake": options.bake,
     }
     return json.dumps(about, sort_keys=True) + "\n"
@@ -120,4 +121,5 @@ def deploy_options(experiment: Path, options: Options) -> list[str]:
     words += ["--utterances", str(options.route_utterances), "--task", options.espnet_task]
     words += ["--decode_config", options.inference_config] if options.inference_config else []
     words += ["--ctc_best_path"] if split_options(options.inference_args)[0] else []
+    words += ["--intents"] if options.understands else []
     return [*words, "--baked", str(experiment / layout.BAKED)] if options.bake else words

@@ -1,7 +1,6 @@
 """Runs of the recipes of spoken language understanding, on tiny corpora and a tiny upstream."""
 
 import csv
-import json
 from pathlib import Path
 
 import pytest
@@ -28,8 +27,8 @@ OPTIONS = (
 class Finished:
     """What a recipe left after stage 13."""
 
-    def __init__(self, here: Path, printed: str, told: str, expdir: str) -> None:
-        self.here, self.printed, self.told, self.exp = here, printed, told, here / expdir
+    def __init__(self, here: Path, printed: str, told: str, options: Path) -> None:
+        self.here, self.printed, self.told, self.exp, self.options = here, printed, told, here / "exp", options
 
     def rows(self) -> dict[tuple[str, str], float]:
         """(dataset, metric) -> value."""
@@ -54,11 +53,6 @@ class Finished:
         right = [decoded[key].split()[:1] == references[key].split()[:1] for key in references]
         return 100 * sum(right) / len(right)
 
-    def point(self) -> dict:
-        """``point.json`` of the only run."""
-        (path,) = self.exp.glob("*/point.json")
-        return json.loads(path.read_text("utf-8"))
-
 
 @pytest.fixture(scope="package")
 def finished(tmp_path_factory, copying):
@@ -68,8 +62,8 @@ def finished(tmp_path_factory, copying):
         recipes = copying(tmp_path_factory.mktemp("understanding"))
         recipes.recipe = recipe
         prepare(recipes.here)
-        done, printed = run_stages(recipes, *OPTIONS, *options, kept=tmp_path_factory.mktemp("kept"), **environment)
-        expdir = options[options.index("--expdir") + 1] if "--expdir" in options else "exp"
-        return Finished(recipes.here, printed, done.stderr, expdir)
+        kept = tmp_path_factory.mktemp("kept")
+        done, printed = run_stages(recipes, *OPTIONS, *options, kept=kept, **environment)
+        return Finished(recipes.here, printed, done.stderr, kept / "grid.yaml")
 
     return run

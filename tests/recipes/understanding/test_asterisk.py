@@ -1,5 +1,7 @@
 """asterisk/slu1 on data directories of a user, whose texts begin with an intent: the intent by pooling."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import soundfile
@@ -42,7 +44,25 @@ def test_the_intent_by_pooling(finished):
     assert rows["mytest", "accuracy"] <= 75  # the fourth intent is unknown
     assert all(len(text.split()) <= 1 for text in run.decoded("mytest").values())
     assert "ACCURACY test %" in run.printed and "macro f1 mytest" in run.printed
-    assert run.point()["params_trained"] > 0
+    answers_from_its_route(run)
+
+
+def answers_from_its_route(run):
+    """Stage 17, then ``s3router understand`` on the test set: the intents that stage 12 decoded."""
+    from espnet_s3router.experiments.options import Options
+    from espnet_s3router.experiments.single.deployment import deploy
+    from espnet_s3router.serving import Router
+    from espnet_s3router.serving.understanding import understand
+
+    (point,) = run.exp.glob("*/point.json")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(run.here)
+        options = Options.read(run.options)
+        deploy(point.parent, dataclasses.replace(options, route_language="services").for_deployment())
+        router = Router.from_dir(point.parent)
+        wav = dict(line.split() for line in (run.here / "dump/intent/raw/mytest/wav.scp").read_text().splitlines())
+        for utt, text in run.decoded("mytest").items():
+            assert understand(router, wav[utt], "services").intent == text
 
 
 @pytest.mark.parametrize(
