@@ -25,6 +25,12 @@ class BuildWithRecipes(build_py):
             copy_files(here, Path(self.build_lib) / "espnet_s3router/recipes")
 
 
+EXPORT = [
+    "onnx>=1.17",  # edits and saves graphs
+    "onnxruntime>=1.20",  # runs them, and quantises their matrices
+    "onnxscript>=0.5",  # torch's exporter writes with it
+]
+
 setup(
     name="espnet-s3router",
     version=version[1],
@@ -78,12 +84,15 @@ setup(
             "espeakng-loader",
             "lightning; python_version >= '3.12'",
             *DOCS,  # a test builds the pages
+            *EXPORT,
+            "onnx-asr>=0.12",  # a test opens exported models with it
         ],
         "docs": DOCS,
         "espnet3": ["espnet>=202611", "lightning"],  # the recipes below egs3; needs Python 3.12 or later
         # phones of written sentences (egs2/s3router/commonvoice); phonemizer 3.4 can be told where espeak-ng's voices are.
         # Both are GPL-3.0, and nothing of this package needs them otherwise.
         "phones": ["phonemizer>=3.4", "espeakng-loader"],
+        "export": EXPORT,  # models in ONNX: writing them, int8 and running them
         "adapters": ["loralib"],  # for ESPnet's own LoRA; ours does not need it
     },
     entry_points={"console_scripts": ["s3router=espnet_s3router.cli.main:main"]},

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from espnet_s3router.cli import bake, compare, identify, language, methods, route, transcribe, understand
-from espnet_s3router.cli.deployment import count, shrink
+from espnet_s3router.cli.deployment import count, export, shrink
 from espnet_s3router.cli.setup import doctor, recipe
 from espnet_s3router.cli.sharing import pack, upload
 from espnet_s3router.errors import exit_status
@@ -14,8 +14,8 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     whole = argparse.ArgumentParser(prog="s3router", description="Masked speech upstreams for ESPnet.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    groups = (bake, compare, count, doctor, identify, language, methods, pack, recipe, route, shrink, transcribe)
-    for group in (*groups, understand, upload):
+    groups = (bake, compare, count, doctor, export, identify, language, methods, pack, recipe, route, shrink)
+    for group in (*groups, transcribe, understand, upload):
         group.add_to(commands)
     return whole
 

@@ -9,9 +9,9 @@ from espnet_s3router.cli.route import add_base, source_of
 from espnet_s3router.errors import InputError
 
 
-def add_models(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``open_models`` to a parser."""
-    models = parser.add_mutually_exclusive_group(required=True)
+def add_models(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add the options of ``open_models`` to a parser. ``required``: one of ``--bank`` and ``--model`` must be given."""
+    models = parser.add_mutually_exclusive_group(required=required)
     models.add_argument("--bank", metavar="DIR", help="folder of .route files, one for each language")
     models.add_argument("--model", metavar="PACK", help="pack: a folder, a zip file, or OWNER/NAME[@REVISION] of the hub")
     add_base(parser)

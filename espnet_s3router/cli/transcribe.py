@@ -1,17 +1,23 @@
-"""``s3router transcribe``: the text of recordings in many languages, with one base and a folder of routes."""
+"""``s3router transcribe``: the text of recordings, with a folder of routes, a pack or a model in ONNX."""
 
 import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from espnet_s3router.cli.models import add_models, open_models
 from espnet_s3router.cli.quiet import quiet_imports
 from espnet_s3router.errors import InputError, raise_problems
+from espnet_s3router.exported.layout import model_path
 
+DESCRIPTION = """
+Prints the text of each recording. One base is loaded, and the routes of a bank take turns on it.
+An exported model stands before the recordings: s3router transcribe onnx/model.onnx a.wav.
+"""
+AUDIO = "recordings of any length, rate and format; before them a model in ONNX, where no other model is given"
 SHORTEST_WINDOW = 0.4  # seconds; windows share a quarter
 
 
@@ -19,12 +25,12 @@ def add_to(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "transcribe",
-        help="the text of recordings, with a folder of routes or a pack",
-        description="Prints the text of each recording. One base is loaded, and the routes take turns on it.",
+        help="the text of recordings, with a folder of routes, a pack or a model in ONNX",
+        description=DESCRIPTION,
         epilog="example: s3router transcribe --model nl.zip a.wav b.flac",
     )
-    parser.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings of any length, rate and format")
-    add_models(parser)
+    parser.add_argument("audio", nargs="+", metavar="AUDIO", help=AUDIO)
+    add_models(parser, required=False)
     parser.add_argument("--lang", help="name of the route: its file name without .route; auto: find it; not needed for one")
     parser.add_argument("--timestamps", action="store_true", help="print start, end and text of each word, in seconds")
     parser.add_argument("--json", action="store_true", help="print one line of JSON for each recording, with all times")
@@ -36,24 +42,60 @@ def run(args: argparse.Namespace) -> None:
     """Transcribe the files and print each result as soon as it is there. Raises InputError at the end if some are faulty."""
     if not SHORTEST_WINDOW <= args.window < math.inf:
         raise InputError(f"--window is {args.window:g}, expected {SHORTEST_WINDOW} seconds or more")
+    model = None
+    if args.bank is None and args.model is None:
+        model = onnx_model_of(args)
     missing = [f"no file {path}" for path in args.audio if not Path(path).is_file()]
     raise_problems(missing, "recordings", "Nothing was transcribed. Give the paths of audio files.")
-    with quiet_imports():
-        from espnet_s3router.serving import Router
-    models = open_models(args)
-    router = Router(models, window_s=args.window, overlap_s=min(2.0, args.window / 4))
-    lang = chosen(args.lang, models.names)
-    if lang != "auto":
-        models.config(lang)  # an unknown language is reported before the first recording is read
+    transcribe = opened(args, model)
     problems = []
     for path in args.audio:
         try:
-            print(line(path, router.transcribe(path, lang), args), flush=True)
+            print(line(path, transcribe(path), args), flush=True)
         except InputError as error:
             problems.append(str(error))
             if args.json:
                 print(json.dumps({"file": path, "error": str(error)}, ensure_ascii=False), flush=True)
     raise_problems(problems, f"{len(args.audio)} recordings", "The others are transcribed. Give other files for these.")
+
+
+def onnx_model_of(args: argparse.Namespace) -> Path:
+    """The model in ONNX before the recordings, which is taken from them. Raises InputError if there is none."""
+    first, *args.audio = args.audio
+    path = model_path(first)
+    if path is None:
+        raise InputError(
+            f"{first} is no model in ONNX, and no other is named: give --bank, --model or, first, an .onnx file"
+        )
+    if not args.audio:
+        raise InputError(f"{first}: there is no recording behind the model. Give at least one")
+    if args.lang is not None:
+        raise InputError(f"--lang is {args.lang}, but {path} knows one language: leave it out")
+    return path
+
+
+def opened(args: argparse.Namespace, model: Path | None) -> Callable[[str], Any]:
+    """What transcribes a recording; ``model``: the model in ONNX instead of ``--bank`` and ``--model``."""
+    windows: dict[str, Any] = {"window_s": args.window, "overlap_s": min(2.0, args.window / 4)}
+    if model is not None:
+        from espnet_s3router.serving.onnx_model import OnnxModel
+
+        return OnnxModel(model, **windows).transcribe
+    if args.bank is not None and model_path(args.bank) is not None:
+        from espnet_s3router.serving.onnx_bank import OnnxBank
+
+        bank = OnnxBank(args.bank, **windows)
+        lang = chosen(args.lang, bank.names)
+        bank.file(lang)
+        return lambda path: bank.transcribe(path, lang)
+    with quiet_imports():
+        from espnet_s3router.serving.router import Router
+    models = open_models(args)
+    router = Router(models, **windows)
+    lang = chosen(args.lang, models.names)
+    if lang != "auto":
+        models.config(lang)  # an unknown language is reported before the first recording is read
+    return lambda path: router.transcribe(path, lang)
 
 
 def chosen(lang: str | None, names: Sequence[str]) -> str:
@@ -69,10 +111,16 @@ def line(path: str, transcript: Any, args: argparse.Namespace) -> str:
     confidence = None if found is None else round(found.confidence, 3)
     if args.json:
         words = [vars(word) for word in transcript.words]
-        facts = {"file": path, "lang": transcript.lang, "confidence": confidence, "text": transcript.text, "words": words}
+        facts = {
+            "file": path,
+            "lang": transcript.lang or None,
+            "confidence": confidence,
+            "text": transcript.text,
+            "words": words,
+        }
         return json.dumps(facts, ensure_ascii=False)
     lang = transcript.lang if confidence is None else f"{transcript.lang} (confidence {confidence})"
-    lines = [f"{path}\t{lang}\t{transcript.text}"]
+    lines = ["\t".join(part for part in (path, lang or None, transcript.text) if part is not None)]
     if args.timestamps:
         timed = [word for word in transcript.words if word.start is not None]
         if len(timed) < len(transcript.words):

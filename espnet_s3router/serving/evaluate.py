@@ -7,7 +7,8 @@ from pathlib import Path
 
 from espnet_s3router.data.data_dir import read_data_dir
 from espnet_s3router.errors import InputError
-from espnet_s3router.serving.router import RATE, Router, read_wave
+from espnet_s3router.serving.router import Router
+from espnet_s3router.serving.transcript import RATE, read_wave
 
 BOUNDS = (0.0, 2.0, 4.0)
 """Seconds at which a class of durations begins."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.results.understanding.entities import Entity, parse
-from espnet_s3router.serving.router import Audio, Router, understands
+from espnet_s3router.serving.router import Router, understands
+from espnet_s3router.serving.transcript import Audio
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def test_intents_by_pooling(several):
 
 
 def test_entities_and_transcript(several, monkeypatch):
-    from espnet_s3router.serving.router import Word
+    from espnet_s3router.serving.transcript import Word
 
     router = Router.from_dir(several)
     words = [Word(text, 0.0, 0.1, 0.5) for text in ["VM", "SEP", "time", "FILL", "ten", "SEP", "wake", "me"]]

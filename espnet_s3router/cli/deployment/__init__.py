@@ -1,1 +1,1 @@
-"""Commands about smaller models: `count` and `shrink`."""
+"""Commands about smaller models and models in ONNX: `count`, `shrink`, `export`."""
