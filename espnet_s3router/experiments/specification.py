@@ -224,17 +224,10 @@ def _specify(
     config, row = deepcopy(config), method_of(config)
     options = row.config.__dataclass_fields__
     mask_conf = config["frontend_conf"]["mask_conf"]
-    name = f"{prefix}_{label}"
     if sparsity is not None:
         mask_conf["sparsity"] = sparsity
-    if row.masks and mask_conf.get("target_bytes") is not None:
-        name += f"_b{mask_conf['target_bytes']}"
-    elif row.sparse:
-        name += f"_s{sparsity_of(mask_conf):g}"
     if lr is not None:
         config.setdefault("optim_conf", {})["lr"] = lr
-    rate = config.get("optim_conf", {}).get("lr")
-    plain, swept = f"{name}_seed{seed}", f"{name}_lr{rate:g}_seed{seed}" if isinstance(rate, int | float) else ""
     config["seed"] = seed
     if "seed" in options:  # scores are initialised with the seed of the run
         mask_conf["seed"] = seed
@@ -246,7 +239,14 @@ def _specify(
         config["frontend_conf"]["distill"].setdefault("teacher", start)
     if "updates" in options and updates_of(config):  # ramps and rounds are laid out over them
         mask_conf.setdefault("updates", updates_of(config))
-    method = resolve(mask_conf)[1]
+    method = resolve(mask_conf)[1]  # checks the values that the name is made of
+    name = f"{prefix}_{label}"
+    if row.masks and mask_conf.get("target_bytes") is not None:
+        name += f"_b{mask_conf['target_bytes']}"
+    elif row.sparse:
+        name += f"_s{sparsity_of(mask_conf):g}"
+    rate = config.get("optim_conf", {}).get("lr")
+    plain, swept = f"{name}_seed{seed}", f"{name}_lr{rate:g}_seed{seed}" if isinstance(rate, int | float) else ""
     if config.get("scheduler") == "tristagelr_rounds" and "rounds" in options:
         config.setdefault("scheduler_conf", {}).setdefault("rounds", method.rounds)
     return Spec(plain, config, swept, label) if lr is None else Spec(swept, config, plain, label)

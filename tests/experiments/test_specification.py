@@ -53,6 +53,21 @@ def test_names_and_values_of_a_grid():
     assert BASE["frontend_conf"]["mask_conf"] == {"method": "routing", "sparsity": 0.1}  # nothing is changed in place
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "sparsity is None, expected a fraction removed"),
+        ({"sparsity": "1e-1"}, "sparsity is '1e-1', expected a number"),  # YAML 1.1 reads 1e-1 as text
+        ({"keep": "0.9"}, "keep is '0.9', expected a number"),
+        ({"ranking": "2:4"}, "sparsity is None, expected a fraction removed"),
+        ({"target_bytes": "many"}, "target_bytes is 'many', expected a whole number"),
+    ],
+)
+def test_values_that_a_name_cannot_be_made_of(options, message):
+    with pytest.raises(InputError, match=f"mask_conf: {message}"):
+        expand(BASE, {"bad": row("routing", **options)}, ["bad"])
+
+
 def test_the_share_kept_is_a_sparsity():
     """A row may have ``keep`` instead: the folder has its sparsity, and no other sparsity is swept."""
     methods = {"kept": row("routing", keep=0.93)}
