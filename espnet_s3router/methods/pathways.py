@@ -38,8 +38,12 @@ class PathwaysConfig(LearnedMaskConfig):
         super().__post_init__()
         names = self.languages
         usable = isinstance(names, tuple) and names and all(isinstance(name, str) and name for name in names)
-        usable = usable and len(set(names)) == len(names) and not any(set(name) & set(". \t") for name in names)
-        check(bool(usable), "languages", names, "one or more different names without dots and spaces, such as [en, es]")
+        usable = usable and len(set(names)) == len(names) and not any(set(name) & set("./ \t") for name in names)
+        allowed = "one or more different names without dots, slashes and spaces, such as [en, es]"
+        check(bool(usable), "languages", names, allowed)
+        for name in names:  # a language is the name of a parameter and of a module
+            taken = hasattr(nn.ParameterDict, name) or hasattr(nn.ModuleDict, name)
+            check(not taken, "languages", names, f"another name than {name}, which PyTorch uses, for example {name}_")
         check(self.heads in ("shared", "own"), "heads", self.heads, "shared or own")
         check(self.ranking != "global", "ranking", self.ranking, "another ranking than global with method pathways")
 

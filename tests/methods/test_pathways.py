@@ -161,10 +161,18 @@ def test_an_unknown_language():
         Run(**PATHWAYS).attached.use("ru")
 
 
-@pytest.mark.parametrize("languages", [[], ["en", "en"], ["en", 3], "en", ["a.b"], ["a b"], [""]], ids=str)
+@pytest.mark.parametrize("languages", [[], ["en", "en"], ["en", 3], "en", ["a.b"], ["a b"], ["a/b"], [""]], ids=str)
 def test_languages_that_cannot_be(languages):
     with pytest.raises(InputError, match="languages is .*expected one or more different names"):
         resolve(PATHWAYS | {"languages": languages})
+
+
+def test_a_language_whose_code_pytorch_uses():
+    """Tongan is ``to``: a module has that name already."""
+    with pytest.raises(InputError, match="expected another name than to, which PyTorch uses, for example to_"):
+        resolve(PATHWAYS | {"languages": ["en", "to"]})
+    expert = toy_expert()
+    assert len(attach(expert, PATHWAYS | {"languages": ["en", "to_"]}).masks) > 0
 
 
 def test_a_global_ranking_is_refused():
