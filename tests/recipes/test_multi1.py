@@ -60,6 +60,7 @@ def test_a_switch_stands_alone_or_before_true_or_false(commands, words, matrix):
         (("--model", "hubert_mini"), "exp/routes_hubert_mini"),
         (("--upstream", "hubert_local", "--upstream_path", "conf/own"), "exp/routes_own"),
         (("--model", "hubert_mini", "--routes_dir", "bank"), "bank"),
+        (("--expdir", "exp 2"), "exp 2/routes"),
     ],
 )
 def test_routes_of_another_base_go_to_another_folder(commands, options, folder):
@@ -90,3 +91,31 @@ def test_mboshi_beside_two_languages(commands):
     assert found[2:7] == ["identify", "--bank", "exp/routes_hubert_mini", "--same", "en,es"]
     datasets = [word for word in found if "=" in word]
     assert [word.partition("=")[0] for word in datasets] == ["mboshi", "es", "en"]
+
+
+@pytest.mark.parametrize("expdir", ["exp", "an other"])
+def test_the_curve_of_bytes_starts_from_the_finetuned_models_of_the_call(commands, recipes, expdir):
+    """BitDelta is the last part of the curve, so a wrong path would show after hours."""
+    made = commands("asterisk/asr1", "--bytes", "--stage", "11", "--model", "hubert_mini", "--expdir", expdir)
+    (finetune, *_, bitdelta) = (read_yaml(c[3]) for c in made if c[1] == "espnet_s3router.experiments.grid")
+    assert finetune["methods"] == ["head_only", "finetune"] and finetune["asr_tag"] == ""
+    start = read_yaml(recipes.here / bitdelta["methods_config"][-1])["bitdelta"]["frontend_conf"]["mask_conf"]["start"]
+    assert start == f"{expdir}/asr_finetune_seed{{seed}}/valid.cer_ctc.ave.pth" and bitdelta["expdir"] == expdir
+
+
+def test_a_joint_run_of_two_languages(commands, recipes):
+    made = commands(ASTERISK, "--langs", "en es", "--stage", "11", "--stop_stage", "11", "--joint", "--expdir", "an other")
+    joint = [read_yaml(c[3]) for c in made if c[1] == "espnet_s3router.experiments.grid"][-1]
+    assert joint["methods"] == ["pathways"] and joint["train_set"] == "train_10min_joint" and joint["expdir"] == "an other"
+    conf = read_yaml(recipes.here / joint["methods_config"][-1])
+    assert conf == {"pathways": {"frontend_conf": {"mask_conf": {"languages": ["en", "es"]}}}}
+    pools = [c[2:] for c in made if "pool" in c]
+    assert pools[0] == ["pool", "data/train_10min_joint", "en=data/train_10min_en", "es=data/train_10min_es"]
+    assert [c[1] for c in pools] == [f"data/{name}_joint" for name in ("train_10min", "dev", "test")]
+
+
+@pytest.mark.parametrize("recipe", ["asterisk/asr1", "mboshi/asr1"])
+def test_two_kinds_of_calls(recipes, recipe):
+    recipes.recipe = recipe
+    done = recipes.run("./run.sh", "--full", "--bytes", check=False, MBOSHI="/")
+    assert done.returncode == 2 and "--full and --bytes are two calls" in done.stderr

@@ -2,13 +2,14 @@
 # The curve of error against bytes of route files; sourced by a run.sh after choices.sh, for its option bytes. The recipe defines
 # router(). Every row has two learning rates, and the page takes the better one on dev. BitDelta needs the finetuned models.
 bytes_curve() {
-    local start all rivals
-    start="exp/asr_${tag:+${tag}_}finetune_seed{seed}/valid.cer_ctc.ave.pth"
-    mkdir -p exp
+    local folder start all rivals
+    folder=$(requested expdir exp)
+    start="${folder}/asr_${tag:+${tag}_}finetune_seed{seed}/valid.cer_ctc.ave.pth"
+    mkdir -p "${folder}"
     for row in bitdelta bitdelta_axes; do
         echo "${row}: {frontend_conf: {mask_conf: {start: \"${start}\"}}}"
-    done >exp/bytes.yaml
-    all=(--methods_config "${methods} conf/methods/bytes.yaml exp/bytes.yaml" --stop_stage 17)
+    done >"${folder}/bytes.yaml"
+    all=(--methods_config "${methods} conf/methods/bytes.yaml $(printf %q "${folder}/bytes.yaml")" --stop_stage 17)
     rivals="lora_r1 lora_r4 lora lora_r16 mms_adapter_b4 mms_adapter_b16 mms_adapter_b32 bitfit"
     router "${all[@]}" --methods "head_only finetune" "$@"
     router "${all[@]}" --stage 11 --methods routing --sparsities "0.01 0.03 0.08" "$@"

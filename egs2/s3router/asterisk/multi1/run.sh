@@ -25,7 +25,7 @@ for lang in "${names[@]}"; do
     log "language ${lang}"
     options=(--recipe asterisk/multi1 "${corpus[@]}" --asr_config "conf/train_asr.yaml ${file}"
         --methods_config "${methods}" --methods "head_only finetune lora routing" --sparsities "0.08" --parallel 4 "${rest[@]}")
-    routes=exp/routes # all of them on one base
+    routes=$(requested expdir exp)/routes # all of them on one base
     [ "${model}" = whisper_tiny_en ] || routes+=_${model}
     gathered=(--stop_stage 17 --route_language "${lang}" --routes_dir "${routes}") # the best routing run; of other methods the best
     case " $(requested methods routing) " in *" routing "*) gathered+=(--routes_method routing) ;; esac
@@ -46,9 +46,10 @@ if "${joint}" && [ "$(requested check_corpus false)" = false ]; then
     }
     log "all languages together"
     for name in train_10min dev test; do pool "${name}" "${names[@]}"; done
-    mkdir -p exp
-    echo "pathways: {frontend_conf: {mask_conf: {languages: [$(IFS=,; echo "${names[*]}")]}}}" >exp/joint.yaml
+    folder=$(requested expdir exp)
+    mkdir -p "${folder}"
+    echo "pathways: {frontend_conf: {mask_conf: {languages: [$(IFS=,; echo "${names[*]}")]}}}" >"${folder}/joint.yaml"
     ../../TEMPLATE/router1/router.sh "${options[@]}" --lang joint --local_data "" --local_upstream "" --unseen "" \
         --asr_tag "joint_${model}" --train_set train_10min_joint --valid_set dev_joint --test_sets "dev_joint test_joint" \
-        --methods_config "${methods} conf/methods/joint.yaml exp/joint.yaml" --methods pathways
+        --methods_config "${methods} conf/methods/joint.yaml $(printf %q "${folder}/joint.yaml")" --methods pathways
 fi
