@@ -116,6 +116,10 @@ class Bank:
         """ESPnet's configuration of a route. Raises InputError that lists the names for an unknown one."""
         return self.file(name).header["config"]
 
+    def task(self, name: str) -> str:
+        """Task of a route: asr or slu."""
+        return self.file(name).header["metadata"]["task"]
+
     def tokens(self, name: str) -> list[str]:
         """The token list of a route."""
         return self.file(name).header["tokens"]

@@ -30,6 +30,9 @@ class Models(Protocol):
     def config(self, name: str) -> Mapping[str, Any]:
         """ESPnet's configuration of a model, with ``decoding``. Raises InputError for an unknown name."""
 
+    def task(self, name: str) -> str:
+        """Task of a model: asr or slu."""
+
     def tokens(self, name: str) -> list[str]:
         """The token list of a model."""
 

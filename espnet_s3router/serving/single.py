@@ -15,9 +15,11 @@ class SingleModel:
         name: its name, for example its language.
         model: ESPnet's model.
         config: its ESPnet configuration; ``decoding`` in it holds options of the decoder.
+        task: asr or slu.
     """
 
-    def __init__(self, name: str, model: Any, config: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, model: Any, config: Mapping[str, Any], task: str = "asr") -> None:
+        self._task = task
         self._name, self._model, self._config = name, model.eval().requires_grad_(False), config
         if not hasattr(model.frontend, "hop_length"):  # of ESPnet's own frontend
             model.frontend.hop_length = model.frontend.upstream.downsample_rates[-1]
@@ -33,6 +35,11 @@ class SingleModel:
         if name != self._name:
             raise InputError(f"there is no route {name!r}, expected {self._name}: this is one model for one language")
         return self._config
+
+    def task(self, name: str) -> str:
+        """asr or slu."""
+        self.config(name)
+        return self._task
 
     def tokens(self, name: str) -> list[str]:
         """The token list of the model."""

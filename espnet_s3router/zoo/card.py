@@ -117,20 +117,21 @@ def _command(facts: Mapping[str, Any]) -> str:
 def usage(meta: Meta, name: str) -> str:
     """Python code and a command that use the pack."""
     first = next(iter(_models(meta)))
+    opener = {"asr": "Speech2Text", "slu": "Speech2Understand"}[meta.task]
     ours = [
-        "from espnet_s3router import Speech2Text",
+        f"from espnet_s3router import {opener}",
         "",
-        f'speech2text = Speech2Text.from_pretrained("{name}", route="{first}")',
-        'text, *_ = speech2text("a.wav")[0]',
+        f'{opener.lower()} = {opener}.from_pretrained("{name}", route="{first}")',
+        f'text, *_ = {opener.lower()}("a.wav")[0]',
     ]
     text = "## Usage\n\n```python\n" + "\n".join(ours) + "\n```\n"
     text += f"\n```\npip install espnet-s3router\ns3router transcribe --model {name} --lang {first} a.wav\n```"
-    if meta.kind == BAKED and meta.task == "asr":
+    if meta.kind == BAKED:
         stock = [
-            "from espnet2.bin.asr_inference import Speech2Text",
+            f"from espnet2.bin.{meta.task}_inference import {opener}",
             "",
-            f'speech2text = Speech2Text.from_pretrained("{name}", ctc_weight=1.0)',
-            "text, *_ = speech2text(samples)[0]  # mono, 16 kHz",
+            f'{opener.lower()} = {opener}.from_pretrained("{name}", ctc_weight=1.0)',
+            f"text, *_ = {opener.lower()}(samples)[0]  # mono, 16 kHz",
         ]
         text += "\n\nWith ESPnet alone:\n\n```python\n" + "\n".join(stock) + "\n```"
     return text

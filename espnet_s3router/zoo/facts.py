@@ -31,14 +31,14 @@ def model_facts(model: Any, args: Namespace, given: Mapping[str, Any], size: int
         "tokens": len(args.token_list),
         "seed": args.seed,
     }
-    return {name: value for name, value in given.items() if value} | counted
+    return {name: value for name, value in given.items() if value not in (None, "")} | counted
 
 
 def route_facts(file: RouteFile) -> dict[str, Any]:
     """Facts of a route: those of its metadata that belong on a card, and its figures."""
     figures = describe(file)
     metadata = figures["metadata"]
-    facts = {name: metadata[name] for name in ("method", *GIVEN) if metadata.get(name)}
+    facts = {name: metadata[name] for name in ("method", *GIVEN) if metadata.get(name) not in (None, "")}
     return facts | {
         "masked_connections": figures["connections"],
         "sparsity": round(figures["sparsity"], 6),

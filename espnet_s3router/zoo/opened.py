@@ -62,7 +62,7 @@ def _baked(folder: Path, meta: Meta, device: str) -> SingleModel:
         ) from error
     (name,) = meta.facts.get("models") or ("model",)
     decoding = meta.facts.get("decoding") or {}
-    return SingleModel(name, model.to(torch.device(device)), {**config, "decoding": decoding})
+    return SingleModel(name, model.to(torch.device(device)), {**config, "decoding": decoding}, meta.task)
 
 
 def placed(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from espnet_s3router.zoo.opened import open_pack
 
 Speech = str | Path | np.ndarray | Tensor
 """A file of any rate and format, or mono samples (samples,) at 16 kHz in [-1, 1]."""
+CLASSES = {"asr": "espnet_s3router.Speech2Text", "slu": "espnet_s3router.Speech2Understand"}
+OTHER = {"asr": "slu", "slu": "asr"}
 Hypothesis = tuple[str, list[str], list[int], Transcript]
 """Text, tokens, token ids, and the transcript with words and times: as ESPnet's n-best, which has one entry here."""
 
@@ -30,9 +33,14 @@ class Speech2Text:
         window_s: seconds of audio that the model sees at a time; longer recordings are cut into windows.
     """
 
+    task = "asr"
+    """The task of the packs that this class opens."""
+
     def __init__(self, models: Models, route: str | None = None, *, window_s: float = 20.0) -> None:
         self.router = Router(models, window_s=window_s, overlap_s=min(2.0, window_s / 4))
-        names = models.names
+        names = self.routes
+        if not names:
+            raise InputError(f"the pack is of the task {OTHER[self.task]}: open it with {CLASSES[OTHER[self.task]]}")
         if route is None and len(names) > 1:
             raise InputError(f"the pack has several routes: name one of {', '.join(names)} as route, or give 'auto'")
         self.route = names[0]
@@ -46,7 +54,7 @@ class Speech2Text:
         *,
         device: str = "cpu",
         window_s: float = 20.0,
-    ) -> "Speech2Text":
+    ) -> Self:
         """Open a pack: a folder, a zip file, or ``OWNER/NAME`` or ``OWNER/NAME@REVISION`` of the Hugging Face hub.
 
         What was downloaded once opens without network. Raises InputError for a pack that is not whole, and for a wrong
@@ -56,13 +64,13 @@ class Speech2Text:
 
     @property
     def routes(self) -> list[str]:
-        """Names of all routes."""
-        return self.router.bank.names
+        """Names of the routes of this task."""
+        return [name for name in self.router.bank.names if self.router.bank.task(name) == self.task]
 
     def set_target_lang(self, lang: str) -> None:
         """Use the route ``lang`` from now on; the same name as in transformers' MMS. Raises InputError for another name."""
-        if lang != AUTO:
-            self.router.bank.config(lang)
+        if lang != AUTO and (task := self.router.bank.task(lang)) != self.task:
+            raise InputError(f"route {lang} is of the task {task}: open the pack with {CLASSES[task]}")
         self.route = lang
 
     def __call__(self, speech: Speech) -> list[Hypothesis]:
@@ -84,6 +92,18 @@ class Speech2Text:
         token_list = self.router.bank.tokens(transcript.lang)
         ids = [token_list.index(token) for token in transcript.tokens]
         return transcript.text, transcript.tokens, ids, transcript
+
+
+class Speech2Understand(Speech2Text):
+    """The intent, and the transcript where the model was trained on it, of speech; for packs of the task slu.
+
+    >>> speech2understand = Speech2Understand.from_pretrained("OWNER/NAME")
+    >>> text, tokens, token_ids, transcript = speech2understand("a.wav")[0]
+
+    The arguments are those of ``Speech2Text``.
+    """
+
+    task = "slu"
 
 
 def _as_audio(speech: Speech) -> str | Path | Tensor:
