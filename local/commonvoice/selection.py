@@ -3,7 +3,7 @@
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espnet_s3router.errors import InputError, raise_problems
@@ -29,7 +29,7 @@ def choose(folder: Path, choices: Choices, seconds: Durations) -> dict[str, Clip
     for split in reversed(SPLITS):
         clips = candidates(folder, split, choices)
         if choices.shared_speakers == "drop":
-            clips = without_speakers_of(clips, chosen.values())
+            clips = without_speakers_of(chosen, clips, choices.name(split))
         if choices.minutes_of(split):
             chosen[split] = draw(folder, split, clips, choices, seconds)
         else:
@@ -110,10 +110,19 @@ def listed_clips(folder: Path, split: str, names: Sequence[str], problems: list[
     return {name: found[name] for name in names if name in found}
 
 
-def without_speakers_of(clips: Clips, others: Iterable[Clips]) -> Clips:
-    """The clips whose speakers read none of the other ones."""
-    speakers = {clip.speaker for other in others for clip in other.values()}
-    return {name: clip for name, clip in clips.items() if clip.speaker not in speakers}
+def without_speakers_of(others: Mapping[str, Clips], clips: Clips, dataset: str) -> Clips:
+    """The clips of a dataset whose speakers read none of the ``others``. A notice counts those that are left out.
+
+    Raises InputError if none is left.
+    """
+    speakers = {clip.speaker for other in others.values() for clip in other.values()}
+    kept = {name: clip for name, clip in clips.items() if clip.speaker not in speakers}
+    left_out = f"{len(clips) - len(kept)} of {len(clips)} clips have a speaker of {' or '.join(others)}"
+    if clips and not kept:
+        raise InputError(f"{dataset}: {left_out}, so none is left. Give lists with other speakers, or other tables")
+    if len(kept) < len(clips):
+        print(f"notice: {dataset}: {left_out} and are left out", file=sys.stderr)
+    return kept
 
 
 def refuse_shared_speakers(datasets: Mapping[str, Clips]) -> None:

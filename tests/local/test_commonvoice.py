@@ -210,9 +210,18 @@ def test_speakers_stay_in_one_dataset(release, tmp_path, run, refused):
     error = refused(release)
     assert f"speaker {hexadecimal('speaker 107')[:16]} reads {CLIP(101)} of train and {CLIP(107)} of dev" in error
     assert f"{CLIP(108)} of dev and {CLIP(109)} of test" in error and "--shared_speakers drop" in error
-    assert run(release, "--shared_speakers", "drop")[0] == 0
+    status, _, notices = run(release, "--shared_speakers", "drop")
+    assert status == 0
+    assert "notice: train_60min_es: 1 of 6 clips have a speaker of test or dev and are left out" in notices
+    assert "notice: dev_es: 1 of 2 clips have a speaker of test and are left out" in notices
     assert set(read(tmp_path, "train_60min_es").text) == set(TRAIN) - {CLIP(101)}
     assert set(read(tmp_path, "dev_es").text) == {CLIP(107)} and set(read(tmp_path, "test_es").text) == set(TEST)
+
+
+def test_no_speaker_is_left(release, tmp_path, refused):
+    (tmp_path / "list.txt").write_text("".join(f"{name}\n" for name in DEV), encoding="utf-8")
+    error = refused(release, "--train_list", tmp_path / "list.txt", "--shared_speakers", "drop")
+    assert "train_60min_es: 2 of 2 clips have a speaker of test or dev, so none is left" in error
 
 
 def test_dropped_speakers_make_room_for_others(release, tmp_path, run):
