@@ -101,7 +101,7 @@ class LanguagesPage(Page):
             cells = [NOTHING if rate is None else f"{rate:.1f}{'*' * (rate == top)}" for rate, top in zip(row, best)]
             whole = [rate for rate in row if rate is not None]
             average = f"{mean(whole):.1f}" if len(whole) == len(row) else NOTHING
-            size = scaled(sum(system.info["bytes_added"] for system in systems)) + "B"
+            size = scaled(sum(system.info["bytes_added"] for system in systems)) + "B" if average != NOTHING else NOTHING
             sparsities = sorted({system.info["sparsity"] for system in systems if system.info["sparsity"] is not None})
             seeds = sorted({seed for system in systems for seed in system.seeds})
             rows.append(
@@ -165,16 +165,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--command", default=own_command("results.pages.languages"))
     args = parser.parse_args(argv)
     names, dev, test = zip(*(language(text) for text in args.languages))
+    if len(set(names)) < len(names):
+        raise InputError(f"the languages are {' '.join(names)}, expected each of them once")
+    identified = read_identified(args.identified) if args.identified else None
     runs = without_repeats(collect_runs(args.expdir, args.inference_tag))
-    identified = json.loads(args.identified.read_text(encoding="utf-8")) if args.identified else None
-    if identified:
-        identified.pop("judged", None)  # a line for each recording
     page = LanguagesPage(
         dev=dev, test=test, languages=names, identified=identified, speakers=count_speakers(args.dump, test)
     )
     numbers = args.expdir / "results.tsv"
     put_rows(numbers, page.measured(runs))
     publish(page.sections(runs), page, runs, numbers, args.results_md, args.command)
+
+
+def read_identified(path: Path) -> dict[str, Any]:
+    """What ``s3router identify --json`` printed, without a line for each recording. Raises InputError for another file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: is not JSON ({error}). Expected the output of s3router identify --json") from error
+    missing = [name for name in IDENTIFIED if not isinstance(content, dict) or name not in content]
+    if missing:
+        raise InputError(f"{path}: lacks {', '.join(missing)}. Expected the output of s3router identify --json")
+    return {name: value for name, value in content.items() if name != "judged"}
 
 
 def language(text: str) -> tuple[str, str, str]:
