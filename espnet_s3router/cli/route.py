@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from espnet_s3router.cli.route_text import comparison, description
@@ -118,8 +119,11 @@ def run_diff(args: argparse.Namespace) -> None:
 
 def run_merge(args: argparse.Namespace) -> None:
     """Write the merged route and describe it."""
+    from espnet_s3router.errors import InputError
     from espnet_s3router.routes import combine, describe, write_route
 
+    if any(Path(path).resolve() == Path(args.out).resolve() for path in args.files):
+        raise InputError(f"--out is {args.out}, one of the routes to merge, which it would replace. Choose another name")
     figures = describe(
         write_route(args.out, combine({path: _decoded(path, args) for path in args.files}, args.rule, args.head))
     )

@@ -100,6 +100,7 @@ def write_route(
     With ``weights`` (tensors of the base by path) masks may be coded with their help, if that is shorter. ``check``
     may refuse the file by an exception, before it is put in place. Raises InputError for a route that no reader accepts.
     """
+    check_target(path)
     route = _plain(route)
     check_content(route, path)
     with replacing_file(path) as temporary:
@@ -110,6 +111,12 @@ def write_route(
             raise InputError(f"{path}: was not written: {difference} reads back differently. Check disk and memory")
         check(read)
     return open_route(path)
+
+
+def check_target(path: str | Path) -> None:
+    """Raises InputError if a folder is at the path of a file to write."""
+    if Path(path).is_dir():
+        raise InputError(f"{path} is a folder, expected the path of a file such as {Path(path) / 'nl.route'}")
 
 
 def read_route(path: str | Path, weights: Mapping[str, Tensor] | None = None) -> Route:

@@ -18,6 +18,8 @@ def gather(files: Iterable[str | Path], folder: str | Path, name: str = "") -> l
     is copied, for a broken file, a missing or repeated language, and a base that is not that of all routes in the folder.
     """
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file, expected a folder for the routes")
     routes = [open_route(path) for path in files]
     targets = [folder / f"{name or language_of(route)}{SUFFIX}" for route in routes]
     if twice := next((target for target in targets if targets.count(target) > 1), None):

@@ -52,10 +52,23 @@ def test_merge(files, tmp_path, capsys):
     assert merged.masks.keys() == masks().keys()
 
 
+def test_merge_never_replaces_its_sources(files, tmp_path, capsys):
+    before = [(tmp_path / name).read_bytes() for name in ("nl.route", "de.route")]
+    (tmp_path / "x").mkdir()
+    for out, message in (
+        (files[1], "one of the routes to merge"),
+        (tmp_path / "x/../nl.route", "one of the routes to merge"),
+        (tmp_path, f"{tmp_path} is a folder, expected the path of a file"),
+    ):
+        assert message in output(capsys, "merge", *files, "--rule", "union", "--out", str(out), status=1).err
+    assert [(tmp_path / name).read_bytes() for name in ("nl.route", "de.route")] == before
+
+
 def test_gather(files, tmp_path, capsys):
     write_route(tmp_path / "de.route", route(metadata={"language": "de"}))
     bank = tmp_path / "bank"
     assert output(capsys, "gather", *files, "--into", str(bank)).out == f"{bank}/mdw.route\n{bank}/de.route\n"
+    assert "is a file, expected a folder" in output(capsys, "gather", *files, "--into", files[0], status=1).err
     assert "its language is" not in output(capsys, "gather", files[0], "--into", str(bank), "--json").err
     assert "all are named mdw" in output(capsys, "gather", files[0], files[0], "--into", str(bank), status=1).err
 

@@ -22,6 +22,7 @@ from espnet_s3router.plugin.deployment.bake import check_outputs, load_experimen
 from espnet_s3router.plugin.deployment.route_model import FRONTEND_OPTIONS, MODEL_OPTIONS, hexadecimal, load_model
 from espnet_s3router.plugin.frontend import FRONTEND_NAME, MaskedUpstream
 from espnet_s3router.routes import Route, RouteFile, write_route
+from espnet_s3router.routes.file import check_target
 
 ALLOWED_NORMALIZE = (None, "utterance_mvn")
 
@@ -52,8 +53,7 @@ def write_experiment(
         NoRoute: the method changes weights of the base, for example.
         InputError: the file would not give the outputs of the trained model, or the experiment is broken.
     """
-    if Path(out).is_dir():
-        raise InputError(f"{out} is a folder, expected the path of a file such as {Path(out) / 'nl.route'}")
+    check_target(out)
     model, args = load_experiment(Path(train_config), Path(model_file), task)
     route, weights = route_of(model, args, task, metadata or {}, decoding or {}, train_config)
     if same_text and keeps_text_in_16_bits(model, same_text):
