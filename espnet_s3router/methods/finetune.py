@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from espnet_s3router.methods.base import Attached
-from espnet_s3router.upstreams import family_of
+from espnet_s3router.upstreams.text import layout_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,19 +46,19 @@ def bitfit(upstream: nn.Module, config: BitfitConfig) -> Attached:
 
 def finetuned(upstream: nn.Module, train_cnn: bool) -> dict[str, nn.Parameter]:
     """Parameters that finetuning trains, by path."""
-    family = family_of(upstream)
+    family = layout_of(upstream)
     return _below(upstream, family.encoder, *family.projection, *([family.extractor] if train_cnn else []))
 
 
 def biases(upstream: nn.Module) -> dict[str, nn.Parameter]:
     """Biases of the Transformer layers, by path."""
-    layers = _below(upstream, family_of(upstream).layers)
+    layers = _below(upstream, layout_of(upstream).layers)
     return {name: parameter for name, parameter in layers.items() if name.endswith(".bias")}
 
 
 def norms(upstream: nn.Module) -> dict[str, nn.Parameter]:
     """Gains and biases of the layer norms in the Transformer layers, by path."""
-    layers, modules = _below(upstream, family_of(upstream).layers), dict(upstream.named_modules())
+    layers, modules = _below(upstream, layout_of(upstream).layers), dict(upstream.named_modules())
     return {name: p for name, p in layers.items() if isinstance(modules[name.rpartition(".")[0]], nn.LayerNorm)}
 
 

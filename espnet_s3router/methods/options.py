@@ -18,7 +18,8 @@ from espnet_s3router.masks import Site, find_sites
 from espnet_s3router.masks.ranking import n_of_m
 from espnet_s3router.masks.select import ROUNDINGS
 from espnet_s3router.masks.sites import maskable
-from espnet_s3router.upstreams import TARGETS, family_of, layer_indices
+from espnet_s3router.upstreams import TARGETS, layer_indices
+from espnet_s3router.upstreams.text import layout_of
 
 _KINDS: dict[object, tuple[Any, str]] = {
     bool: (bool, "true or false"),
@@ -132,7 +133,7 @@ def sites_of(
     Raises InputError for a pattern that matches none, for a site whose inputs do not divide into the groups of N:M, and for
     a layer without a site.
     """
-    family = family_of(upstream)
+    family = layout_of(upstream)
     names = (targets,) if isinstance(targets, str) else targets
     patterns = [p for name in names for p in (family.patterns(name) if "." not in name else [name])]
     groups = {name: family.patterns(name) for name in ("feed_forward", "attention", "conv")}
@@ -141,6 +142,8 @@ def sites_of(
         sites = find_sites(upstream, patterns, groups=groups, layer_of=layer_of)
     except ValueError as error:
         raise InputError(f"mask_conf: targets: {error}") from error
+    if not sites:
+        raise InputError(f"mask_conf: targets is {targets!r}, and this model ({family.name}) has no such tensors")
     chosen = layer_numbers(layers)
     if chosen is not None:
         present = sorted({site.layer for site in sites if site.layer is not None})

@@ -6,12 +6,19 @@ from espnet2.tasks.abs_task import scheduler_classes
 from s3prl import hub
 
 from espnet_s3router.plugin.frontend import FRONTEND_NAME, MaskedUpstream
+from espnet_s3router.plugin.masked_hugging_face import POSTENCODER_NAME, MaskedHuggingFace
 from espnet_s3router.plugin.mean_pooling import ENCODER_NAME, MeanPooling
 from espnet_s3router.plugin.training.schedulers import SCHEDULER, TristageRounds
 from espnet_s3router.plugin.upstreams.whisper import hf_whisper_custom
 
 S3PRL_ENTRIES = {"hf_whisper_custom": hf_whisper_custom}
 """Our upstreams: s3prl finds them in its hub once this package is imported."""
+OTHERS = (
+    ("encoder_choices", ENCODER_NAME, MeanPooling),
+    ("postencoder_choices", POSTENCODER_NAME, MaskedHuggingFace),
+    ("deliberationencoder_choices", POSTENCODER_NAME, MaskedHuggingFace),
+)
+"""Tables of ESPnet beside that of frontends, and what is added to them."""
 _TASKS = {
     "espnet2.tasks.asr": True,
     "espnet2.tasks.slu": True,
@@ -21,7 +28,7 @@ _TASKS = {
 
 
 def register() -> None:
-    """Add our frontend, encoder, scheduler and upstreams to the tables of ESPnet and s3prl. Repeated calls are harmless."""
+    """Add our frontend, encoders, scheduler and upstreams to the tables of ESPnet and s3prl. Repeated calls are harmless."""
     for module_name, required in _TASKS.items():
         try:
             module = importlib.import_module(module_name)
@@ -30,8 +37,9 @@ def register() -> None:
                 raise
             continue
         module.frontend_choices.classes[FRONTEND_NAME] = MaskedUpstream
-        if hasattr(module, "encoder_choices"):
-            module.encoder_choices.classes[ENCODER_NAME] = MeanPooling
+        for table, name, ours in OTHERS:
+            if hasattr(module, table):
+                getattr(module, table).classes[name] = ours
     scheduler_classes[SCHEDULER] = TristageRounds
     for name, entry in S3PRL_ENTRIES.items():
         setattr(hub, name, entry)

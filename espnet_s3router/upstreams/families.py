@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from espnet_s3router.errors import InputError
 
@@ -251,7 +251,15 @@ def family_of(expert: "nn.Module") -> Family:
     )
 
 
-def layer_indices(family: Family, names: list[str]) -> dict[str, int]:
+class Layered(Protocol):
+    """A family, of speech or of text."""
+
+    @property
+    def layers(self) -> str:
+        """Module list of the Transformer layers."""
+
+
+def layer_indices(family: Layered, names: list[str]) -> dict[str, int]:
     """Transformer layer (from 0) of each named tensor inside the layers."""
     prefix = family.layers + "."
     return {name: int(name[len(prefix) :].split(".")[0]) for name in names if name.startswith(prefix)}

@@ -426,6 +426,30 @@ optim_conf: {lr: 0.01, head_lr: 0.001}
 """
 
 
+@pytest.mark.parametrize("target", ["intent", "transcript", "transformer", "text_model"])
+def test_every_target_of_fsc_builds(target, toys, tmp_path):
+    """With masks. ESPnet's SLU task builds transformer and text_model, its ASR task the others."""
+    from toy_text_models import write_text_model
+
+    conf = RECIPES["fsc/slu1"]
+    assert {path.stem for path in (conf / "target").glob("*.yaml")} == {"intent", "transcript", "transformer", "text_model"}
+    by_slu_task = target in ("transformer", "text_model")
+    files = ("train_asr.yaml", "split/10h.yaml", f"target/{target}.yaml", "upstream/hubert_base.yaml")
+    options = Options(
+        **DATASETS,
+        asr_config=tuple(str(conf / name) for name in files),
+        methods_config=(str(conf / "methods.yaml"),),
+        methods=("routing",),
+        upstream=toys["hubert"]["upstream"],
+        upstream_path=toys["hubert"]["path_or_url"],
+        inference_asr_model=f"valid.{'acc' if by_slu_task else 'cer_ctc'}.ave.pth",
+    )
+    (spec,) = specs_of(options)
+    if target == "text_model":
+        spec.config["postencoder_conf"]["model_name_or_path"] = str(write_text_model(tmp_path / "bert", "Bert"))
+    dry_run(spec, tmp_path, "slu" if by_slu_task else "asr")
+
+
 def test_slu_builds_and_takes_a_step(toys, tmp_path):
     import torch
     from toys import speech

@@ -21,6 +21,7 @@ from espnet_s3router.methods.adapters.lora import LowRank
 from espnet_s3router.methods.adapters.mms_adapter import LayerAdapter
 from espnet_s3router.plugin.checkpoint import FRONTEND_KEYS
 from espnet_s3router.plugin.frontend import FRONTEND_NAME
+from espnet_s3router.plugin.masked_hugging_face import POSTENCODER_NAME
 from espnet_s3router.plugin.register import S3PRL_ENTRIES
 from espnet_s3router.plugin.training.task import S3RouterASRTask, S3RouterSLUTask
 from espnet_s3router.plugin.upstreams.source import resolve_source
@@ -61,6 +62,10 @@ def bake_experiment(
             f"{train_config}: stock ESPnet builds every upstream in its pretrained size, so it cannot load one with removed "
             f"units: nothing was baked. Shrink a run of method hj with s3router shrink, and decode it with "
             f"python -m espnet_s3router.bin.{task}_inference"
+        )
+    if POSTENCODER_NAME in (getattr(args, "postencoder", None), getattr(args, "deliberationencoder", None)):
+        raise NotBakeable(
+            f"{train_config}: ESPnet does not know {POSTENCODER_NAME}, so nothing was baked. Decode it as it is"
         )
     frontend_conf = stock_frontend_conf(args.frontend_conf, out)
     if name not in EMBEDDED:

@@ -21,6 +21,7 @@ from espnet_s3router.plugin.checkpoint import FINGERPRINT, FRONTEND_KEYS
 from espnet_s3router.plugin.deployment.bake import check_outputs, load_experiment, outputs
 from espnet_s3router.plugin.deployment.route_model import FRONTEND_OPTIONS, MODEL_OPTIONS, hexadecimal, load_model
 from espnet_s3router.plugin.frontend import FRONTEND_NAME, MaskedUpstream
+from espnet_s3router.plugin.masked_hugging_face import POSTENCODER_NAME
 from espnet_s3router.routes import Route, RouteFile, write_route
 from espnet_s3router.routes.file import check_target
 
@@ -143,6 +144,8 @@ def refuse(model: Any, args: Namespace, where: object) -> None:
             f"{where}: method {attached.method} changes weights of the base, so a route would be as large as the model. "
             "Nothing was written. Share it with python -m espnet2.bin.pack, or bake it with s3router bake"
         )
+    if POSTENCODER_NAME in (getattr(args, "postencoder", None), getattr(args, "deliberationencoder", None)):
+        raise NoRoute(f"{where}: a route cannot hold the masks of a text model ({POSTENCODER_NAME}). Share the model file")
     if getattr(args, "use_adapter", False):
         raise NoRoute(f"{where}: a route cannot hold ESPnet's own adapters (use_adapter). Use method lora instead")
     if args.normalize not in ALLOWED_NORMALIZE:

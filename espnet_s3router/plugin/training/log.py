@@ -11,6 +11,7 @@ from torch import nn
 from espnet_s3router.files import write_atomic
 from espnet_s3router.methods.base import Attached, bitmap_bytes
 from espnet_s3router.plugin.checkpoint import FINGERPRINT, hexadecimal
+from espnet_s3router.plugin.masked_hugging_face import attachments
 from espnet_s3router.upstreams.count import macs_per_second
 
 PROGRESS_HEADER = ("epoch", "max_epoch", "updates", "train_seconds")
@@ -31,9 +32,10 @@ def describe_model(model: Any) -> dict[str, Any]:
     a method removes do not count in the total and the MACs."""
     frontend = model.frontend
     attached = frontend.attached
-    ours = {id(parameter) for parameter in attached.trained.values()}
+    handles = attachments(model)
+    ours = {id(parameter) for one in handles for parameter in one.trained.values()}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in ours]  # the head, ESPnet's own adapters
-    scores = attached.scores
+    scores = {one for handle in handles for one in handle.scores}
     widths = attached.widths()
     removed = 0 if widths is None else attached.removed()
     gates = {id(parameter) for group in attached.optimizer_groups() for parameter in group["params"]}
@@ -42,7 +44,7 @@ def describe_model(model: Any) -> dict[str, Any]:
         "params_trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "params_total": weights - removed,
         "macs": macs_per_second(frontend.expert, frontend.family, widths=widths),
-        "bytes_added": attached.bytes_added() + 4 * sum(p.numel() for p in others),
+        "bytes_added": sum(one.bytes_added() for one in handles) + 4 * sum(p.numel() for p in others),
         "base": hexadecimal(getattr(frontend, FINGERPRINT)),
     }
 

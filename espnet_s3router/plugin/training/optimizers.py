@@ -1,6 +1,7 @@
 """The optimiser of a run: its groups of parameters, and its hook that calls the method after every update."""
 
 import argparse
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.methods import Attached
+from espnet_s3router.plugin.masked_hugging_face import attachments
 
 
 def build_optimizer(args: argparse.Namespace, model: nn.Module) -> torch.optim.Optimizer:
@@ -18,9 +20,9 @@ def build_optimizer(args: argparse.Namespace, model: nn.Module) -> torch.optim.O
     options = dict(args.optim_conf)
     if args.exclude_weight_decay:
         add_optimizer_hooks(model, **args.exclude_weight_decay_conf)
-        for masked in model.frontend.attached.masks.values():  # type: ignore[union-attr, operator]
+        for masked in (masked for attached in attachments(model) for masked in attached.masks.values()):
             for scores in masked.all_scores():
-                scores._optim = {"weight_decay": 0.0}  # the mark that ESPnet puts on biases
+                scores._optim = {"weight_decay": 0.0}  # type: ignore[attr-defined]  # the mark that ESPnet puts on biases
     groups = parameter_groups(model, options) + model.frontend.attached.optimizer_groups()  # type: ignore[union-attr, operator]
     try:
         optimizer = optim_classes[args.optim](groups, **options)
@@ -45,9 +47,10 @@ def parameter_groups(model: Any, options: dict[str, Any]) -> list[dict[str, Any]
     method itself (``optimizer_groups``) are left out."""
     default = options.get("lr", 1e-3)
     rates = {"scores": default, "weights": options.pop("weight_lr", default), "head": options.pop("head_lr", default)}
-    scores = model.frontend.attached.scores
+    scores = {one for attached in attachments(model) for one in attached.scores}
     separate = {id(parameter) for group in model.frontend.attached.optimizer_groups() for parameter in group["params"]}
-    inside = {id(parameter) for parameter in model.frontend.upstream.parameters()}
+    inside = {id(parameter) for attached in attachments(model) for parameter in attached.upstream.parameters()}
+    inside |= {id(parameter) for parameter in model.frontend.upstream.parameters()}
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {(name, decays): [] for name in rates for decays in (True, False)}
     for parameter in model.parameters():
         if parameter.requires_grad and id(parameter) not in separate:
@@ -60,10 +63,13 @@ def parameter_groups(model: Any, options: dict[str, Any]) -> list[dict[str, Any]
     ]
 
 
-def install_step(optimizer: torch.optim.Optimizer, attached: Attached) -> None:
+def install_step(optimizer: torch.optim.Optimizer, attached: Attached, others: Iterable[Attached] = ()) -> None:
     """Call ``attached.step`` after every real update. The number of updates and the method's state become a part of the
-    optimiser's state dict, which ESPnet saves in ``checkpoint.pth`` alone: both continue after a resume."""
-    masks = list(attached.masks.values())
+    optimiser's state dict, which ESPnet saves in ``checkpoint.pth`` alone: both continue after a resume.
+
+    ``others``: handles of text models, whose methods have no step. Their masks are selected again, too.
+    """
+    masks = [masked for one in (attached, *others) for masked in one.masks.values()]
 
     def after_step(opt: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if was_skipped(opt):

@@ -8,6 +8,7 @@ import torch
 from espnet_s3router.methods import METHODS
 from espnet_s3router.plugin.distillation import install_distillation
 from espnet_s3router.plugin.frontend import FRONTEND_NAME
+from espnet_s3router.plugin.masked_hugging_face import attachments
 from espnet_s3router.plugin.training.checks import (
     check_preencoder,
     check_resume,
@@ -44,7 +45,8 @@ def set_up_run(task: Any, args: argparse.Namespace, model: Any) -> torch.optim.O
         install_penalty(model)
         use_language_of_batch(args, model)
     optimizer = build_optimizer(args, model)
-    install_step(optimizer, model.frontend.attached)
+    of_frontend, *of_text_models = attachments(model)
+    install_step(optimizer, of_frontend, of_text_models)
     if getattr(args, "output_dir", None) and not args.dry_run:
         check_space(model, args.output_dir, args.keep_nbest_models)
         if not args.dist_rank:

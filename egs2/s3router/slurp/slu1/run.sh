@@ -4,6 +4,7 @@
 #   ./run.sh --entities               entities between them, scored by SLU-F1
 #   ./run.sh --target intent          the intent alone, in SUPERB's way
 #   ./run.sh --target transformer     the intent, then the transcript, by ESPnet's SLU task with a small Transformer
+#   ./run.sh --target text_model      the same, with a masked BERT between encoder and decoder
 #   ./run.sh --synthetic              adds the synthetic speech of the corpus to training
 
 # shellcheck disable=SC2154  # option sets the variables
