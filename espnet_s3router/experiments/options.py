@@ -15,7 +15,7 @@ from espnet_s3router.script_options import Words, from_environment, module_inste
 NOT_BUILT = {18: "analyse"}
 PACK, UPLOAD, PRUNE, DEPLOY = LAST_STAGES = (14, 15, 16, 17)
 """The stages after 13 that are built."""
-PACK_KINDS, PACK_BASES = ("auto", "routes", "baked"), ("auto", "inside", "name")
+PACK_KINDS, PACK_BASES = ("auto", "routes", "baked", "experiment"), ("auto", "inside", "name")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ class Options(DataOptions):
     """row of methods_config whose best run that is; empty: the best run of all"""
     # Packing (stage 14) and upload (stage 15) of the run that is best on valid_set
     pack_kind: str = "auto"
-    """routes, baked (for ESPnet without this package), or auto: routes if the method has one"""
+    """routes, baked (for ESPnet without this package), experiment (any model), or auto: the first that the model allows"""
     pack_file: str = ""
     """zip file or folder to write; empty: expdir/packs/RUN.zip. With routes_dir, all routes there go into it"""
     pack_base: str = "auto"

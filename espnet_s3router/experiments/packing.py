@@ -16,6 +16,8 @@ from espnet_s3router.experiments.single import deployment
 from espnet_s3router.results.scored_runs import ScoredRun, System, best_run, read_run
 from espnet_s3router.text_format import scaled
 
+WHOLE = ("baked", "experiment")
+"""Kinds of packs that hold a whole model."""
 CHECKED = 2
 """Recordings of the validation set that a pack must transcribe."""
 
@@ -51,7 +53,7 @@ def pack(options: Options) -> Path:
     """Write the pack of the best run, or of all routes in ``--routes_dir``, and return it. It was opened again by then."""
     from espnet_s3router.bin.asr_deploy import read_waves
     from espnet_s3router.routes import gather
-    from espnet_s3router.zoo.baked import pack_baked
+    from espnet_s3router.zoo.experiment import pack_model
     from espnet_s3router.zoo.routes import pack_routes
 
     run = chosen_run(options)
@@ -59,7 +61,7 @@ def pack(options: Options) -> Path:
     waves = read_waves(str(Path(options.test_data(options.valid_set), layout.AUDIO)), CHECKED)
     facts, licence = facts_of(run, options), options.base_licence
     routes = [run.path / name for name in [_route(run, options)] if name]
-    if routes and options.pack_kind != "baked":
+    if routes and options.pack_kind not in WHOLE:
         options_of_pack: Any = {"base": options.pack_base, "licence": options.licence, "base_licence": licence}
         given = {routes[0].stem: facts}
         if options.routes_dir:
@@ -68,7 +70,8 @@ def pack(options: Options) -> Path:
         packed = pack_routes(routes, out, given=given, waves=waves, **options_of_pack)
     else:
         files = (run.path / layout.ESPNET_CONFIG, run.path / options.inference_asr_model)
-        packed = pack_baked(*files, out, facts=facts, waves=waves, base_licence=licence)
+        kind = options.pack_kind if options.pack_kind in WHOLE else ""
+        packed = pack_model(*files, out, kind=kind, facts=facts, waves=waves, base_licence=licence)
     print(f"{run.path.name}: the best run on {options.valid_set}")
     for name, texts in packed.texts.items():
         print("".join(f"  {name}: {text}\n" for text in texts), end="")
@@ -78,7 +81,7 @@ def pack(options: Options) -> Path:
 
 def _route(run: ScoredRun, options: Options) -> str:
     """The file name of the run's route, which stage 17 writes if it is not there; empty for a method without one."""
-    if options.pack_kind == "baked":
+    if options.pack_kind in WHOLE:
         return ""
     deployment.deploy(run.path, options.for_deployment())
     report = deployment.read_report(run.path)

@@ -11,7 +11,7 @@ import yaml
 from espnet_s3router.files import write_atomic
 from espnet_s3router.text_format import scaled
 from espnet_s3router.zoo.facts import UNKNOWN
-from espnet_s3router.zoo.meta import BAKED, CARD, ROUTES, Meta
+from espnet_s3router.zoo.meta import BAKED, CARD, EXPERIMENT, ROUTES, Meta
 
 TASKS = {"asr": "automatic-speech-recognition", "slu": "spoken-language-understanding"}
 PLACEHOLDER = "OWNER/NAME"
@@ -68,6 +68,9 @@ def title(meta: Meta) -> str:
             f"head and a token list. The base is {upstream}, {where}."
         )
         return f"# Routes for speech: {names}\n\n{text}"
+    if meta.kind == EXPERIMENT:
+        text = f"A speech model as it was trained. This package opens it. Its base is {upstream}, {where}."
+        return f"# Speech model: {names}\n\n{text}"
     text = (
         f"A speech model with its masks in the weights. ESPnet opens it without other packages. The upstream is {upstream}."
     )

@@ -15,7 +15,7 @@ META = "meta.yaml"
 CARD = "README.md"
 FORMAT = 1
 """The newest format of the key ``s3router``."""
-BAKED, ROUTES = KINDS = ("baked", "routes")
+BAKED, ROUTES, EXPERIMENT = KINDS = ("baked", "routes", "experiment")
 SUFFIXES = (".yaml", ".md", ".json", ".txt", ".png", ".route", ".safetensors", ".pt", ".pth", ".bin", ".model", ".npz")
 """Types of files in a pack. Each is read without running code from it: checkpoints as tensors only."""
 TEXTS = ("LICENSE", "LICENCE", "NOTICE")
@@ -28,7 +28,7 @@ class Meta:
     """What a pack says about itself."""
 
     kind: str
-    """``baked``: a model for stock ESPnet. ``routes``: routes of one base."""
+    """``baked``: a model for stock ESPnet. ``routes``: routes of one base. ``experiment``: any other model."""
     task: str
     """asr or slu"""
     files: dict[str, str]

@@ -11,6 +11,8 @@ from espnet_s3router.zoo.tensor_files import CHECKPOINTS, check_tensor_file
 
 UPSTREAM = "upstream_weights"
 """Folder of the upstream in a pack. No other value of a configuration has this name, so ESPnet rewrites nothing else."""
+SHRUNK = "shrunk_upstream.safetensors"
+"""The smaller upstream of a shrunk model in a pack."""
 FILES = {("bpemodel",): "bpe.model", ("normalize_conf", "stats_file"): "feats_stats.npz"}
 """Files that a configuration names and inference reads: keys in the configuration, name in the pack."""
 NEEDED = (
@@ -44,14 +46,21 @@ def packed_config(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             holder[keys[-1]] = name
             if len(keys) == 2:
                 result[keys[0]] = holder
-    frontend = dict(result["frontend_conf"])
+    frontend = {name: value for name, value in result["frontend_conf"].items() if name not in ("download_dir", "distill")}
     frontend["frontend_conf"] = packed_source(frontend["frontend_conf"], folder)
-    frontend.pop("download_dir", None)
+    if isinstance(frontend.get("mask_conf"), Mapping):  # files that a run began from are not read again
+        frontend["mask_conf"] = {
+            name: Path(value).name if _holds_path(value) and isinstance(value, str) else value
+            for name, value in frontend["mask_conf"].items()
+        }
     return result | {"frontend_conf": frontend}
 
 
 def packed_source(source: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The inner ``frontend_conf`` of an upstream; one that lies on this machine is copied into the pack."""
+    """The inner ``frontend_conf`` of an upstream; what of it lies on this machine is copied into the pack."""
+    if source.get("shrunk"):
+        copy(Path(source["shrunk"]), folder / SHRUNK, "frontend_conf.shrunk")
+        source = {**source, "shrunk": SHRUNK}
     path: Any = source.get("path_or_url")
     if not is_local(path):
         return dict(source)

@@ -35,15 +35,26 @@ def add_to(commands: Any) -> None:
         description="Bakes an experiment into a pack. ESPnet opens it, and must give the outputs of the trained model.",
         epilog="example: s3router pack baked nl.zip exp/asr/config.yaml exp/asr/valid.cer_ctc.ave.pth --language nl",
     )
-    baked.add_argument("out", help="file to write (….zip), or a folder")
-    baked.add_argument("train_config", help="config.yaml of the experiment")
-    baked.add_argument("model_file", help="model of the experiment, for example valid.cer_ctc.ave.pth")
-    baked.add_argument("--task", choices=("asr", "slu"), default="asr")
+    _add_experiment(baked)
+    whole = actions.add_parser(
+        "experiment",
+        help="any other model, such as a shrunk one, for this package",
+        description="Packs an experiment that is neither baked nor a route. The pack is opened again.",
+        epilog="example: s3router pack experiment small.zip exp/asr_hj_small/config.yaml exp/asr_hj_small/model.pth",
+    )
+    _add_experiment(whole)
+
+
+def _add_experiment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", help="file to write (….zip), or a folder")
+    parser.add_argument("train_config", help="config.yaml of the experiment")
+    parser.add_argument("model_file", help="model of the experiment, for example valid.cer_ctc.ave.pth")
+    parser.add_argument("--task", choices=("asr", "slu"), default="asr")
     for fact in FACTS:
-        baked.add_argument(f"--{fact}", help=f"{fact.replace('_', ' ')}, for the card")
-    baked.add_argument("--metric", action="append", default=[], metavar="NAME=VALUE", help="for example test_cer=31.2")
-    _add_common(baked)
-    baked.set_defaults(run=run_baked)
+        parser.add_argument(f"--{fact}", help=f"{fact.replace('_', ' ')}, for the card")
+    parser.add_argument("--metric", action="append", default=[], metavar="NAME=VALUE", help="for example test_cer=31.2")
+    _add_common(parser)
+    parser.set_defaults(run=run_experiment, kind=parser.prog.split()[-1])
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -65,17 +76,17 @@ def run_routes(args: argparse.Namespace) -> None:
     report(packed, args)
 
 
-def run_baked(args: argparse.Namespace) -> None:
-    """Bake and pack an experiment and say what it recognises."""
+def run_experiment(args: argparse.Namespace) -> None:
+    """Pack an experiment, baked or as it is, and say what it recognises."""
     from espnet_s3router.cli.quiet import quiet_imports
 
     with quiet_imports():
-        from espnet_s3router.zoo.baked import pack_baked
+        from espnet_s3router.zoo.experiment import pack_model
 
         facts = {fact: getattr(args, fact) for fact in FACTS} | {"metrics": dict(map(metric_of, args.metric))}
         waves = [audio_of(path) for path in args.audio]
         files = (args.train_config, args.model_file, args.out)
-        packed = pack_baked(*files, task=args.task, facts=facts, base_licence=args.base_licence, waves=waves)
+        packed = pack_model(*files, kind=args.kind, task=args.task, facts=facts, base_licence=args.base_licence, waves=waves)
     report(packed, args)
 
 
