@@ -3,9 +3,10 @@
 import argparse
 import json
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
-FORMATS = ("text", "markdown", "tsv", "json")
+FORMATS = ("text", "markdown", "tsv", "html", "json")
 
 
 def add_to(commands: Any) -> None:
@@ -35,10 +36,10 @@ def run(args: argparse.Namespace) -> None:
         named = {"rates": found.rates, "comparisons": found.comparisons}
         print(json.dumps({name: as_records(table) for name, table in named.items()}, ensure_ascii=False))
         return
-    layout = {"text": as_text, "markdown": markdown, "tsv": as_tsv}[args.format]
+    layout = {"text": as_text, "markdown": markdown, "tsv": as_tsv, "html": as_html}[args.format]
     print("\n\n".join(layout(table) for table in tables))
     if args.format != "tsv":
-        print(f"\n{found.note}")
+        print(f"\n<p>{found.note}</p>" if args.format == "html" else f"\n{found.note}")
 
 
 def as_text(table: Sequence[Sequence[str]]) -> str:
@@ -57,6 +58,13 @@ def markdown(table: list[list[str]]) -> str:
 def as_tsv(table: Sequence[Sequence[str]]) -> str:
     """Tab-separated values."""
     return "\n".join("\t".join(row) for row in table)
+
+
+def as_html(table: Sequence[Sequence[str]]) -> str:
+    """A table of HTML."""
+    rows = [("th", table[0]), *(("td", row) for row in table[1:])]
+    lines = ("".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) for tag, row in rows)
+    return "\n".join(["<table>", *(f"<tr>{line}</tr>" for line in lines), "</table>"])
 
 
 def as_records(table: Sequence[Sequence[str]]) -> list[dict[str, str]]:

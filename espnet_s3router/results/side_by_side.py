@@ -57,7 +57,8 @@ def side_by_side(runs: Sequence[ScoredRun], datasets: Sequence[str] = (), baseli
         raise InputError(f"the baseline is {baseline!r}, expected one of {', '.join(names.values())}")
     base = next((system for system, name in names.items() if name == baseline), found[0])
     columns = [(dataset, metric) for metric in metrics for dataset in chosen]
-    head = ["system", "sparsity", *(f"{m.upper()} {d} %" for d, m in columns), "trained", "bytes", "train time", "seeds"]
+    head = ["system", "sparsity", *(f"{m.upper()} {d} %" for d, m in columns), "trained", "bytes", "MACs/s"]
+    head += ["train time", "seeds"]
     rates = [head, *([names[system], *_row(system, columns)] for system in found)]
     pairs = {(s, d, m): made for s in found if s is not base for d, m in columns if (made := compare(s, base, [d], m))}
     lines = [_line(names[system], names[base], dataset, made) for (system, dataset, _), made in corrected(pairs).items()]
@@ -69,7 +70,8 @@ def side_by_side(runs: Sequence[ScoredRun], datasets: Sequence[str] = (), baseli
 
 NOTE = (
     "rates: mean ± standard deviation of the seeds, then the 95 % bootstrap interval; sparsity: zeros counted in the masked "
-    "weights; bytes: the route file, or counted beside the base; difference: paired bootstrap over utterances and seeds"
+    "weights; bytes: the route file, or counted beside the base; MACs/s: of the upstream, "
+    "for one second of audio, zeros included; difference: paired bootstrap over utterances and seeds"
 )
 
 
@@ -92,7 +94,8 @@ def _row(system: System, columns: Sequence[tuple[str, str]]) -> list[str]:
     size = run.route.get("bytes", info["bytes_added"])
     seconds = statistics.mean(one.info["train_seconds"] for one in system.runs)
     cells = [NOTHING if zeros is None else f"{zeros:.4g}", *(_rate(system, *column) for column in columns)]
-    cells += [scaled(info["params_trained"]).strip(), f"{scaled(size)}B", duration(seconds)]
+    cells += [scaled(info["params_trained"]).strip(), f"{scaled(size)}B"]
+    cells += [NOTHING if info["macs"] is None else scaled(info["macs"]).strip(), duration(seconds)]
     return [*cells, " ".join(map(str, system.seeds))]
 
 

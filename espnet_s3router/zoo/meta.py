@@ -35,6 +35,8 @@ class Meta:
     """ESPnet's keywords, or ``route_NAME``, to paths in the pack."""
     yaml_files: dict[str, str]
     """ESPnet's keywords to configuration files in the pack."""
+    espnet: str = ""
+    """Version of ESPnet that the pack was made with."""
     facts: dict[str, Any]
     """Language, licence, decoding, base, results and the like: what the card shows."""
 
@@ -88,7 +90,8 @@ def read_meta(folder: Path) -> Meta:
     if ours.get("kind") not in KINDS or ours.get("task") not in ("asr", "slu") or not isinstance(ours.get("facts"), dict):
         raise InputError(f"{folder}: {META} lacks kind ({' or '.join(KINDS)}), task or facts. {ANOTHER}")
     _check_files(folder, digests, {*files.values(), *yaml_files.values()})
-    return Meta(kind=ours["kind"], task=ours["task"], files=files, yaml_files=yaml_files, facts=ours["facts"])
+    fields = {"kind": ours["kind"], "task": ours["task"], "facts": ours["facts"], "espnet": str(content.get("espnet", ""))}
+    return Meta(files=files, yaml_files=yaml_files, **fields)
 
 
 def _texts(folder: Path, key: str, value: Any) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Opening a pack: a path or a hub id becomes models for a router. Nothing in a pack is run as code."""
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def _baked(folder: Path, meta: Meta, device: str) -> SingleModel:
     except Exception as error:  # torch and ESPnet raise many types on foreign files
         raise InputError(
             f"{folder}: its model cannot be loaded: {summary(error)}. Expected a file of tensors (weights_only) that fits "
-            "its config.yaml. Get another copy of the pack"
+            f"its config.yaml. It was made with espnet {meta.espnet}, here is {version('espnet')}: get another copy of the "
+            "pack, or install that version"
         ) from error
     (name,) = meta.facts.get("models") or ("model",)
     decoding = meta.facts.get("decoding") or {}

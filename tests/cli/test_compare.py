@@ -87,6 +87,8 @@ def test_formats_hold_the_same_cells(exp, capsys):
     markdown = compared(exp, capsys, "--format", "markdown")
     for row in cells:
         assert f"|{'|'.join(row)}|" in markdown
+    html = compared(exp, capsys, "--format", "html")
+    assert all(f"<td>{cell}</td>" in html or f"<th>{cell}</th>" in html for row in cells for cell in row if "<" not in cell)
     assert "rates: mean ± standard deviation" in compared(exp, capsys)
 
 

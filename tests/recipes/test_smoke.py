@@ -94,6 +94,25 @@ def test_stages_3_to_13(trained):
     assert (recipes.here / EXP / "cer_against_sparsity.png").stat().st_size > 1000
 
 
+def test_packs_open_elsewhere(trained, tmp_path, monkeypatch):
+    """ESPnet opens the baked one through its model zoo before it is written; both give one text from another folder."""
+    from espnet_s3router import Speech2Text
+    from espnet_s3router.cli.main import main
+
+    recipes, _ = trained
+    monkeypatch.chdir(recipes.here)
+    files = [str(recipes.here / EXP / NAME / name) for name in ("config.yaml", "valid.cer_ctc.ave.pth")]
+    (line, *_) = (recipes.here / "dump/raw/test/wav.scp").read_text("utf-8").splitlines()
+    audio = str((recipes.here / line.split(maxsplit=1)[1]).resolve())
+    assert main(["pack", "baked", str(tmp_path / "a.zip"), *files, "--language", "xx", "--audio", audio]) == 0
+    assert main(["route", "write", *files, str(tmp_path / "xx.route"), "--language", "xx"]) == 0
+    assert main(["pack", "routes", str(tmp_path / "b.zip"), str(tmp_path / "xx.route"), "--audio", audio]) == 0
+    (tmp_path / "moved").mkdir()
+    monkeypatch.chdir(tmp_path / "moved")
+    texts = {Speech2Text.from_pretrained(shutil.move(tmp_path / name, "."))(audio)[0][0] for name in ("a.zip", "b.zip")}
+    assert len(texts) == 1
+
+
 def test_a_checkpoint_holds_scores_and_head_only(trained):
     import torch
 

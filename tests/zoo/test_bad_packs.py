@@ -78,13 +78,23 @@ def test_models_of_others_and_newer_ones(unpacked):
     with pytest.raises(InputError, match="has format 99, expected at most 1.*Upgrade"):
         open_pack(unpacked)
     changed_meta(unpacked, s3router={"format": 1, "kind": "shrunken"})
-    with pytest.raises(InputError, match=r"lacks kind \(baked or routes\)"):
+    with pytest.raises(InputError, match=r"lacks kind \(baked or routes or experiment\)"):
         open_pack(unpacked)
     content = yaml.safe_load((unpacked / "meta.yaml").read_text("utf-8"))
     del content["s3router"]
     (unpacked / "meta.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     with pytest.raises(InputError, match="a model of ESPnet, but no pack of this package"):
         open_pack(unpacked)
+
+
+def test_a_configuration_that_this_espnet_does_not_know(packed_baked, tmp_path):
+    """As a pack of another version may have."""
+    extract(packed_baked.path, tmp_path / "pack")
+    config = yaml.safe_load((tmp_path / "pack/config.yaml").read_text("utf-8"))
+    (tmp_path / "pack/config.yaml").write_text(yaml.safe_dump(config | {"model": "of_the_future"}), encoding="utf-8")
+    changed_meta(tmp_path / "pack", espnet="209901")
+    with pytest.raises(InputError, match="cannot be loaded.* made with espnet 209901, here is .*install that version"):
+        open_pack(tmp_path / "pack")
 
 
 class Evil:
