@@ -33,6 +33,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "parp_matrix": {"mask_conf": {**PARP, "ranking": "matrix"}},
     "parp_remask": {"mask_conf": {**PARP, "form": "remask"}},
     "mpi": {"mask_conf": {"method": "mpi", "sparsity": 0.5}},
+    "hj": {"mask_conf": {"method": "hj", "sparsity": 0.5, "updates": 1000}},
 }
 """Options of ``MaskedUpstream`` by arm."""
 
@@ -118,6 +119,8 @@ class Arm:
         if name == "reference":
             self._use_sorted_masks()
         trained = [p for module in (self.frontend, self.head) for p in module.parameters() if p.requires_grad]
+        known = {id(parameter) for parameter in trained}
+        trained += [p for group in self.attached.optimizer_groups() for p in group["params"] if id(p) not in known]
         self.adam = torch.optim.Adam(trained, lr=5e-5, betas=(0.9, 0.98))
         self.device = device
         self.audio = torch.randn(batch, int(16000 * seconds), device=device)
@@ -144,7 +147,9 @@ class Arm:
         features, lengths = self.frontend(self.audio, self.lengths)
         scores = functional.log_softmax(self.head(features), dim=-1).transpose(0, 1)
         text_lengths = torch.full_like(lengths, self.text.shape[1])
-        functional.ctc_loss(scores, self.text, lengths, text_lengths, zero_infinity=True).backward()
+        loss = functional.ctc_loss(scores, self.text, lengths, text_lengths, zero_infinity=True)
+        added, _ = self.attached.penalty()
+        (loss if added is None else loss + added).backward()
         self.adam.step()
         self.adam.zero_grad()
         return self.now() - start

@@ -1,6 +1,6 @@
 """Extraction: a gated upstream becomes a smaller one with the same outputs."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from espnet_s3router.deploy.resize import keep_units
 from espnet_s3router.masks import bake
@@ -13,15 +13,21 @@ from espnet_s3router.upstreams import family_of
 def shrink(attached: Structured) -> nn.Module:
     """Remove the units that are closed in evaluation from the upstream of ``attached``, in place, and return it.
 
-    Open gates may have values below 1: they are multiplied into the weights that read the units. Removed channels still
-    count as zeros in layer norms over channels, and blocks that lose all units keep the bias of their output.
+    Removed channels still count as zeros in layer norms over channels, and blocks that lose all units keep the bias of their
+    output.
     """
-    expert, family = attached.upstream, family_of(attached.upstream)
+    expert = attached.upstream
+    keep_units(expert, family_of(expert), attached.places, fold_gates(attached))
+    return expert
+
+
+def fold_gates(attached: Structured) -> dict[str, Tensor]:
+    """Multiply the values of evaluation into the weights that read the units, in place: the gates are gone. Returns the
+    indices of open units by group."""
     attached.end_epoch()
     kept = {name: mask.nonzero().flatten() for name, mask in attached.gates.masks().items()}
-    bake(expert, ScaledInputs)
-    for module in expert.modules():
+    bake(attached.upstream, ScaledInputs)
+    for module in attached.upstream.modules():
         if isinstance(module, ChannelNorm):
             module.close(None)
-    keep_units(expert, family, attached.places, kept)
-    return expert
+    return kept

@@ -25,7 +25,10 @@ MODEL_METRIC = "sparsity_"
 """Prefix of metrics of the zeros in a model. A key of ``sparsity`` in ``model.json`` follows it."""
 ROUTE_METRIC = "route_"
 """Prefix of metrics of a route file: ``bytes`` of the file, and ``bytes_masks`` of the masks in it, follow it."""
-WITHOUT_SET = (MODEL_METRIC, ROUTE_METRIC)
+SHRUNK_METRIC = "shrunk_"
+"""Prefix of metrics of a model without removed units: ``parameters`` and ``macs`` of its upstream, its ``rtf`` and that of
+the dense model (``rtf_dense``), and more, as ``shrunk.json`` names them."""
+WITHOUT_SET = (MODEL_METRIC, ROUTE_METRIC, SHRUNK_METRIC)
 """Prefixes of the metrics that belong to a model and to no dataset."""
 
 

@@ -20,6 +20,7 @@ from espnet_s3router.results.rows import (
     ACCURACY,
     MODEL_METRIC,
     ROUTE_METRIC,
+    SHRUNK_METRIC,
     WORD_METRICS,
     Place,
     ResultRow,
@@ -54,6 +55,8 @@ class ScoredRun:
     """the command of the recipe that started the run; older experiment folders lack it"""
     measures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """dataset -> measure -> value in percent: what is no rate of counts, such as an F1"""
+    shrunk: Mapping[str, float] = field(default_factory=dict)
+    """sizes and speed of the model without removed units; empty if there is none"""
 
     @property
     def place(self) -> Place:
@@ -78,6 +81,7 @@ class ScoredRun:
             rows += [ResultRow(**self.info, set=name, metric=m, value=v) for m, v in found.items()]
         of_model = {MODEL_METRIC + key: value for key, value in self.counted.items()}
         of_model |= {ROUTE_METRIC + key: value for key, value in self.route.items()}
+        of_model |= {SHRUNK_METRIC + key: value for key, value in self.shrunk.items()}
         return rows + [ResultRow(**self.info, set="", metric=metric, value=value) for metric, value in of_model.items()]
 
 
@@ -121,7 +125,10 @@ def read_run(file: Path, inference_tag: str | None = None) -> ScoredRun:
             )
             if errors != {key: sum(count[1:]) for key, count in aligned.items()}:
                 raise InputError(f"{words}: does not fit {COUNTS} beside it; remove both and score again (stage 13).")
-    return ScoredRun(file.parent, info, counts, tags, counted, alignments, route_bytes(file.parent), command, measures)
+    shrunk = shrunk_figures(file.parent)
+    return ScoredRun(
+        file.parent, info, counts, tags, counted, alignments, route_bytes(file.parent), command, measures, shrunk
+    )
 
 
 def route_bytes(experiment: Path) -> dict[str, int]:
@@ -131,6 +138,13 @@ def route_bytes(experiment: Path) -> dict[str, int]:
     if "route" not in made or not (experiment / made["route"]).is_file():
         return {}
     return {key: made[key] for key in ("bytes", "bytes_masks")}
+
+
+def shrunk_figures(experiment: Path) -> dict[str, float]:
+    """Sizes and speed of the model without removed units in an experiment folder (see ``bin.asr_shrink``); empty if there is
+    none."""
+    report = experiment / "shrunk.json"
+    return _read_json(report) if report.exists() and (experiment / "shrunk").is_dir() else {}
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ A table is a list of rows of cells, the header first. Rows of several machines m
 from collections.abc import Iterable, Mapping, Sequence
 
 from espnet_s3router.results.bootstrap import Interval
-from espnet_s3router.results.rows import MODEL_METRIC, ROUTE_METRIC, ResultRow, shown_value
+from espnet_s3router.results.rows import MODEL_METRIC, ROUTE_METRIC, SHRUNK_METRIC, ResultRow, shown_value
 from espnet_s3router.results.select import Rates, SeedRates, Variant, dev_means, mean, rates_of_rows
 from espnet_s3router.text_format import scaled
 
@@ -19,6 +19,11 @@ LEARNING_RATES = (
 )
 ROUTE_FILES = "route files, with masks, head and tokens: mean of the seeds"
 ZEROS = "zeros counted in the trained models; MB: pruned tensors as a bitmap and what is left of them, others whole, fp32"
+SMALLER = (
+    "smaller models: the upstream without the head, GMACs for a second of audio (1 MAC = 2 FLOPs), real-time factor of "
+    "encoding on the machine of the run"
+)
+SMALLER_HEAD = ["method", "target", "reached", "M parameters", "GMACs", "RTF", "RTF dense", "speed-up"]
 ZEROS_HEAD = ["sparsity", "method", "% of the pruned tensors", "% of the upstream", "% of the model", "MB"]
 
 
@@ -109,6 +114,21 @@ def route_files(rows: Iterable[ResultRow], best: Sequence[Variant]) -> Table:
             sizes.setdefault(Variant.of(row), []).append(row.value)
     cells = {variant[:2]: f"{scaled(mean(sizes[variant]))}B" for variant in best if variant in sizes}
     return by_sparsity(cells, sorted({sparsity for _, sparsity in cells if sparsity is not None}))
+
+
+def smaller_models(rows: Iterable[ResultRow], best: Sequence[Variant]) -> Table:
+    """Sizes and speed of models without removed units, means over seeds. Only the header if there is none."""
+    found: dict[Variant, dict[str, list[float]]] = {}
+    for row in rows:
+        if row.metric.startswith(SHRUNK_METRIC):
+            found.setdefault(Variant.of(row), {}).setdefault(row.metric.removeprefix(SHRUNK_METRIC), []).append(row.value)
+    lines = []
+    for variant in sorted((variant for variant in best if variant in found), key=lambda v: (v.method, v.sparsity or 0.0)):
+        means = {name: mean(values) for name, values in found[variant].items()}
+        speed = (f"{means['rtf']:.4f}", f"{means['rtf_dense']:.4f}", f"{means['rtf_dense'] / means['rtf']:.2f}")
+        sizes = (f"{means['sparsity']:.4f}", f"{means['parameters'] / 1e6:.3f}", f"{means['macs'] / 1e9:.3f}")
+        lines.append([variant.method, f"{variant.sparsity:g}", *sizes, *speed])
+    return [SMALLER_HEAD, *lines]
 
 
 def _zeros_cells(found: Mapping[str, float]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.single.decoding import decode, score
 from espnet_s3router.experiments.single.deployment import deploy
 from espnet_s3router.experiments.single.provenance import command_of, commit_of, note_start, refuse_changed_origin
+from espnet_s3router.experiments.single.shrinking import shrink
 from espnet_s3router.files import locked, read_yaml, write_atomic
 
 PRELOAD = (
@@ -174,7 +175,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = Options.read(args.options)
     first = options.stage if args.stage is None else args.stage
     with locked_folder(args.folder):
-        stages = ((11, functools.partial(train, label=args.label)), (12, decode), (13, score), (17, deploy))
+        training = functools.partial(train, label=args.label)
+        stages = ((11, training), (12, decode), (13, score), (13, shrink), (17, deploy))
         for number, stage in stages:
             if first <= number <= options.stop_stage:
                 stage(args.folder, options)

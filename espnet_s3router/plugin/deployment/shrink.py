@@ -2,9 +2,11 @@
 
 import argparse
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -12,7 +14,8 @@ import yaml
 from torch import Tensor
 
 from espnet_s3router.deploy.file import read_shrunk, write_shrunk
-from espnet_s3router.deploy.shrink import shrink
+from espnet_s3router.deploy.resize import keep_units
+from espnet_s3router.deploy.shrink import fold_gates
 from espnet_s3router.errors import InputError
 from espnet_s3router.files import replacing_dir
 from espnet_s3router.methods.structured.hj import Structured
@@ -20,6 +23,7 @@ from espnet_s3router.plugin.checkpoint import FINGERPRINT, FRONTEND_KEYS, whole_
 from espnet_s3router.plugin.deployment.bake import TASKS, load_experiment
 from espnet_s3router.plugin.deployment.count import counts
 from espnet_s3router.plugin.frontend import FRONTEND_NAME
+from espnet_s3router.upstreams.count import SAMPLE_RATE
 from espnet_s3router.upstreams.structure import structure_of
 
 UPSTREAM = "upstream.safetensors"
@@ -45,6 +49,11 @@ class Shrunk:
     """The sparsity that the run was to reach."""
     reached: float
     """The sparsity of the smaller upstream, by count. Both are of the first constraint of the method."""
+    dense_rtf: float
+    """Real-time factor of the model before units are removed, without gates: seconds to encode a second of audio, the median
+    of three passes. 0 if there is no audio."""
+    rtf: float
+    """The same for the smaller model."""
 
 
 def shrink_experiment(
@@ -71,7 +80,9 @@ def shrink_experiment(
     head = {key: t.clone() for key, t in model.state_dict().items() if not key.startswith(FRONTEND_KEYS + "upstream.")}
     del head[FRONTEND_KEYS + FINGERPRINT]
     dense, reached = counts(attached.structure, seconds=attached.options.seconds), attached.reached()
-    shrink(attached)
+    kept = fold_gates(attached)
+    before = real_time_factor(model, waves)
+    keep_units(frontend.expert, frontend.family, attached.places, kept)
     structure = structure_of(frontend.expert, frontend.family)
     with replacing_dir(out) as folder:
         write_shrunk(
@@ -88,6 +99,7 @@ def shrink_experiment(
             raise InputError(
                 f"{out}: was not written: outputs differ by {difference:.1e} of the largest, expected {TOLERANCE} at most"
             )
+        after = real_time_factor(smaller, waves)
         torch.save(smaller.state_dict(), folder / "model.pth")
         config = yaml.safe_dump(shrunk_config(vars(args), out), sort_keys=False, allow_unicode=True)
         (folder / "config.yaml").write_text(config, encoding="utf-8")
@@ -99,6 +111,8 @@ def shrink_experiment(
         pruned=counts(structure, seconds=attached.options.seconds) | {"widths": asdict(structure.widths)},
         target=attached.constraints[0].target,
         reached=reached[0],
+        dense_rtf=before,
+        rtf=after,
     )
 
 
@@ -122,6 +136,19 @@ def hidden_states(model: Any, wave: Tensor) -> Tensor:
     """Output (frames, dim) of the encoder for audio (samples,)."""
     model.eval()
     return model.encode(wave[None], torch.tensor([len(wave)]))[0][0]
+
+
+def real_time_factor(model: Any, waves: Sequence[Tensor]) -> float:
+    """Seconds that encoding takes for each second of audio (samples,), one recording at a time. Median of three."""
+    if not waves:
+        return 0.0
+    passes = []
+    for _ in range(4):  # the first one warms up
+        start = time.perf_counter()
+        for wave in waves:
+            hidden_states(model, wave)
+        passes.append(time.perf_counter() - start)
+    return median(passes[1:]) / (sum(map(len, waves)) / SAMPLE_RATE)
 
 
 def largest_difference(model: Any, waves: Sequence[Tensor], expected: Sequence[Tensor]) -> float:

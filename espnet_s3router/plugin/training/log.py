@@ -35,11 +35,9 @@ def describe_model(model: Any) -> dict[str, Any]:
     handles = attachments(model)
     ours = {id(parameter) for one in handles for parameter in one.trained.values()}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in ours]  # the head, ESPnet's own adapters
-    scores = {one for handle in handles for one in handle.scores}
     widths = attached.widths()
     removed = 0 if widths is None else attached.removed()
-    gates = {id(parameter) for group in attached.optimizer_groups() for parameter in group["params"]}
-    weights = sum(p.numel() for p in model.parameters() if id(p) not in scores | gates)
+    weights = _count_weights(model, {one for handle in handles for one in not_weights(handle)})
     return {
         "params_trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "params_total": weights - removed,
@@ -63,24 +61,31 @@ def sparsity_report(model: nn.Module, attached: Attached) -> dict[str, Any]:
     Returns:
         entries, zeros: counts over the masked or pruned tensors.
         masked, upstream, model: these zeros as a share of those tensors, of the weights of the upstream, and of all weights
-            of the model. Scores are not weights.
+            of the model. Scores and gates are not weights. The last two also count weights of removed units.
         effective_bytes: size of the whole model, with a bitmap and the nonzero weights in fp32 for each of those tensors,
-            and fp32 for all others.
+            and fp32 for all others, without removed units.
     """
-    scores = attached.scores
+    scores = not_weights(attached)
+    removed = 0 if attached.widths() is None else attached.removed()
     sizes = [_count_weights(part, scores) for part in (attached.upstream, model)]
     tensors = [_effective(attached.upstream, name) for name in attached.kept()]
     entries = sum(tensor.numel() for tensor in tensors)
     zeros = entries - sum(int(torch.count_nonzero(tensor)) for tensor in tensors)
-    masked, upstream, whole = (zeros / size if size else 0.0 for size in (entries, *sizes))
+    masked = zeros / entries if entries else 0.0
+    upstream, whole = ((zeros + removed) / size if size else 0.0 for size in sizes)
     return {
         "entries": entries,
         "zeros": zeros,
         "masked": masked,
         "upstream": upstream,
         "model": whole,
-        "effective_bytes": sum(bitmap_bytes(tensor.numel()) for tensor in tensors) + 4 * (sizes[1] - zeros),
+        "effective_bytes": sum(bitmap_bytes(tensor.numel()) for tensor in tensors) + 4 * (sizes[1] - zeros - removed),
     }
+
+
+def not_weights(attached: Attached) -> set[int]:
+    """Identities (``id``) of parameters of the upstream that are no weights: scores of masks, and gates."""
+    return attached.scores | {id(p) for group in attached.optimizer_groups() for p in group["params"]}
 
 
 def _count_weights(module: nn.Module, scores: set[int]) -> int:

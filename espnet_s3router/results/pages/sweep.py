@@ -107,6 +107,8 @@ def sections(page: SweepPage, runs: Sequence[ScoredRun], rows: Sequence[ResultRo
         made = _error_rates(page, rows, best) | _comparisons(page, runs, best, metrics)
         if len(zeros := tables.zeros(rows, best)) > 1:
             made[tables.ZEROS] = zeros
+        if len(smaller := tables.smaller_models(rows, best)) > 1:
+            made[tables.SMALLER] = smaller
         if len(files := tables.route_files(rows, best)) > 1:
             made[tables.ROUTE_FILES] = files
         caption = tables.LEARNING_RATES.format(metric=metrics[0].upper())
