@@ -242,6 +242,16 @@ def test_the_state_of_training_holds_the_multipliers():
     assert bool((other.lagrangian.multipliers != 0).all())
 
 
+def test_multipliers_follow_the_upstream_to_its_device():
+    """The optimiser is built after the model has moved; a resumed run loads its state onto that device."""
+    attached = attach(toy_expert(), HJ)
+    attached.upstream.to("meta")
+    for gate in attached.gates.groups.values():
+        assert gate.log_alpha.device.type == "meta"
+    (multipliers,) = attached.optimizer_groups()[1]["params"]
+    assert multipliers.device.type == "meta"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

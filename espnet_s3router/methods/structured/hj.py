@@ -142,8 +142,10 @@ class Structured(Attached):
         return added, {"loss_sparsity": added.detach(), **dict(zip(names, sparsities.detach()))}
 
     def optimizer_groups(self) -> list[dict[str, Any]]:
+        gates = self.gates.parameters()
+        self.lagrangian.move_to(gates[0].device)  # the upstream may have moved, and it does not hold the multipliers
         return [
-            {"params": self.gates.parameters(), "lr": self.options.gate_lr, "weight_decay": 0.0},
+            {"params": gates, "lr": self.options.gate_lr, "weight_decay": 0.0},
             {
                 "params": [self.lagrangian.multipliers],
                 "lr": self.options.multiplier_lr,

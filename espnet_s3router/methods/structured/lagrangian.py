@@ -13,9 +13,12 @@ class Lagrangian:
     def __init__(self, constraints: int) -> None:
         self.multipliers = nn.Parameter(torch.zeros(constraints, 2))
 
+    def move_to(self, device: torch.device) -> None:
+        """Move the multipliers, if they are elsewhere, before an optimiser holds them."""
+        if self.multipliers.device != device:
+            self.multipliers = nn.Parameter(self.multipliers.detach().to(device))
+
     def __call__(self, sparsities: Tensor, targets: Tensor) -> Tensor:
         """The scalar penalty for sparsities and their present targets, both (constraints,)."""
-        if self.multipliers.device != sparsities.device:
-            self.multipliers.data = self.multipliers.data.to(sparsities.device)
         excess = sparsities - targets
         return (self.multipliers * torch.stack([excess, excess.square()], dim=1)).sum()
