@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import yaml
@@ -25,6 +26,9 @@ def hub(tmp_path, monkeypatch):
     server = Hub()
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, server.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -56,8 +60,8 @@ def test_espnet_opens_what_was_uploaded(hub, packed_baked, wave, tmp_path):
     from espnet_model_zoo.downloader import ModelDownloader
 
     upload(packed_baked.path, "jane/nl")
-    folder = download("jane/nl")
-    files = ModelDownloader._unpack_cache_dir_for_huggingfase(str(folder))
+    files = ModelDownloader(tmp_path / "zoo").download_and_unpack("jane/nl")
+    folder = Path(files["asr_train_config"]).parent
     assert isinstance(Stock(**files, ctc_weight=1.0, beam_size=2)(wave)[0][0], str)
     assert Speech2Text.from_pretrained(folder)(wave)[0][0] == packed_baked.texts["nl"][0]
 
