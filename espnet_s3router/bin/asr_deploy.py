@@ -2,7 +2,8 @@
 
 Both are compared with the trained model on recordings, bit for bit, before they are put in place. A report says what was
 written: ``route``, ``bytes``, ``bytes_masks`` and ``tensor_types``, else ``no_route`` with the reason; ``baked`` or
-``not_baked`` with the reason; ``checked_on``, the number of recordings.
+``not_baked`` with the reason; ``exported`` and ``bytes_exported``, or ``not_exported`` with the reason; ``checked_on``, the
+number of recordings.
 """
 
 import argparse
@@ -60,7 +61,26 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
                 report["baked"] = bake_experiment(*files, args.baked, **options, waves=waves).name
             except NotBakeable as reason:
                 report["not_baked"] = str(reason)
-    return report
+    return report | (export(args) if args.exported else {})
+
+
+def export(args: argparse.Namespace) -> dict[str, Any]:
+    """Write the models in ONNX, and return their part of the report."""
+    from espnet_s3router.bin.onnx_export import Recordings, gate_of
+    from espnet_s3router.plugin.onnx_export.experiment import export_experiment
+    from espnet_s3router.text_files import read_text
+
+    paths, texts = read_text(args.wav_scp), read_text(args.text)
+    chosen = spread(sorted(paths), args.utterances)
+    recordings = Recordings({key: paths[key] for key in chosen}, {key: texts[key] for key in chosen})
+    phones = read_yaml(args.asr_train_config).get("token_type") == "phn"
+    gate = gate_of(recordings.texts, phones=phones, accept_loss=args.accept_loss)
+    files = (args.asr_train_config, args.asr_model_file, args.exported)
+    try:
+        made = export_experiment(*files, recordings.waves(), kinds=args.export, gate=gate)
+    except InputError as reason:  # the route counts, whatever becomes of the export
+        return {"not_exported": str(reason)}
+    return {"exported": Path(args.exported).name, "bytes_exported": made["bytes"]}
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
@@ -80,7 +100,13 @@ def main(cmd: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--intents", action="store_true", help="the texts of the route begin with an intent")
     parser.add_argument("--baked", help="folder to bake into, if the method has no route")
+    parser.add_argument("--exported", help="folder to write models in ONNX into")
+    parser.add_argument("--export", nargs="+", default=["fp32"], help="fp32, int8 or both")
+    parser.add_argument("--text", help="table of the texts of the recordings, on which int8 is judged")
+    parser.add_argument("--accept_loss", action="store_true", help="write an int8 model that loses more than 0.5 points")
     args = parser.parse_args(cmd)
+    if args.exported and not args.text:
+        raise InputError("--exported needs --text: the int8 model is judged on it")
     if args.utterances < 1:
         raise InputError(f"--utterances is {args.utterances}, expected at least 1")
     write_atomic(args.report, json.dumps(deploy(args), indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Stage 17 of a recipe: a route file for every finished run of the call, or a baked model.
+"""Stage 17 of a recipe: a route file for every finished run of the call, or a baked model, and models in ONNX.
 
 python -m espnet_s3router.experiments.deploy --options FILE
 """
@@ -52,6 +52,11 @@ def lines_of(folders: Sequence[Path]) -> list[str]:
             lines.append(f"{folder / made['baked']}: a baked model")
         elif "not_baked" in made:
             lines.append(f"{folder.name}: not baked. {made['not_baked']}")
+        if "exported" in made:
+            files = ", ".join(f"{name} {scaled(size)}B" for name, size in made["bytes_exported"].items())
+            lines.append(f"{folder / made['exported']}: {files}")
+        elif "not_exported" in made:
+            lines.append(f"{folder.name}: not exported. {made['not_exported']}")
     return lines
 
 

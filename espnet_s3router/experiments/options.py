@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from espnet_s3router.experiments.data_options import TASKS, DataOptions
+from espnet_s3router.exported.libraries import OLDEST, need
 from espnet_s3router.script_options import Words, from_environment, module_instead, require, shown
 
 NOT_BUILT = {18: "analyse"}
 PACK, UPLOAD, PRUNE, DEPLOY = LAST_STAGES = (14, 15, 16, 17)
 """The stages after 13 that are built."""
 PACK_KINDS, PACK_BASES = ("auto", "routes", "baked", "experiment"), ("auto", "inside", "name")
+EXPORT_KINDS = ("fp32", "int8")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,10 @@ class Options(DataOptions):
     """licence of the routes, such as CC0-1.0"""
     bake: bool = False
     """true: bake the runs whose method has no route, for ESPnet without this package"""
+    export: Words = ()
+    """models in ONNX of every run: fp32, int8 or both"""
+    export_accept_loss: bool = False
+    """true: write int8 models, too, whose error rates on valid_set are more than 0.5 points above those of the run"""
     routes_dir: str = ""
     """folder that gets the route of the run that is best on valid_set, named by its language"""
     routes_method: str = ""
@@ -349,6 +355,10 @@ class Options(DataOptions):
         require(self.route_utterances >= 1, message)
         message = f"--route_language is {self.language!r}, expected a word such as nl: it is the name of a file"
         require(not self.language or re.fullmatch(r"[\w-][\w.-]*", self.language), message)
+        unknown = [kind for kind in self.export if kind not in EXPORT_KINDS]
+        require(not unknown, f"--export is {' '.join(self.export)}, expected some of {', '.join(EXPORT_KINDS)}")
+        for library in OLDEST if self.export else ():
+            need(library)
         message = f"--routes_dir is {self.routes_dir}, expected --route_language too: the routes there are named by it"
         require(self.language or not self.routes_dir, message)
         known = [*self.methods, *self.prune_methods]

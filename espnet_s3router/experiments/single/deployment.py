@@ -1,4 +1,4 @@
-"""Stage 17 of a run: its route file, or a baked model if its method has no route. Both are checked before they count."""
+"""Stage 17 of a run: its route file, or a baked model if its method has no route, and models in ONNX. All are checked."""
 
 import json
 import shutil
@@ -62,6 +62,7 @@ def deployment_marker(experiment: Path, options: Options) -> str:
         "utterances": options.route_utterances,
         **({"task": options.task} if options.understands else {}),
         "bake": options.bake,
+        **({"export": [*options.export, options.export_accept_loss]} if options.export else {}),
     }
     return json.dumps(about, sort_keys=True) + "\n"
 
@@ -75,7 +76,7 @@ def read_report(experiment: Path) -> dict[str, Any]:
 def is_deployed(experiment: Path, options: Options) -> bool:
     """True if stage 17 is finished for the model, the scores and the options of a run, and its output is there."""
     marker, report = experiment / layout.DEPLOYED, read_report(experiment)
-    written = [experiment / report[kind] for kind in ("route", "baked") if kind in report]
+    written = [experiment / report[kind] for kind in ("route", "baked", "exported") if kind in report]
     if not (report and marker.exists() and all(path.exists() for path in written)):
         return False
     return marker.read_text(encoding="utf-8") == deployment_marker(experiment, options)
@@ -103,7 +104,8 @@ def remove_output(experiment: Path) -> None:
     (experiment / layout.DEPLOYED).unlink(missing_ok=True)
     if "route" in report:
         (experiment / report["route"]).unlink(missing_ok=True)
-    shutil.rmtree(experiment / layout.BAKED, ignore_errors=True)
+    for made in (layout.BAKED, layout.EXPORTED):
+        shutil.rmtree(experiment / made, ignore_errors=True)
     (experiment / layout.ROUTE_INFO).unlink(missing_ok=True)
 
 
@@ -122,4 +124,9 @@ def deploy_options(experiment: Path, options: Options) -> list[str]:
     words += ["--decode_config", options.inference_config] if options.inference_config else []
     words += ["--ctc_best_path"] if split_options(options.inference_args)[0] else []
     words += ["--intents"] if options.understands else []
-    return [*words, "--baked", str(experiment / layout.BAKED)] if options.bake else words
+    words += ["--baked", str(experiment / layout.BAKED)] if options.bake else []
+    if options.export:
+        text = Path(options.test_data(options.valid_set), layout.TEXT)
+        words += ["--exported", str(experiment / layout.EXPORTED), "--text", str(text), "--export", *options.export]
+        words += ["--accept_loss"] if options.export_accept_loss else []
+    return words
