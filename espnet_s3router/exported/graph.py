@@ -63,6 +63,16 @@ def name_frames(model: Any) -> None:
     output.type.tensor_type.shape.dim[1].dim_param = "frames"
 
 
+def set_weights(model: Any, values: Mapping[str, Any]) -> None:
+    """Give weights other values, arrays in torch's shape, in place."""
+    onnx = need("onnx")
+    turned = transposed(model)
+    for tensor in model.graph.initializer:
+        if tensor.name in values:
+            array = values[tensor.name].T.copy() if tensor.name in turned else values[tensor.name]
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+
+
 def make_replaceable(model: Any, names: Collection[str]) -> None:
     """Let a caller give other values for these weights with each run, in place.
 

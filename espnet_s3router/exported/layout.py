@@ -80,10 +80,12 @@ def read_description(folder: Path) -> Description:
     text = "\n".join(read_lines(path, expected="the description of an ONNX model"))
     try:
         content = json.loads(text)
-        known = {field.name: content[field.name] for field in fields(Description) if field.name in content}
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: is not a JSON object ({error}). {HOW_TO_EXPORT}") from error
-    description = Description(**known)
+    except ValueError as error:
+        raise InputError(f"{path}: is not JSON ({error}). {HOW_TO_EXPORT}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds {type(content).__name__}, expected an object. {HOW_TO_EXPORT}")
+    known = {field.name: content[field.name] for field in fields(Description) if field.name in content}
+    description = Description(**{"model_type": None, **known})
     if description.model_type not in (MODEL_TYPE, BANK_TYPE):
         raise InputError(
             f"{path}: model_type is {description.model_type!r}, expected {MODEL_TYPE} or {BANK_TYPE}. {HOW_TO_EXPORT}"

@@ -61,6 +61,7 @@ def files(folder):
         (["--stage", "16", "--stop_stage", "18"], ["18 (analyse)", "not built yet", "16 to prune or 17"]),
         (["--stop_stage", "15"], ["stage 15 needs --hf_repo OWNER/NAME"]),
         (["--stop_stage", "14", "--pack_kind", "shrunk"], ["--pack_kind is 'shrunk'", "auto, routes, baked, experiment"]),
+        (["--stop_stage", "17", "--export", "fp16"], ["--export is fp16", "expected some of fp32, int8"]),
         (["--stop_stage", "99"], ["--stop_stage is 99", "at most 17"]),
         (["--stop_stage", "16", "--prune_methods", "parp", "--sparsities", ""], ["stage 16 needs", "--sparsities"]),
         (["--stop_stage", "16", "--sparsities", "0.5"], ["stage 16 needs", "--prune_methods"]),

@@ -310,3 +310,20 @@ def test_the_best_run_is_packed_and_would_be_uploaded(prepared, copied, options,
     more = {"methods": "finetune", "stop_stage": 14, "pack_kind": "routes"}
     done = call(packing.main, as_words(options(copied, **(stage | more))))
     assert done.returncode == 1 and "--pack_kind routes: " in done.stderr
+
+
+def test_models_in_onnx(prepared, options, copied, capsys):
+    """Of each run, compared with the trained model on recordings of the validation set. A second call writes nothing."""
+    given = {"methods": "routing", "licence": "CC0-1.0", "export": "fp32 int8", "export_accept_loss": "true"}
+    assert deploy.main(as_words(options(copied, **given))) == 0
+    experiment = copied / ROUTED["routing"]
+    report = deployment.read_report(experiment)
+    assert report["exported"] == "onnx" and set(report["bytes_exported"]) == {"model.onnx", "model.int8.onnx"}
+    assert f"{experiment}/onnx: model.int8.onnx " in capsys.readouterr().out
+    made = json.loads((experiment / "onnx/export.json").read_text("utf-8"))
+    assert made["compared_on"] == made["utterances_with_text"] == 2 and made["int8_products"] > 0
+    before = (experiment / "onnx/model.onnx").stat().st_mtime_ns
+    assert deploy.main(as_words(options(copied, **given))) == 0
+    assert (experiment / "onnx/model.onnx").stat().st_mtime_ns == before
+    assert deploy.main(as_words(options(copied, methods="routing", licence="CC0-1.0"))) == 0
+    assert not (experiment / "onnx").exists() and "exported" not in deployment.read_report(experiment)

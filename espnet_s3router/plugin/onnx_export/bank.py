@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from espnet_s3router.errors import InputError
 from espnet_s3router.exported import graph
 from espnet_s3router.exported.layout import BANK_TYPE, Description
@@ -11,7 +14,7 @@ from espnet_s3router.plugin.checkpoint import FINGERPRINT
 from espnet_s3router.plugin.deployment.route_model import build_on, frontend_options, hexadecimal
 from espnet_s3router.plugin.frontend import MaskedUpstream
 from espnet_s3router.plugin.onnx_export.model import WaveformCTC
-from espnet_s3router.plugin.onnx_export.write import description_of, graph_of
+from espnet_s3router.plugin.onnx_export.write import description_of, graph_of, route_name
 from espnet_s3router.routes import RouteFile
 
 AGREE = ("layer", "multilayer_feature", "frontend_conf")
@@ -36,13 +39,29 @@ def bank_graph(files: Sequence[RouteFile], source: Mapping[str, Any] | None = No
         check_changes(file, parameters.keys())
     whole = WaveformCTC(build_on(first, frontend), str(first.path), open_head=True)
     description = description_of(whole, frontend)
+    values = make_distinct(whole, changed(files))
     model = graph_of(whole, str(first.path))
+    graph.set_weights(model, {name: value.numpy() for name, value in values.items()})
     graph.make_replaceable(model, changed(files))
     graph.note(model, {graph.BASE: fingerprint})
     fixed = changed(files) - {value.name for value in model.graph.input}
     if fixed:
         raise InputError(f"{first.path}: {min(fixed)} is no weight of the graph, so routes cannot change it there")
     return model, replace(description, model_type=BANK_TYPE)
+
+
+@torch.no_grad()
+def make_distinct(whole: WaveformCTC, names: set[str]) -> dict[str, Tensor]:
+    """Fill the named weights with random numbers, in place, and return what they held.
+
+    The exporter makes one weight of two that are equal, and leaves out those that change nothing, such as biases of zero.
+    """
+    parameters = {route_name(name): parameter for name, parameter in whole.named_parameters()}
+    values = {name: parameters[name].detach().clone() for name in sorted(names & parameters.keys())}
+    generator = torch.Generator().manual_seed(0)
+    for name in values:
+        parameters[name].copy_(torch.rand(values[name].shape, generator=generator))
+    return values
 
 
 def agreed(file: RouteFile, source: Mapping[str, Any] | None) -> dict[str, Any]:
