@@ -12,14 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from espnet_s3router.bin.recordings import spread
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.files import read_yaml, write_atomic
-
-
-def spread(items: Sequence[str], count: int) -> list[str]:
-    """At most ``count`` of the items, at equal distances."""
-    count = min(count, len(items))
-    return [items[number * len(items) // count] for number in range(count)]
 
 
 def read_waves(wav_scp: str, count: int) -> list[Any]:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from espnet_s3router.bin.recordings import spread
 from espnet_s3router.errors import InputError
 
 ALLOWED_LOSS = 0.5
@@ -35,7 +36,6 @@ def read_wave(path: str) -> Any:
 
 def recordings_of(audio: Sequence[str], folder: str | Path | None, count: int) -> Recordings:
     """The files ``audio``, and ``count`` utterances, spread over a Kaldi-style data directory."""
-    from espnet_s3router.bin.asr_deploy import spread
     from espnet_s3router.data.data_dir import read_data_dir
 
     paths = {path: path for path in audio}

@@ -15,6 +15,12 @@ FIX = (
 )
 
 
+def spread(items: Sequence[str], count: int) -> list[str]:
+    """At most ``count`` of the items, at equal distances."""
+    count = min(count, len(items))
+    return [items[number * len(items) // count] for number in range(count)]
+
+
 def check_recordings(data: Sequence[tuple[str, str, str]], key_file: str | None, train_config: str | None) -> None:
     """Read the header of each recording that will be decoded.
 
