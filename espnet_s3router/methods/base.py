@@ -104,6 +104,10 @@ class Attached:
         parameters that ascend. Parameters outside the upstream belong here too, and into ``training_state``."""
         return []
 
+    def shortfall(self) -> str:
+        """What the training of a finished run did not reach, as a sentence for the log. Empty if there is nothing to say."""
+        return ""
+
     def widths(self) -> Widths | None:
         """Units that each structure of the upstream keeps in evaluation. None for methods that remove no units."""
         return None

@@ -201,6 +201,13 @@ def test_training_reaches_the_target():
     assert attached.reached() == pytest.approx([0.4], abs=0.02)  # a channel of the toy costs 2 %
     assert float(attached.lagrangian.multipliers[0, 1].detach()) > 1.0
     assert [group.get("maximize") for group in optimizer.param_groups] == [False, False, True]
+    assert attached.shortfall() == ""
+
+
+def test_a_run_that_was_too_short_says_so():
+    attached, *_ = train(HJ, 3)
+    assert attached.reached() == pytest.approx([0.4], abs=0.02)
+    assert "expected sparsity of 0.0" in attached.shortfall() and "raise gate_lr (0.02)" in attached.shortfall()
 
 
 def test_binary_gates_close_under_the_penalty():

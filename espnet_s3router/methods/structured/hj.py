@@ -21,6 +21,8 @@ from espnet_s3router.upstreams import family_of
 from espnet_s3router.upstreams.count import parameters
 from espnet_s3router.upstreams.structure import Structure, Widths, structure_of
 
+FAR = 0.05
+"""An expected sparsity that is farther from the target at the end of a run is worth a warning."""
 VARIANTS = ("size", "macs", "sep_macs")
 
 
@@ -140,6 +142,17 @@ class Structured(Attached):
         added = self.lagrangian(sparsities, targets)
         names = [f"sparsity_{constraint.name}" for constraint in self.constraints]
         return added, {"loss_sparsity": added.detach(), **dict(zip(names, sparsities.detach()))}
+
+    @torch.no_grad()
+    def shortfall(self) -> str:
+        for constraint, expected in zip(self.constraints, self.expected_sparsity()):
+            if abs(float(expected) - constraint.target) > FAR:
+                return (
+                    f"The gates have an expected sparsity of {float(expected):.3f} of {constraint.name}, far from the target "
+                    f"{constraint.target}. The model has the target, but did not train there: train longer, or raise "
+                    f"gate_lr ({self.options.gate_lr}) and multiplier_lr ({self.options.multiplier_lr})"
+                )
+        return ""
 
     def optimizer_groups(self) -> list[dict[str, Any]]:
         gates = self.gates.parameters()

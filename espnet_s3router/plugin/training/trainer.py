@@ -50,6 +50,8 @@ class S3RouterTrainer(Trainer):
                     f"The run ended after {cls.attached.update} updates, but the sparsity was to rise until update "
                     f"{cls.attached.settled}. Its files have the target sparsity, but its weights had no time to adapt"
                 )
+            if shortfall := cls.attached.shortfall():
+                logging.warning(shortfall)
             write_model_description(model, folder, trained=True)
 
     @classmethod
