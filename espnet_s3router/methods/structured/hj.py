@@ -148,8 +148,8 @@ class Structured(Attached):
         for constraint, expected in zip(self.constraints, self.expected_sparsity()):
             if abs(float(expected) - constraint.target) > FAR:
                 return (
-                    f"The gates have an expected sparsity of {float(expected):.3f} of {constraint.name}, far from the target "
-                    f"{constraint.target}. The model has the target, but did not train there: train longer, or raise "
+                    f"The gates have an expected sparsity of {float(expected):.3f} of {constraint.name}, far from the "
+                    f"target {constraint.target}. The model has the target, but did not train there: train longer, or raise "
                     f"gate_lr ({self.options.gate_lr}) and multiplier_lr ({self.options.multiplier_lr})"
                 )
         return ""
