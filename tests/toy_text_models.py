@@ -13,6 +13,19 @@ def write_text_model(folder: Path, name: str, **changes: int) -> Path:
     import transformers
 
     torch.manual_seed(0)
-    config = getattr(transformers, f"{name}Config")(**MODELS[name], **changes)
+    config = getattr(transformers, f"{name}Config")(**MODELS[name] | changes)
     getattr(transformers, f"{name}Model")(config).save_pretrained(folder)
     return folder
+
+
+def write_tokeniser(folder: Path, texts: list[str]) -> int:
+    """A tokeniser of words beside a model. Returns the size of its vocabulary."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = sorted({word for text in texts for word in text.split()})
+    vocabulary = {token: number for number, token in enumerate(["[PAD]", "[UNK]", *words])}
+    tokeniser = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokeniser.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=tokeniser, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    return len(vocabulary)
