@@ -53,16 +53,16 @@ def parse(rest: str) -> tuple[list[Entity], str]:
 
 def word_distance(truth: str, guess: str) -> float:
     """Word error rate of a filler."""
-    from rapidfuzz.distance import Levenshtein
+    import editdistance
 
-    return Levenshtein.distance(truth.split(), guess.split()) / max(len(truth.split()), 1)
+    return editdistance.eval(truth.split(), guess.split()) / max(len(truth.split()), 1)
 
 
 def character_distance(truth: str, guess: str) -> float:
     """Edit distance of characters, as a share of the longer filler."""
-    from rapidfuzz.distance import Levenshtein
+    import editdistance
 
-    return Levenshtein.normalized_distance(truth, guess)
+    return editdistance.eval(truth, guess) / max(len(truth), len(guess), 1)
 
 
 def slu_confusion(refs: Sequence[Entity], hyps: Sequence[Entity]) -> Confusion:
@@ -111,13 +111,13 @@ def slot_value_cer(refs: Mapping[str, Sequence[Entity]], hyps: Mapping[str, Sequ
 
     Each filler of the reference is compared with the nearest one of its type in the hypothesis, or with nothing.
     """
-    from rapidfuzz.distance import Levenshtein
+    import editdistance
 
     wrong = characters = 0
     for key in refs:
         for kind, truth in refs[key]:
             guesses = [hyp.filler for hyp in hyps[key] if hyp.kind == kind]
-            wrong += min((Levenshtein.distance(truth, guess) for guess in guesses), default=len(truth))
+            wrong += min((editdistance.eval(truth, guess) for guess in guesses), default=len(truth))
             characters += len(truth)
     return 100 * wrong / characters if characters else 0.0
 
