@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     with quiet_imports():
         from espnet_s3router.serving import Router
         from espnet_s3router.serving.understanding import check_task, understand
-    check_task(models.config(args.task), args.task)  # before the first recording is read
+    check_task(models, args.task)  # before the first recording is read
     router, problems = Router(models), []
     for path in args.audio:
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.results.comparisons import Comparison, compare, corrected
+from espnet_s3router.results.rows import errors_named
 from espnet_s3router.results.scored_runs import ScoredRun, System, collect_runs, metrics_of, read_run, systems
 from espnet_s3router.results.tables import NOTHING, Table
 from espnet_s3router.text_format import duration, scaled
@@ -26,7 +27,7 @@ class SideBySide:
 def read_experiments(folders: Sequence[str | Path], inference_tag: str | None = None) -> list[ScoredRun]:
     """The runs of experiment folders, and of all experiments in folders of experiments (``exp``).
 
-    Raises InputError for a folder that is neither, and for one that is named twice.
+    A run that is named twice counts once. Raises InputError for another folder, and for a run without scores.
     """
     runs: dict[Path, ScoredRun] = {}
     for folder in map(Path, folders):
@@ -64,7 +65,7 @@ def side_by_side(runs: Sequence[ScoredRun], datasets: Sequence[str] = (), baseli
     lines = [_line(names[system], names[base], dataset, made) for (system, dataset, _), made in corrected(pairs).items()]
     top = ["system", "baseline", "set", "metric", "relative difference %", "verdict", "p (matched pairs, Holm)"]
     metric_of = [metric for _, _, metric in pairs]
-    table = [top, *([*line[:3], metric.upper(), *line[3:]] for line, metric in zip(lines, metric_of))]
+    table = [top, *([*line[:3], errors_named(metric), *line[3:]] for line, metric in zip(lines, metric_of))]
     return SideBySide(rates, table, NOTE)
 
 

@@ -105,7 +105,7 @@ class Router:
         with self.bank.lock:  # no route is dropped meanwhile
             if not self.bank.names:
                 raise InputError(NO_ROUTE)
-            names = [name for name in self.bank.names if not understands(self.bank.config(name))]
+            names = [name for name in self.bank.names if not understands(self.bank, name)]
             if not names:
                 raise InputError(f"no route transcribes, all give intents: {', '.join(self.bank.names)}. Name one of them")
             if len(names) > self._candidates:
@@ -151,6 +151,6 @@ class Router:
         return frames_in_windows(encode, wave, windows)
 
 
-def understands(config: Mapping[str, Any]) -> bool:
-    """True if the texts of a model begin with an intent."""
-    return bool((config.get("decoding") or {}).get(INTENTS))
+def understands(models: Models, name: str) -> bool:
+    """True if the texts of a model begin with an intent: those of ESPnet's task slu, and of ASR models that say so."""
+    return models.task(name) == "slu" or bool((models.config(name).get("decoding") or {}).get(INTENTS))

@@ -1,12 +1,10 @@
 """What a recording asks for: its intent, entities and transcript, by a route whose texts begin with an intent."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.results.understanding.entities import Entity, parse
-from espnet_s3router.serving.router import Router, understands
+from espnet_s3router.serving.router import Models, Router, understands
 from espnet_s3router.serving.transcript import Audio
 
 
@@ -30,7 +28,7 @@ def understand(router: Router, audio: Audio, task: str) -> Understanding:
 
     Raises InputError for an unknown name and for a route that transcribes, and BadAudio for a file that cannot be read.
     """
-    check_task(router.bank.config(task), task)
+    check_task(router.bank, task)
     words = router.transcribe(audio, task).words
     if not words:
         return Understanding(task, "", None, [], "")
@@ -38,9 +36,9 @@ def understand(router: Router, audio: Audio, task: str) -> Understanding:
     return Understanding(task, words[0].text, words[0].probability, entities, transcript)
 
 
-def check_task(config: Mapping[str, Any], task: str) -> None:
-    """Raises InputError for the configuration of a route that transcribes."""
-    if not understands(config):
+def check_task(models: Models, task: str) -> None:
+    """Raises InputError for an unknown route, and for one that transcribes."""
+    if not understands(models, task):
         raise InputError(
             f"route {task} transcribes, its texts do not begin with an intent. Use s3router transcribe --lang {task}"
         )

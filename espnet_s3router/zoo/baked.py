@@ -18,7 +18,7 @@ from espnet_s3router.zoo.card import write_card
 from espnet_s3router.zoo.facts import base_facts, model_facts
 from espnet_s3router.zoo.meta import BAKED, Meta, write_meta
 from espnet_s3router.zoo.scrub import packed_config
-from espnet_s3router.zoo.write import Packed, put_pack, work_folder
+from espnet_s3router.zoo.write import Packed, check_out, put_pack, work_folder
 
 MODEL, CONFIG = "model.pth", "config.yaml"
 
@@ -49,6 +49,7 @@ def pack_baked(
     """
     out, given = Path(out), facts or {}
     name = str(given.get("language") or "model")
+    check_out(out)
     waves = [*waves, speech_like(1.5)]
     with work_folder(out) as work:
         bake_experiment(train_config, model_file, work / "baked", task=task)

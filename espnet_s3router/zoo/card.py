@@ -14,6 +14,8 @@ from espnet_s3router.zoo.facts import UNKNOWN
 from espnet_s3router.zoo.meta import BAKED, CARD, EXPERIMENT, ROUTES, Meta
 
 TASKS = {"asr": "automatic-speech-recognition", "slu": "spoken-language-understanding"}
+LONGER_MEASURES = ("macro_f1", "slu_f1", "slot_type_f1", "slot_value_cer")
+"""Names of measures of understanding, which hold underscores."""
 PLACEHOLDER = "OWNER/NAME"
 """Name of a pack in the examples of a card, until it is uploaded."""
 HUB_LICENCES = ("mit", "apache-2.0", "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0")
@@ -100,16 +102,23 @@ def results(meta: Meta) -> str:
     for name, facts in _models(meta).items():
         intervals = facts.get("intervals") or {}
         for metric, value in (facts.get("metrics") or {}).items():
-            dataset, _, kind = metric.rpartition("_")
+            dataset, kind = _set_and_metric(metric)
             low, high = intervals.get(metric, (None, None))
             bounds = "" if low is None else f" [{low:.1f}, {high:.1f}]"
-            lines.append(f"| {name} | {dataset or '–'} | {kind.upper()} | {value:.1f}{bounds} |")
+            lines.append(f"| {name} | {dataset or '–'} | {kind} | {value:.1f}{bounds} |")
     if not lines:
         return "## Results\n\nThe maker of this pack gave none."
     table = "\n".join(["| name | set | metric | % [95 % bootstrap interval] |", "|---|---|---|---|", *lines])
     commands = dict.fromkeys(_command(facts) for facts in _models(meta).values() if facts.get("training_command"))
     how = "\n".join(f"- {command}" for command in commands)
     return f"## Results\n\n{table}" + (f"\n\nTrained with:\n\n{how}" if how else "")
+
+
+def _set_and_metric(name: str) -> tuple[str, str]:
+    """For example (test_en, CER) for ``test_en_cer``, and (test, SLU F1) for ``test_slu_f1``."""
+    longer = (measure for measure in LONGER_MEASURES if f"_{name}".endswith(f"_{measure}"))
+    kind = next(longer, name.rpartition("_")[2])
+    return name.removesuffix(kind).removesuffix("_"), kind.replace("_", " ").upper()
 
 
 def _command(facts: Mapping[str, Any]) -> str:
@@ -128,7 +137,8 @@ def usage(meta: Meta, name: str) -> str:
         f'text, *_ = {opener.lower()}("a.wav")[0]',
     ]
     text = "## Usage\n\n```python\n" + "\n".join(ours) + "\n```\n"
-    text += f"\n```\npip install espnet-s3router\ns3router transcribe --model {name} --lang {first} a.wav\n```"
+    command = {"asr": f"transcribe --model {name} --lang", "slu": f"understand --model {name} --task"}[meta.task]
+    text += f"\n```\npip install espnet-s3router\ns3router {command} {first} a.wav\n```"
     if meta.kind == BAKED:
         stock = [
             f"from espnet2.bin.{meta.task}_inference import {opener}",

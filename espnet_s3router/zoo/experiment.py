@@ -20,7 +20,7 @@ from espnet_s3router.zoo.facts import base_facts, model_facts
 from espnet_s3router.zoo.meta import BAKED, EXPERIMENT, Meta, write_meta
 from espnet_s3router.zoo.opened import open_folder
 from espnet_s3router.zoo.scrub import packed_config
-from espnet_s3router.zoo.write import Packed, put_pack, work_folder
+from espnet_s3router.zoo.write import Packed, check_out, put_pack, work_folder
 
 
 def pack_model(
@@ -57,6 +57,7 @@ def pack_experiment(
     """
     out, given = Path(out), facts or {}
     name = str(given.get("language") or "model")
+    check_out(out)
     waves = [*waves, speech_like(1.5)]
     model, args = load_experiment(Path(train_config), Path(model_file), task)
     if args.frontend != FRONTEND_NAME:

@@ -18,7 +18,7 @@ from espnet_s3router.zoo.facts import base_facts, route_facts
 from espnet_s3router.zoo.meta import ROUTES, Meta, write_meta
 from espnet_s3router.zoo.opened import open_folder
 from espnet_s3router.zoo.scrub import is_local, packed_source
-from espnet_s3router.zoo.write import Packed, put_pack, work_folder
+from espnet_s3router.zoo.write import Packed, check_out, put_pack, work_folder
 
 Answers = tuple[list[str], list[Tensor]]
 """Texts and outputs of a route, one for each audio."""
@@ -51,9 +51,10 @@ def pack_routes(
     Raises InputError for routes of several bases, for a name that occurs twice, and for a base on this machine that is to be
     named only.
     """
-    out, routes = Path(out), {path.stem: open_route(path) for path in map(Path, files)}
+    out, routes = Path(out), {path.stem: open_route(path) for path in sorted(map(Path, files), key=lambda path: path.stem)}
     if not routes or len(routes) < len(files):
         raise InputError(f"{len(files)} route files have {len(routes)} names, expected one file name for each language")
+    check_out(out)
     bank = Bank(source)
     for name, file in routes.items():
         bank.add(file.path, name)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from espnet_s3router.errors import InputError, summary
 from espnet_s3router.zoo.card import PLACEHOLDER, licences_of
@@ -32,14 +33,14 @@ def upload(
     """Upload a pack as the model ``repo`` (OWNER/NAME), with the token of HF_TOKEN or of ``hf auth login``.
 
     Args:
-        private: create a repository that only its owner sees.
+        private: create a repository that only its owner sees. With ``update``, the repository must be private already.
         update: add a commit to a repository that exists. The hub skips large files that it has, so this also goes on after
             an interruption.
-        revision: name of a tag for this version.
+        revision: name of a new tag for this version.
         dry_run: check everything and list the files, and send nothing.
 
-    Raises InputError for a pack that is not whole, for an unknown licence of the data or the base, without a token, if the
-    repository exists (without ``update``), and if the hub refuses or cannot be reached.
+    Raises InputError for a pack that is not whole, for an unknown licence of the data or the base, and without a token. Also
+    if the repository exists (without ``update``), is public or has the tag, and if the hub refuses or cannot be reached.
     """
     if not ID.fullmatch(repo) or "@" in repo:
         raise InputError(f"the repository is {repo!r}, expected OWNER/NAME, for example jane/routes-of-europe")
@@ -91,6 +92,8 @@ def _send(folder: Path, repo: str, private: bool, update: bool, revision: str) -
     again = "Run the same command with --update: files that arrived are not sent again"
     try:
         api.create_repo(repo, private=private, exist_ok=update)
+        if update:
+            _check_existing(api, repo, private, revision)
         done = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Upload with s3router", revision=None)
         if revision:
             api.create_tag(repo, tag=revision)
@@ -105,6 +108,16 @@ def _send(folder: Path, repo: str, private: bool, update: bool, revision: str) -
         raise InputError(f"{repo}: the hub answered {summary(error)}. {again}") from error
     except (_network_error(HfHubHTTPError), OSError) as error:
         raise InputError(f"{repo}: the hub cannot be reached: {summary(error)}. {again}") from error
+
+
+def _check_existing(api: Any, repo: str, private: bool, revision: str) -> None:
+    """Raises InputError, before files are sent, if the repository is public against ``private`` or has the tag already."""
+    if private and not api.model_info(repo).private:
+        raise InputError(
+            f"{repo} exists and is public, expected a private one. Make it private on the hub, or leave out --private"
+        )
+    if revision and revision in {tag.name for tag in api.list_repo_refs(repo).tags}:
+        raise InputError(f"{repo} has the tag {revision} already, expected a new one. Give another --revision")
 
 
 def _network_error(http_error: type[Exception]) -> type[Exception]:

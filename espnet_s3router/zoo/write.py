@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,11 +25,31 @@ class Packed:
     """What each route, or the one model, recognised in the recordings of the check."""
 
 
+def check_out(out: Path) -> None:
+    """Raises InputError unless ``out`` is new, an empty folder or an older pack. Nothing else may be replaced by a pack."""
+    archive, problem = out.suffix == ".zip", ""
+    if out.is_dir():
+        if archive:
+            problem = "is a folder, and the name is that of a zip file"
+        elif any(out.iterdir()) and not (out / META).is_file():
+            problem = "is a folder that holds other files"
+    elif out.exists() and not (archive and _holds_pack(out)):
+        problem = "is a file that holds no pack, and would be replaced"
+    if problem:
+        raise InputError(f"{out}: {problem}. Choose another name for the pack, for example {out.stem or 'model'}_pack.zip")
+
+
+def _holds_pack(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return META in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 @contextmanager
 def work_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder on the disk of ``out``. Raises InputError if ``out`` is a folder that holds something else."""
-    if out.is_dir() and any(out.iterdir()) and not (out / META).is_file():
-        raise InputError(f"{out}: is a folder that holds other files: choose another name, for example {out.name}.zip")
+    """A temporary folder on the disk of ``out``."""
     out.resolve().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".s3router_pack_", dir=out.resolve().parent) as name:
         yield Path(name)

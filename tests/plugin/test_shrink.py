@@ -92,6 +92,12 @@ def test_count(small, pruned, capsys):
     )
 
 
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "0"])
+def test_count_of_no_time(small, seconds, capsys):
+    assert command(["count", str(small.folder), "--model_file", "model.pth", "--seconds", seconds])
+    assert "expected the length of an utterance" in capsys.readouterr().err
+
+
 def test_count_of_short_audio(small, capsys):
     assert command(["count", str(small.folder), "--model_file", "model.pth", "--seconds", "0.01"])
     assert "seconds is 0.01, which is too short for one frame" in capsys.readouterr().err

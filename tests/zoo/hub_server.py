@@ -19,7 +19,7 @@ class Hub:
 
     def __init__(self):
         self.repos, self.tags, self.stored, self.requests, self.sent = {}, {}, {}, [], []
-        self.broken = None
+        self.private, self.broken = set(), None
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": self}))
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -102,6 +102,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer({"error": "You already created this model repo", "url": f"{self.hub.url}/{repo}"}, 409)
             return
         self.hub.repos[repo] = [{".gitattributes": b""}]
+        if asked.get("private"):
+            self.hub.private.add(repo)
         self.answer({"url": f"{self.hub.url}/{repo}", "name": repo, "id": repo})
 
     def validate(self, body):
@@ -150,6 +152,10 @@ class Handler(BaseHTTPRequestHandler):
             self.hub.tags[repo, json.loads(body)["tag"]] = len(self.hub.repos[repo]) - 1
             self.answer({})
 
+    def refs(self, body, repo):
+        tags = [{"name": tag, "ref": f"refs/tags/{tag}", "targetCommit": ""} for name, tag in self.hub.tags if name == repo]
+        self.answer({"branches": [], "converts": [], "tags": tags})
+
     def found(self, repo, revision):
         """(commit, files); None after an error was sent."""
         if repo not in self.hub.repos:
@@ -164,7 +170,16 @@ class Handler(BaseHTTPRequestHandler):
         if known := self.found(repo, revision):
             commit, files = known
             siblings = [{"rfilename": name} for name in files]
-            self.answer({"id": repo, "modelId": repo, "sha": commit, "siblings": siblings, "tags": [], "private": False})
+            self.answer(
+                {
+                    "id": repo,
+                    "modelId": repo,
+                    "sha": commit,
+                    "siblings": siblings,
+                    "tags": [],
+                    "private": repo in self.hub.private,
+                }
+            )
 
     def tree(self, body, repo, revision):
         if known := self.found(repo, revision):
@@ -194,6 +209,7 @@ ROUTES = [
     (rf"POST /api/models/{REPO}/commit/(\S+)", Handler.commit),
     (rf"POST /api/models/{REPO}/tag/(\S+)", Handler.tag),
     (rf"GET /api/models/{REPO}", Handler.info),
+    (rf"GET /api/models/{REPO}/refs", Handler.refs),
     (rf"GET /api/models/{REPO}/revision/(\S+)", Handler.info),
     (rf"GET /api/models/{REPO}/tree/([^/]+)/?", Handler.tree),
     (rf"(?:GET|HEAD) /{REPO}/resolve/([^/]+)/(.+)", Handler.resolve),

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from functools import partial
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,9 +14,11 @@ import yaml
 from espnet_s3router.errors import InputError
 from espnet_s3router.routes import open_route
 from espnet_s3router.zoo.baked import pack_baked
+from espnet_s3router.zoo.experiment import pack_experiment
 from espnet_s3router.zoo.opened import open_pack
 from espnet_s3router.zoo.routes import pack_routes, with_source
 from espnet_s3router.zoo.scrub import packed_config, without_paths
+from espnet_s3router.zoo.write import check_out
 from tests.zoo.conftest import FACTS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of espnet_model_zoo
@@ -179,11 +183,33 @@ def test_a_model_that_differs_after_packing_is_not_written(trained, tmp_path, mo
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_with_other_files_is_kept(routes, tmp_path):
+def test_only_packs_are_replaced(routes, trained, tmp_path):
+    """A user who forgets the name of the pack names a route in its place."""
     (tmp_path / "diary").write_text("mine")
-    with pytest.raises(InputError, match="is a folder that holds other files"):
-        pack_routes(routes, tmp_path)
-    assert (tmp_path / "diary").read_text() == "mine"
+    (tmp_path / "photos.zip").write_bytes(b"PK of something else")
+    (tmp_path / "dir.zip").mkdir()
+    shutil.copy(routes[0], tmp_path)
+    before = {path.name: path.is_file() and path.read_bytes() for path in tmp_path.iterdir()}
+    run = trained("routing")
+    files = (run / "config.yaml", run / "1epoch.pth")
+    for name, expected in {
+        ".": "is a folder that holds other files",
+        routes[0].name: "is a file that holds no pack",
+        "photos.zip": "is a file that holds no pack",
+        "dir.zip": "is a folder, and the name is that of a zip file",
+    }.items():
+        for pack in (
+            lambda out: pack_routes(routes[1:], out),
+            *(partial(one, *files) for one in (pack_baked, pack_experiment)),
+        ):
+            with pytest.raises(InputError, match=expected):
+                pack(tmp_path / name)
+    assert {path.name: path.is_file() and path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_pack_replaces_an_older_one(packed_routes, unpacked, tmp_path):
+    for older in (shutil.copy(packed_routes.path, tmp_path / "two.zip"), unpacked, tmp_path / "new.zip"):
+        check_out(Path(older))
 
 
 def test_command(routes, audio, tmp_path, capsys):

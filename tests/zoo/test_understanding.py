@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from espnet_s3router import Speech2Text, Speech2Understand
+from espnet_s3router.cli.main import main
 from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.deployment import route
 from espnet_s3router.plugin.training.task import S3RouterSLUTask
@@ -24,7 +25,7 @@ def understanding(write_experiment, tmp_path_factory):
     return folder / "exp/config.yaml", folder / "exp/1epoch.pth"
 
 
-def test_both_kinds(understanding, wave, audio, tmp_path):
+def test_both_kinds(understanding, wave, audio, tmp_path, capsys):
     facts = {"language": "en", "licence": "CC0-1.0"}
     baked = pack_baked(*understanding, tmp_path / "baked.zip", task="slu", facts=facts, waves=[wave])
     route.write_experiment(*understanding, tmp_path / "en.route", task="slu", metadata=facts)
@@ -37,14 +38,20 @@ def test_both_kinds(understanding, wave, audio, tmp_path):
         assert read_meta(folder).task == "slu"
         head = yaml.safe_load((folder / "README.md").read_text("utf-8").split("---")[1])
         assert "spoken-language-understanding" in head["tags"] and "pipeline_tag" not in head
-        assert "from espnet_s3router import Speech2Understand" in (folder / "README.md").read_text("utf-8")
+        card = (folder / "README.md").read_text("utf-8")
+        assert "from espnet_s3router import Speech2Understand" in card
+        assert "s3router understand --model OWNER/NAME --task en a.wav" in card
+        assert main(["understand", "--model", str(packed.path), "--task", "en", str(audio)]) == 0
+        assert capsys.readouterr().out.split("\t")[0].strip() == str(audio)
     with pytest.raises(InputError, match="the pack is of the task slu: open it with espnet_s3router.Speech2Understand"):
         Speech2Text.from_pretrained(baked.path)
 
 
 def test_routes_of_both_tasks_in_one_pack(understanding, routes, audio, tmp_path):
     route.write_experiment(*understanding, tmp_path / "intent.route", task="slu")
-    packed = pack_routes([*routes, tmp_path / "intent.route"], tmp_path / "both.zip")
+    packed = pack_routes([tmp_path / "intent.route", *routes], tmp_path / "both.zip")
+    extract(packed.path, tmp_path / "both")
+    assert read_meta(tmp_path / "both").task == "asr"  # the task of de, which stands in the examples of the card
     speech2text = Speech2Text.from_pretrained(packed.path, route="nl")
     assert speech2text.routes == ["de", "nl"]
     with pytest.raises(InputError, match="route intent is of the task slu"):

@@ -12,7 +12,8 @@ from espnet_s3router import Speech2Text
 from espnet_s3router.cli.main import main
 from espnet_s3router.errors import InputError
 from espnet_s3router.routes import open_route
-from espnet_s3router.zoo.meta import read_meta
+from espnet_s3router.zoo.card import results
+from espnet_s3router.zoo.meta import Meta, read_meta
 from espnet_s3router.zoo.source import download
 from espnet_s3router.zoo.upload import upload
 from tests.zoo.hub_server import TOKEN, Hub
@@ -79,6 +80,15 @@ def test_the_card(packed_routes, packed_baked, unpacked, hub):
     assert facts["base"]["licence"] == "MIT"
 
 
+def test_measures_on_a_card_have_their_whole_names():
+    names = {"test_en_cer": "test_en | CER", "wer": "– | WER", "test_slot_value_cer": "test | SLOT VALUE CER"}
+    names |= {"test_slu_f1": "test | SLU F1", "macro_f1": "– | MACRO F1", "dev_en_accuracy": "dev_en | ACCURACY"}
+    model = {"bytes": 1, "metrics": dict.fromkeys(names, 31.25)}
+    text = results(Meta(kind="baked", task="slu", files={}, yaml_files={}, facts={"models": {"en": model}}))
+    for shown in names.values():
+        assert f"| en | {shown} | 31.2 |" in text
+
+
 def test_dry_run_sends_nothing(hub, packed_routes, capsys, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     assert main(["upload", str(packed_routes.path), "jane/two", "--dry_run"]) == 0
@@ -109,6 +119,25 @@ def test_a_repository_that_exists(hub, packed_routes):
     with pytest.raises(InputError, match="jane/two exists already: give another name, or --update"):
         upload(packed_routes.path, "jane/two")
     assert hub.repos["jane/two"] == [{}]
+
+
+def test_a_private_pack_stays_private(hub, packed_routes):
+    """The hub would ignore that the user wants a repository that exists to be private."""
+    upload(packed_routes.path, "jane/secret", private=True)
+    assert upload(packed_routes.path, "jane/secret", private=True, update=True).url
+    hub.repos["jane/two"] = [{}]
+    with pytest.raises(InputError, match="jane/two exists and is public, expected a private one"):
+        upload(packed_routes.path, "jane/two", private=True, update=True)
+    assert hub.repos["jane/two"] == [{}]
+
+
+def test_a_tag_is_used_once(hub, packed_routes):
+    upload(packed_routes.path, "jane/two", revision="v1")
+    commits = len(hub.repos["jane/two"])
+    with pytest.raises(InputError, match="jane/two has the tag v1 already, expected a new one"):
+        upload(packed_routes.path, "jane/two", update=True, revision="v1")
+    assert len(hub.repos["jane/two"]) == commits  # nothing was sent
+    upload(packed_routes.path, "jane/two", update=True, revision="v2")
 
 
 def test_the_network_goes_in_the_middle(hub, packed_routes, monkeypatch):

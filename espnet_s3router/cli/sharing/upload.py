@@ -15,7 +15,9 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("pack", help="zip file or folder that s3router pack wrote")
     parser.add_argument("repo", metavar="OWNER/NAME", help="repository on the hub, which is created")
-    parser.add_argument("--private", action="store_true", help="create a repository that only its owner sees")
+    parser.add_argument(
+        "--private", action="store_true", help="create a repository that only its owner sees; with --update, demand one"
+    )
     parser.add_argument("--update", action="store_true", help="add a commit to a repository that exists, or go on")
     parser.add_argument("--revision", default="", metavar="TAG", help="tag this version, to open it as OWNER/NAME@TAG")
     parser.add_argument("--dry_run", action="store_true", help="check the pack and list its files, and send nothing")

@@ -43,7 +43,8 @@ class HjConfig:
     gates: str = "hard_concrete"
     """hard_concrete (arXiv 1712.01312), or binary: 0 or 1, with a straight-through gradient."""
     closed: float = 0.01
-    """Probability that a gate is closed at the start."""
+    """Sets log alpha of each gate at the start to log((1 - closed) / closed), nearly, as in DPHuBERT's code. The probability that
+    a hard concrete gate is closed is then lower: 0.002 for 0.01."""
     gate_lr: float = 0.02
     """Learning rate of the gates (DPHuBERT's code: 0.02)."""
     multiplier_lr: float = 0.02
@@ -72,7 +73,9 @@ class HjConfig:
         check_choice("gates", self.gates, KINDS)
         known = isinstance(self.units, tuple) and len(self.units) > 0 and set(self.units) <= set(UNITS)
         check(known, "units", self.units, f"some of {', '.join(UNITS)}")
-        check(self.seconds > 0.025, "seconds", self.seconds, "a length in seconds above 0.025, the first frame")
+        check(
+            0.025 < self.seconds < float("inf"), "seconds", self.seconds, "a length in seconds above 0.025, the first frame"
+        )
         check(0.0 < self.closed < 1.0, "closed", self.closed, "a probability in (0, 1)")
         for name in ("gate_lr", "multiplier_lr"):
             check(getattr(self, name) > 0, name, getattr(self, name), "a learning rate above 0")

@@ -119,7 +119,7 @@ def refuse(structure: Structure, family: Family, units: tuple[str, ...]) -> None
 
 
 def place_gates(expert: nn.Module, places: list[Place], kind: str, closed: float, seed: int) -> dict[str, Gate]:
-    """Put a gate on every group, in place; returns them by name. ``closed`` is the probability that a gate is 0 at first."""
+    """Put a gate on every group, in place; returns them by name. ``closed``: see ``hard_concrete.initial``."""
     generator = torch.Generator().manual_seed(seed)
     gates = {}
     for place in places:

@@ -19,9 +19,11 @@ BYTES = 4
 def count_experiment(train_config: Path, model_file: Path, *, task: str = "asr", seconds: float = 10.0) -> dict[str, Any]:
     """Counts of the upstream of a finished experiment (see ``counts``) before and after its units were removed.
 
-    A model with gates counts as the one that ``shrink_experiment`` would write. Raises InputError for audio that is too
-    short for one frame.
+    A model with gates counts as the one that ``shrink_experiment`` would write. Raises InputError for a length that is no
+    time above 0, and for audio that is too short for one frame.
     """
+    if not 0 < seconds < float("inf"):
+        raise InputError(f"seconds is {seconds}, expected the length of an utterance, such as 10")
     model, args = load_experiment(train_config, model_file, task)
     if args.frontend != FRONTEND_NAME:
         raise InputError(f"{train_config}: frontend is {args.frontend}, expected {FRONTEND_NAME}")

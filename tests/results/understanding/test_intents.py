@@ -7,6 +7,7 @@ import pytest
 from espnet_s3router.errors import InputError
 from espnet_s3router.results.rows import read_rows
 from espnet_s3router.results.scored_runs import collect_runs, systems
+from espnet_s3router.results.side_by_side import side_by_side
 from espnet_s3router.results.understanding.intents import macro_f1
 from espnet_s3router.results.understanding.scoring import main, score_understanding
 
@@ -110,6 +111,8 @@ def test_rows_intervals_and_pages_have_the_accuracy(tmp_path):
     finetune, routing = systems(runs)
     interval = finetune.interval(["test"], "accuracy")
     assert interval.value == pytest.approx(0.6) and 0 <= interval.low < 0.6 < interval.high <= 1
+    (line,) = side_by_side(runs, ["test"]).comparisons[1:2]
+    assert line[:5] == ["routing", "finetune", "test", "intent errors", line[4]] and line[4].startswith("-50.0 [")
     (one,) = grid_results(runs, page)
     text = (tmp_path / "RESULTS.md").read_text()
     assert "the variant of its method with the highest ACCURACY on dev" in text and "ACCURACY test %" in text
