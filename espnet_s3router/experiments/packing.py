@@ -63,15 +63,16 @@ def pack(options: Options) -> Path:
     routes = [run.path / name for name in [_route(run, options)] if name]
     if routes and options.pack_kind not in WHOLE:
         options_of_pack: Any = {"base": options.pack_base, "licence": options.licence, "base_licence": licence}
-        given = {routes[0].stem: facts}
+        by_route = {routes[0].stem: facts}
         if options.routes_dir:
             gather(routes, options.routes_dir, options.language)
             routes = sorted(Path(options.routes_dir).glob("*.route"))
-        packed = pack_routes(routes, out, given=given, waves=waves, **options_of_pack)
+        packed = pack_routes(routes, out, given=by_route, waves=waves, **options_of_pack)
     else:
         files = (run.path / layout.ESPNET_CONFIG, run.path / options.inference_asr_model)
         kind = options.pack_kind if options.pack_kind in WHOLE else ""
-        packed = pack_model(*files, out, kind=kind, facts=facts, waves=waves, base_licence=licence)
+        given = {"task": options.espnet_task, "facts": facts, "decoding": deployment.decoding(options)}
+        packed = pack_model(*files, out, kind=kind, **given, waves=waves, base_licence=licence)
     print(f"{run.path.name}: the best run on {options.valid_set}")
     for name, texts in packed.texts.items():
         print("".join(f"  {name}: {text}\n" for text in texts), end="")

@@ -306,7 +306,10 @@ def test_the_best_run_is_packed_and_would_be_uploaded(prepared, copied, options,
     ).read_text("utf-8")
     done = call(packing.main, as_words(options(copied, **stage, methods="finetune", stop_stage=14)))
     assert done.returncode == 0, done.stderr
-    assert "baked; opened again" in done.stdout and list((copied / "packs").glob("asr_finetune*.zip"))
+    assert "baked; opened again" in done.stdout
+    (pack,) = (copied / "packs").glob("asr_finetune*.zip")
+    extract(pack, tmp_path / "baked")
+    assert read_meta(tmp_path / "baked").facts["decoding"]["ctc_best_path"]
     more = {"methods": "finetune", "stop_stage": 14, "pack_kind": "routes"}
     done = call(packing.main, as_words(options(copied, **(stage | more))))
     assert done.returncode == 1 and "--pack_kind routes: " in done.stderr

@@ -102,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer({"error": "You already created this model repo", "url": f"{self.hub.url}/{repo}"}, 409)
             return
         self.hub.repos[repo] = [{".gitattributes": b""}]
-        if asked.get("private"):
+        if asked.get("private") or asked.get("visibility") == "private":
             self.hub.private.add(repo)
         self.answer({"url": f"{self.hub.url}/{repo}", "name": repo, "id": repo})
 

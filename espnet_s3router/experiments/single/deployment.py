@@ -50,6 +50,13 @@ def metrics(experiment: Path, options: Options) -> dict[str, float]:
     return rates
 
 
+def decoding(options: Options) -> dict[str, Any]:
+    """How the texts of a run are found and what they begin with, for a pack without a route."""
+    told = {"ctc_best_path": split_options(options.inference_args)[0], "intents": options.understands}
+    decoder = read_yaml(options.inference_config) if options.inference_config else {}
+    return {name: True for name, value in told.items() if value} | decoder
+
+
 def deployment_marker(experiment: Path, options: Options) -> str:
     """Everything that the output of stage 17 depends on, in one line."""
     about = {

@@ -43,8 +43,8 @@ class HjConfig:
     gates: str = "hard_concrete"
     """hard_concrete (arXiv 1712.01312), or binary: 0 or 1, with a straight-through gradient."""
     closed: float = 0.01
-    """Sets log alpha of each gate at the start to log((1 - closed) / closed), nearly, as in DPHuBERT's code. The probability that
-    a hard concrete gate is closed is then lower: 0.002 for 0.01."""
+    """Log alpha of each gate is about log((1 - closed) / closed) at the start, as in DPHuBERT's code. A hard concrete gate
+    is then closed with a lower probability: 0.002 for 0.01."""
     gate_lr: float = 0.02
     """Learning rate of the gates (DPHuBERT's code: 0.02)."""
     multiplier_lr: float = 0.02
