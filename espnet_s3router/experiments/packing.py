@@ -71,7 +71,7 @@ def pack(options: Options) -> Path:
     else:
         files = (run.path / layout.ESPNET_CONFIG, run.path / options.inference_asr_model)
         kind = options.pack_kind if options.pack_kind in WHOLE else ""
-        given = {"task": options.espnet_task, "facts": facts, "decoding": deployment.decoding(options)}
+        given: dict[str, Any] = {"task": options.espnet_task, "facts": facts, "decoding": deployment.decoding(options)}
         packed = pack_model(*files, out, kind=kind, **given, waves=waves, base_licence=licence)
     print(f"{run.path.name}: the best run on {options.valid_set}")
     for name, texts in packed.texts.items():
