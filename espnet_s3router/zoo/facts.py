@@ -50,7 +50,7 @@ def route_facts(file: RouteFile) -> dict[str, Any]:
 def base_facts(frontend: Any, source: Mapping[str, Any], folder: Path, licence: str = "") -> dict[str, Any]:
     """Facts of the base of a pack in ``folder``; ``source`` is its inner ``frontend_conf`` there."""
     place = str(source.get("path_or_url") or "")
-    inside = place if place.split("/")[0] == UPSTREAM else ""
+    inside = place if f"{place}/".startswith(f"{UPSTREAM}/") else ""
     facts = {"upstream": source["upstream"], "inside": inside, "fingerprint": hexadecimal(getattr(frontend, FINGERPRINT))}
     if place and not inside:
         facts["path_or_url"] = place

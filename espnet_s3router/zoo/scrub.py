@@ -9,11 +9,12 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.zoo.meta import files_below
 from espnet_s3router.zoo.tensor_files import CHECKPOINTS, check_tensor_file
 
-UPSTREAM = "upstream_weights"
-"""Folder of the upstream in a pack. No other value of a configuration has this name, so ESPnet rewrites nothing else."""
-SHRUNK = "shrunk_upstream.safetensors"
+UPSTREAM = "pack_files/upstream"
+"""Folder of the upstream in a pack. espnet_model_zoo takes a value for a path only if it has a slash. Older versions also
+rewrite every value that is the name of a folder, and no other value of a configuration is ``pack_files``."""
+SHRUNK = "pack_files/shrunk_upstream.safetensors"
 """The smaller upstream of a shrunk model in a pack."""
-FILES = {("bpemodel",): "bpe.model", ("normalize_conf", "stats_file"): "feats_stats.npz"}
+FILES = {("bpemodel",): "pack_files/bpe.model", ("normalize_conf", "stats_file"): "pack_files/feats_stats.npz"}
 """Files that a configuration names and inference reads: keys in the configuration, name in the pack."""
 NEEDED = (
     *("input_size", "normalize", "preencoder", "encoder", "postencoder", "decoder", "joint_net", "ctc", "model", "frontend"),

@@ -23,7 +23,7 @@ def changed_meta(folder, **changes):
     [
         ("meta.yaml", "holds no meta.yaml, expected a pack"),
         ("routes/nl.route", "routes/nl.route: is missing"),
-        ("upstream_weights/config.json", "config.json: is missing"),
+        ("pack_files/upstream/config.json", "config.json: is missing"),
     ],
 )
 def test_a_missing_file(unpacked, name, message):

@@ -35,7 +35,8 @@ def test_a_shrunk_model(small, wave, tmp_path):
     assert again.path.read_bytes() == packed.path.read_bytes()
     with zipfile.ZipFile(packed.path) as file:
         config = file.read("config.yaml").decode()
-    assert yaml.safe_load(config)["frontend_conf"]["frontend_conf"]["shrunk"] == "shrunk_upstream.safetensors"
+    source = yaml.safe_load(config)["frontend_conf"]["frontend_conf"]
+    assert source["shrunk"] == "pack_files/shrunk_upstream.safetensors"
     assert str(small.parent.parent) not in config
     moved = shutil.move(packed.path, tmp_path / "moved.zip")
     speech2text = Speech2Text.from_pretrained(moved)

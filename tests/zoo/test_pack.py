@@ -67,7 +67,7 @@ def test_stock_espnet_opens_a_baked_pack_elsewhere(packed_baked, trained, audio,
 
 def test_a_baked_pack_has_no_paths_of_this_machine(packed_baked, tmp_path):
     config = yaml.safe_load(read(packed_baked.path, "config.yaml"))
-    assert config["frontend_conf"]["frontend_conf"]["path_or_url"] == "upstream_weights"
+    assert config["frontend_conf"]["frontend_conf"]["path_or_url"] == "pack_files/upstream"
     assert config["train_data_path_and_name_and_type"] == [] == config["train_shape_file"]
     assert config["token_list"] == ["<blank>", "<unk>", "A", "B", "<sos/eos>"]
     with zipfile.ZipFile(packed_baked.path) as file:
@@ -159,8 +159,11 @@ def test_files_that_a_model_needs_are_packed(tmp_path):
         "init_param": ["x.pth"],
     }
     made = packed_config(config, tmp_path / "pack")
-    assert (made["bpemodel"], made["normalize_conf"]) == ("bpe.model", {"stats_file": "feats_stats.npz"})
-    assert (tmp_path / "pack/feats_stats.npz").read_bytes() == b"means"
+    assert (made["bpemodel"], made["normalize_conf"]) == (
+        "pack_files/bpe.model",
+        {"stats_file": "pack_files/feats_stats.npz"},
+    )
+    assert (tmp_path / "pack/pack_files/feats_stats.npz").read_bytes() == b"means"
     assert made["token_list"] == ["a/b"] and made["init_param"] == []
     (tmp_path / "stats.npz").unlink()
     with pytest.raises(InputError, match=r"normalize_conf.stats_file is .*stats.npz, and there is no such file"):
@@ -229,4 +232,4 @@ def test_archive_has_folders_first(packed_routes):
     """espnet_model_zoo rewrites the paths that an archive lists."""
     with zipfile.ZipFile(io.BytesIO(packed_routes.path.read_bytes())) as file:
         names = file.namelist()
-    assert names[0] == "meta.yaml" and "upstream_weights/" in names
+    assert names[0] == "meta.yaml" and "pack_files/upstream/" in names

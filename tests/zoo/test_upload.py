@@ -62,7 +62,7 @@ def test_espnet_opens_what_was_uploaded(hub, packed_baked, wave, tmp_path):
 
     upload(packed_baked.path, "jane/nl")
     files = ModelDownloader(tmp_path / "zoo").download_and_unpack("jane/nl")
-    folder = Path(files["asr_train_config"]).parent
+    folder = Path(files["asr_model_file"]).parent
     assert isinstance(Stock(**files, ctc_weight=1.0, beam_size=2)(wave)[0][0], str)
     assert Speech2Text.from_pretrained(folder)(wave)[0][0] == packed_baked.texts["nl"][0]
 
