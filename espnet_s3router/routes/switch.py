@@ -16,9 +16,9 @@ Update = Callable[[Tensor], Tensor]
 """A new tensor from the tensor of the base, for example with a low-rank update added."""
 
 
-CHUNK = 2**16
-"""Entries of a tensor that a switch changes together. These 256 KiB stay in the cache of a processor core, which halves the
-time of a switch."""
+CHUNK = 2**17
+"""Entries of a tensor that one thread changes together. These 512 KiB stay in the cache of its core, which makes a switch
+about a quarter faster. Several threads gain more by sharing a whole tensor."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def removed_weights(route: Route, parameters: Mapping[str, Tensor]) -> dict[str,
 
 
 def exchange(flat: Tensor, before: Removed | None, after: Removed | None) -> None:
-    """Restore what ``before`` has removed from a tensor, and remove what ``after`` removes, chunk by chunk."""
-    if before is None or after is None:
+    """Restore what ``before`` has removed from a tensor, and remove what ``after`` removes. One thread does it by chunks."""
+    if before is None or after is None or flat.is_cuda or torch.get_num_threads() > 1:
         for removed, change in ((before, Removed.restore), (after, Removed.remove)):
             if removed is not None:
                 change(removed, flat)

@@ -77,10 +77,11 @@ def test_layers_and_layer_weights_belong_to_the_route(routes):
         assert torch.equal(outputs(bank.use(name), WAVE), outputs(load_model(folder / f"{name}.route"), WAVE)), name
 
 
-@pytest.mark.parametrize("ready_mb", [0, 256])
-def test_the_base_comes_back_bit_for_bit(ready_mb, routes, monkeypatch):
-    """Chunks are small, so that tensors have several; the last one is shorter."""
+@pytest.mark.parametrize(("ready_mb", "threads"), [(0, 1), (256, 1), (256, 2)])
+def test_the_base_comes_back_bit_for_bit(ready_mb, threads, routes, monkeypatch):
+    """Chunks are small, so that tensors have several; the last one is shorter. Several threads work on whole tensors."""
     monkeypatch.setattr(switch, "CHUNK", 100)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     bank = Bank.from_dir(routes(**METHODS), ready_mb=ready_mb)
     bank.restore()
     before = bits(bank.frontend.expert)
