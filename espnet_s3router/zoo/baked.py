@@ -58,25 +58,44 @@ def pack_baked(
         folder = work / "pack"
         folder.mkdir()
         config = packed_config(read_yaml(work / "baked" / CONFIG), folder)
-        (folder / CONFIG).write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
         (work / "baked" / MODEL).rename(folder / MODEL)
-        meta = Meta(
-            kind=BAKED,
-            task=task,
-            files={f"{task}_model_file": MODEL},
-            yaml_files={f"{task}_train_config": CONFIG},
-            facts={
-                "models": {name: model_facts(model, args, given, (folder / MODEL).stat().st_size)},
-                "base": base_facts(model.frontend, config["frontend_conf"]["frontend_conf"], folder, base_licence),
-                "decoding": dict(decoding or {}),
-            },
-        )
-        write_card(folder, meta)
-        write_meta(folder, meta)
+        about = {name: model_facts(model, args, given, (folder / MODEL).stat().st_size)}
+        write_description(folder, BAKED, task, config, model, about, decoding=decoding, base_licence=base_licence)
         write_zip(folder, work / "check.zip")
         texts = check_stock(work / "check.zip", task, work / "cache", waves, expected)
         size = put_pack(folder, out)
     return Packed(out, BAKED, size, {name: texts[:-1]})
+
+
+def write_description(
+    folder: Path,
+    kind: str,
+    task: str,
+    config: Mapping[str, Any],
+    model: Any,
+    about: Mapping[str, Any],
+    *,
+    decoding: Mapping[str, Any] | None,
+    base_licence: str,
+) -> None:
+    """Write configuration, card and ``meta.yaml`` beside the model file of a pack of one model.
+
+    ``about``: name of the model -> its facts. The other arguments are those of ``pack_baked``.
+    """
+    (folder / CONFIG).write_text(yaml.safe_dump(dict(config), allow_unicode=True), encoding="utf-8")
+    meta = Meta(
+        kind=kind,
+        task=task,
+        files={f"{task}_model_file": MODEL},
+        yaml_files={f"{task}_train_config": CONFIG},
+        facts={
+            "models": dict(about),
+            "base": base_facts(model.frontend, config["frontend_conf"]["frontend_conf"], folder, base_licence),
+            "decoding": dict(decoding or {}),
+        },
+    )
+    write_card(folder, meta)
+    write_meta(folder, meta)
 
 
 def check_stock(archive: Path, task: str, cache: Path, waves: Sequence[Tensor], expected: Sequence[Tensor]) -> list[str]:

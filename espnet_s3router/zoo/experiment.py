@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from espnet_s3router.errors import InputError
@@ -14,10 +13,9 @@ from espnet_s3router.plugin.deployment.bake import NotBakeable, check_outputs, l
 from espnet_s3router.plugin.deployment.route import speech_like
 from espnet_s3router.plugin.frontend import FRONTEND_NAME
 from espnet_s3router.serving import Router
-from espnet_s3router.zoo.baked import CONFIG, MODEL, pack_baked
-from espnet_s3router.zoo.card import write_card
-from espnet_s3router.zoo.facts import base_facts, model_facts
-from espnet_s3router.zoo.meta import BAKED, EXPERIMENT, Meta, write_meta
+from espnet_s3router.zoo.baked import MODEL, pack_baked, write_description
+from espnet_s3router.zoo.facts import model_facts
+from espnet_s3router.zoo.meta import BAKED, EXPERIMENT
 from espnet_s3router.zoo.opened import open_folder
 from espnet_s3router.zoo.scrub import packed_config
 from espnet_s3router.zoo.write import Packed, check_out, put_pack, work_folder
@@ -69,21 +67,9 @@ def pack_experiment(
         folder = work / "pack"
         folder.mkdir()
         config = packed_config(read_yaml(train_config), folder)
-        (folder / CONFIG).write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
         torch.save(torch.load(model_file, map_location="cpu", weights_only=True), folder / MODEL)
-        meta = Meta(
-            kind=EXPERIMENT,
-            task=task,
-            files={f"{task}_model_file": MODEL},
-            yaml_files={f"{task}_train_config": CONFIG},
-            facts={
-                "models": {name: model_facts(model, args, given, (folder / MODEL).stat().st_size)},
-                "base": base_facts(model.frontend, config["frontend_conf"]["frontend_conf"], folder, base_licence),
-                "decoding": dict(decoding or {}),
-            },
-        )
-        write_card(folder, meta)
-        write_meta(folder, meta)
+        about = {name: model_facts(model, args, given, (folder / MODEL).stat().st_size)}
+        write_description(folder, EXPERIMENT, task, config, model, about, decoding=decoding, base_licence=base_licence)
         router = Router(open_folder(folder))
         with router.bank.using(name) as opened:
             check_outputs(opened, waves, expected, f"{out}: was not written")
