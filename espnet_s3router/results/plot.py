@@ -1,4 +1,4 @@
-"""Error rate against sparsity or against bytes, as a PNG."""
+"""Error rate against sparsity, bytes or measured cost, as a PNG."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,6 +68,16 @@ def plot_against_bytes(curves: Curves, path: str | Path, *, title: str, metric: 
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
+    _save(figure, axes, path)
+
+
+def plot_against_cost(
+    curves: Curves, path: str | Path, *, title: str, metric: str, bars: str, cost: str, scale: float = 1.0
+) -> None:
+    """Draw ``curves`` against a measured cost into a PNG. ``cost`` names the axis, in units of 1 / ``scale``."""
+    figure, axes = _axes(title, f"{metric.upper()} (%), {bars}", cost)
+    for index, (label, points) in enumerate(curves.items()):
+        _draw(axes, index, label, points, scale=scale)
     _save(figure, axes, path)
 
 

@@ -6,6 +6,7 @@ A table is a list of rows of cells, the header first. Rows of several machines m
 from collections.abc import Iterable, Mapping, Sequence
 
 from espnet_s3router.results.bootstrap import Interval
+from espnet_s3router.results.plot import Curves
 from espnet_s3router.results.rows import MODEL_METRIC, ROUTE_METRIC, SHRUNK_METRIC, ResultRow, shown_value
 from espnet_s3router.results.select import Rates, SeedRates, Variant, dev_means, mean, rates_of_rows
 from espnet_s3router.text_format import scaled
@@ -118,17 +119,35 @@ def route_files(rows: Iterable[ResultRow], best: Sequence[Variant]) -> Table:
 
 def smaller_models(rows: Iterable[ResultRow], best: Sequence[Variant]) -> Table:
     """Sizes and speed of models without removed units, means over seeds. Only the header if there is none."""
-    found: dict[Variant, dict[str, list[float]]] = {}
-    for row in rows:
-        if row.metric.startswith(SHRUNK_METRIC):
-            found.setdefault(Variant.of(row), {}).setdefault(row.metric.removeprefix(SHRUNK_METRIC), []).append(row.value)
-    lines = []
+    found, lines = shrunk_means(rows), []
     for variant in sorted((variant for variant in best if variant in found), key=lambda v: (v.method, v.sparsity or 0.0)):
-        means = {name: mean(values) for name, values in found[variant].items()}
+        means = found[variant]
         speed = (f"{means['rtf']:.4f}", f"{means['rtf_dense']:.4f}", f"{means['rtf_dense'] / means['rtf']:.2f}")
         sizes = (f"{means['sparsity']:.4f}", f"{means['parameters'] / 1e6:.3f}", f"{means['macs'] / 1e9:.3f}")
         lines.append([variant.method, f"{variant.sparsity:g}", *sizes, *speed])
     return [SMALLER_HEAD, *lines]
+
+
+def shrunk_means(rows: Iterable[ResultRow]) -> dict[Variant, dict[str, float]]:
+    """What was measured of models without removed units: variant -> measure -> mean over seeds."""
+    found: dict[Variant, dict[str, list[float]]] = {}
+    for row in rows:
+        if row.metric.startswith(SHRUNK_METRIC):
+            found.setdefault(Variant.of(row), {}).setdefault(row.metric.removeprefix(SHRUNK_METRIC), []).append(row.value)
+    return {variant: {name: mean(values) for name, values in measured.items()} for variant, measured in found.items()}
+
+
+def cost_curves(rates: Rates, costs: Mapping[Variant, Mapping[str, float]], measure: str) -> Curves:
+    """Curves of a plot against a measured cost: label -> points of (cost, mean with the lowest and the highest seed).
+
+    Dense models have no cost: they are a line across.
+    """
+    curves: dict[str, list[tuple[float | None, Interval]]] = {}
+    for variant, seeds in rates.items():
+        if variant.sparsity is None or variant in costs:
+            label = variant.method if variant in costs else f"{variant.method} (dense)"
+            curves.setdefault(label, []).append((costs.get(variant, {}).get(measure), spread(seeds)))
+    return curves
 
 
 def _zeros_cells(found: Mapping[str, float]) -> tuple[str, ...]:

@@ -58,6 +58,9 @@ def test_rows_and_page_have_sizes_and_speed(swept):
     page = (swept / "RESULTS.md").read_text("utf-8")
     assert "|method|target|reached|M parameters|GMACs|RTF|RTF dense|speed-up|" in page
     assert f"|hj_macs|0.4|{report['sparsity']:.4f}|" in page
+    for against in ("macs", "rtf"):
+        (plot,) = (swept / "exp").glob(f"cer_against_{against}_*.png")
+        assert plot.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_second_call_writes_nothing_again(swept, capsys):

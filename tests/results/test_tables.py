@@ -5,8 +5,19 @@ from dataclasses import replace
 import pytest
 from toy_points import ROW, rows_of
 
+from espnet_s3router.results.bootstrap import Interval
 from espnet_s3router.results.select import Variant, mean, rates_of_rows
-from espnet_s3router.results.tables import ZEROS_HEAD, curves, error_rates, learning_rates, route_files, spread, zeros
+from espnet_s3router.results.tables import (
+    ZEROS_HEAD,
+    cost_curves,
+    curves,
+    error_rates,
+    learning_rates,
+    route_files,
+    shrunk_means,
+    spread,
+    zeros,
+)
 
 DENSE, OMP, PARP = Variant("finetune", None, "a"), Variant("omp", 0.5, "b"), Variant("parp", 0.5, "c")
 
@@ -89,3 +100,17 @@ def test_rates_that_were_tried_and_chosen():
         ["finetune", "**0.0001: 20.0**", "–", "–", "880", "0", "1a2b3c4"],
         ["omp", "–", "**0.001: 30.0**, 0.003: 40.0", "**0.0003: 50.0**", "9", "0, 2", "0ab, 1a2b3c4, 2ab"],
     ]
+
+
+def test_curves_against_costs():
+    """Means over seeds of a smaller model. The dense model is a line across, and a masked model has no such cost."""
+    about = {"set": "", "method": "hj", "sparsity": 0.4, "variant": "h"}
+    measured = {("macs", 0): 2e8, ("macs", 1): 4e8, ("rtf", 0): 0.25, ("rtf", 1): 0.75}
+    rows = [replace(ROW, **about, metric=f"shrunk_{name}", seed=n, value=value) for (name, n), value in measured.items()]
+    smaller, costs = Variant("hj", 0.4, "h"), shrunk_means([ROW, *rows])
+    assert costs == {smaller: {"macs": 3e8, "rtf": 0.5}}
+    rates = {DENSE: {0: 50.0}, smaller: {0: 25.0, 1: 75.0}, PARP: {0: 15.0}}
+    assert cost_curves(rates, costs, "macs") == {
+        "finetune (dense)": [(None, Interval(0.5, 0.5, 0.5))],
+        "hj": [(3e8, Interval(0.5, 0.25, 0.75))],
+    }

@@ -9,7 +9,7 @@ from typing import Any
 from espnet_s3router.results import tables
 from espnet_s3router.results.comparisons import Comparison, compare, corrected
 from espnet_s3router.results.pages.document import Page, Section, as_markdown, publish
-from espnet_s3router.results.plot import plot_error_rate
+from espnet_s3router.results.plot import plot_against_cost, plot_error_rate
 from espnet_s3router.results.rows import (
     ACCURACY,
     Place,
@@ -26,6 +26,8 @@ from espnet_s3router.results.select import Rates, Variant, best_on_dev, rates_of
 DENSE = "finetune"
 OURS = "routing_prune"  # compared with every other method too
 SAME = "same sparsity"
+COSTS = {"macs": ("GMACs for a second of audio", 1e-9), "rtf": ("Real-time factor of encoding", 1.0)}
+"""measure of a model without removed units -> axis of its plot, and factor to the unit there"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,19 +183,34 @@ def _comparisons(
 
 
 def plots(page: SweepPage, rows: Sequence[ResultRow], folder: Path) -> list[Path]:
-    """Write a PNG of error rate against sparsity into ``folder`` for each metric and group of test sets."""
-    (recipe, upstream, split), best, written = page.place, page.best(rows), []
+    """Write a PNG of error rate against sparsity into ``folder`` for each metric and group of test sets.
+
+    Models without removed units have one more for each of ``COSTS``.
+    """
+    (recipe, upstream, split), best = page.place, page.best(rows)
+    written: list[Path] = []
+    costs = tables.shrunk_means(rows)
+    measures = COSTS if costs else {}
     for metric in _metrics(rows):
         for label, names in page.test_groups.items():
-            if rates := _rates_of(best, rows, names, metric):
-                end = "" if label == "+".join(page.test) else label
-                stem = "_".join(part for part in (f"{metric}_against_sparsity", upstream, split, end) if part)
-                path = folder / f"{stem}.png".replace("/", "_")
-                title = f"{metric.upper()} on {'+'.join(names)}: upstream {upstream}, trained on {split} ({recipe})"
-                bars = _bars([len(seeds) for seeds in rates.values()])
-                plot_error_rate(tables.curves(rates), path, title=title, metric=metric, bars=bars, log=metric != ACCURACY)
-                written.append(path)
+            if not (rates := _rates_of(best, rows, names, metric)):
+                continue
+            place = (upstream, split, "" if label == "+".join(page.test) else label)
+            paths = {against: _plot_path(folder, metric, against, place) for against in ("sparsity", *measures)}
+            title = f"{metric.upper()} on {'+'.join(names)}: upstream {upstream}, trained on {split} ({recipe})"
+            bars = _bars([len(seeds) for seeds in rates.values()])
+            texts: dict[str, Any] = {"title": title, "metric": metric, "bars": bars}
+            plot_error_rate(tables.curves(rates), paths["sparsity"], **texts, log=metric != ACCURACY)
+            for measure, (axis, scale) in measures.items():
+                curves = tables.cost_curves(rates, costs, measure)
+                plot_against_cost(curves, paths[measure], **texts, cost=axis, scale=scale)
+            written += paths.values()
     return written
+
+
+def _plot_path(folder: Path, metric: str, against: str, place: Sequence[str]) -> Path:
+    stem = "_".join(part for part in (f"{metric}_against_{against}", *place) if part)
+    return folder / f"{stem}.png".replace("/", "_")
 
 
 def _bars(seeds: Sequence[int]) -> str:
