@@ -12,23 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_s3router.bin.recordings import spread
+from espnet_s3router.bin.recordings import read_waves, spread
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.files import read_yaml, write_atomic
-
-
-def read_waves(wav_scp: str, count: int) -> list[Any]:
-    """Audio (samples,) at 16 kHz of at most ``count`` utterances of a table."""
-    import torch
-
-    from espnet_s3router.data.audio import load_at
-    from espnet_s3router.errors import raise_problems
-    from espnet_s3router.text_files import read_table
-
-    problems: list[str] = []
-    table = read_table(Path(wav_scp), problems)
-    raise_problems(problems, wav_scp, "Expected the wav.scp of a formatted dataset: run stages 3 and 4.")
-    return [torch.from_numpy(load_at(table[key], 16000)) for key in spread(list(table), count)]
 
 
 def deploy(args: argparse.Namespace) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     parser.add_argument("--wav_scp", required=True, help="table of recordings to compare and time on")
     parser.add_argument("--utterances", type=int, default=20, help="how many of them, spread over the table")
     args = parser.parse_args(cmd)
-    from espnet_s3router.bin.asr_deploy import read_waves
+    from espnet_s3router.bin.recordings import read_waves
     from espnet_s3router.plugin.deployment.shrink import shrink_experiment
 
     waves = read_waves(args.wav_scp, args.utterances)

@@ -1,4 +1,7 @@
-"""Checks of recordings to decode, before a model is loaded: ESPnet takes their rate for that of the model."""
+"""Recordings of a table: checks before a model is loaded, and a few of them to compare models on.
+
+ESPnet takes the rate of a recording for that of the model.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,3 +64,15 @@ def _fault(path: str, rate: int) -> str:
     if header.samplerate != rate or header.channels != 1:
         return f"{path} has {header.samplerate} Hz and {header.channels} channel(s)"
     return "" if header.frames else f"{path} holds no samples"
+
+
+def read_waves(wav_scp: str, count: int) -> list[Any]:
+    """Audio (samples,) at 16 kHz of at most ``count`` utterances of a table."""
+    import torch
+
+    from espnet_s3router.data.audio import load_at
+
+    problems: list[str] = []
+    table = read_table(Path(wav_scp), problems)
+    raise_problems(problems, wav_scp, "Expected the wav.scp of a formatted dataset: run stages 3 and 4.")
+    return [torch.from_numpy(load_at(table[key], RATE)) for key in spread(list(table), count)]

@@ -51,7 +51,7 @@ def facts_of(run: ScoredRun, options: Options) -> dict[str, Any]:
 
 def pack(options: Options) -> Path:
     """Write the pack of the best run, or of all routes in ``--routes_dir``, and return it. It was opened again by then."""
-    from espnet_s3router.bin.asr_deploy import read_waves
+    from espnet_s3router.bin.recordings import read_waves
     from espnet_s3router.routes import gather
     from espnet_s3router.zoo.experiment import pack_model
     from espnet_s3router.zoo.routes import pack_routes

@@ -17,7 +17,7 @@ def test_a_model_without_a_route_keeps_its_task_and_its_decoding(options, monkey
         return Packed(tmp_path / "x.zip", "baked", 1, {})
 
     monkeypatch.setattr("espnet_s3router.zoo.experiment.pack_model", pack_model)
-    monkeypatch.setattr("espnet_s3router.bin.asr_deploy.read_waves", lambda *where: [])
+    monkeypatch.setattr("espnet_s3router.bin.recordings.read_waves", lambda *where: [])
     monkeypatch.setattr(packing, "chosen_run", lambda options: SimpleNamespace(path=tmp_path / "exp"))
     monkeypatch.setattr(packing, "facts_of", lambda run, options: {})
     monkeypatch.setattr(packing, "_route", lambda run, options: "")

@@ -94,7 +94,7 @@ def test_metadata(deployed):
 
 def test_outputs_on_recordings_are_those_of_the_trained_model(prepared, deployed):
     """Rounded to 16 bits where the text stays: the text is that of the trained model in any case."""
-    from espnet_s3router.bin.asr_deploy import read_waves
+    from espnet_s3router.bin.recordings import read_waves
     from espnet_s3router.plugin.best_path import best_path
     from espnet_s3router.plugin.deployment.bake import load_experiment, outputs
     from espnet_s3router.plugin.deployment.route_model import load_model
@@ -114,7 +114,7 @@ def test_outputs_on_recordings_are_those_of_the_trained_model(prepared, deployed
 def test_the_baked_model_is_the_trained_one_for_stock_espnet(prepared, deployed):
     from espnet2.tasks.asr import ASRTask
 
-    from espnet_s3router.bin.asr_deploy import read_waves
+    from espnet_s3router.bin.recordings import read_waves
     from espnet_s3router.plugin.deployment.bake import load_experiment, outputs
 
     folder, printed = deployed
