@@ -1,6 +1,7 @@
 """``s3router COMMAND …``: the parser of all commands."""
 
 import argparse
+import warnings
 from collections.abc import Sequence
 
 from espnet_s3router.cli import bake, compare, identify, language, methods, route, transcribe, understand
@@ -24,7 +25,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command."""
     args = parser().parse_args(argv)
-    args.run(args)
+    with warnings.catch_warnings():
+        # ESPnet's models call what torch has deprecated. That is nothing for who runs a command.
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"espnet2\.")
+        args.run(args)
 
 
 if __name__ == "__main__":
