@@ -67,6 +67,7 @@ setup(
         "dask-jobqueue",  # starts Dask's workers through SLURM
         "numpy>=2",
         "pyyaml",
+        "shtab",  # writes the completion of the commands for a shell
         "tqdm",
     ],
     extras_require={

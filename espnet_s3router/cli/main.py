@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from espnet_s3router.cli import bake, compare, identify, language, methods, route, transcribe, understand
 from espnet_s3router.cli.deployment import count, export, shrink
-from espnet_s3router.cli.setup import doctor, recipe
+from espnet_s3router.cli.setup import completion, doctor, recipe
 from espnet_s3router.cli.sharing import pack, upload
 from espnet_s3router.errors import exit_status
 
@@ -18,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
     groups = (bake, compare, count, doctor, export, identify, language, methods, pack, recipe, route, shrink)
     for group in (*groups, transcribe, understand, upload):
         group.add_to(commands)
+    completion.add_to(commands, whole)
     return whole
 
 
