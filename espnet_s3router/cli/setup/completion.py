@@ -14,7 +14,7 @@ def add_to(commands: Any, whole: argparse.ArgumentParser) -> None:
         "completion",
         help=text,
         description=f'Completion: {text}. In bash, put eval "$(s3router completion bash)" into ~/.bashrc.',
-        epilog="example: s3router completion bash > ~/.s3router_completion",
+        epilog="example: s3router completion bash",
     )
     parser.add_argument("shell", choices=SHELLS, help="the shell")
     parser.set_defaults(run=lambda args: print(script(whole, args.shell)))
