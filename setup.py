@@ -45,6 +45,7 @@ setup(
         # espnet chooses the versions of torch, torchaudio, numpy and sentencepiece for each Python
         "espnet>=202511",
         "espnet-s3prl>=2026.5.14",  # the maintained fork; the original s3prl calls functions torchaudio has removed
+        "torchaudio!=2.11.1",  # its libraries do not load with each torch that it accepts (2.12.1)
         "espnet_model_zoo",
         "transformers>=5",
         "kaldiio",

@@ -47,6 +47,19 @@ def test_other_faults(monkeypatch, tmp_path):
     assert diagnosis._cache().state == "warning" and "Set HF_HOME" in diagnosis._cache().fix
 
 
+def test_a_torchaudio_that_does_not_fit(monkeypatch, tmp_path):
+    """As torchaudio 2.11.1 beside torch 2.12.1: it imports torch and then finds a symbol missing."""
+    import sys
+
+    assert diagnosis._torchaudio().state == "ok"
+    message = "Could not load this library: libtorchaudio.so"
+    (tmp_path / "torchaudio.py").write_text(f"raise OSError({message!r})", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchaudio")
+    found = diagnosis._torchaudio()
+    assert found.state == "error" and message in found.value and "pip install torchaudio==2.11.0" in found.fix
+
+
 def test_gpus_that_are_hidden(monkeypatch):
     from espnet_s3router import devices
 

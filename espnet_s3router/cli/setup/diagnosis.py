@@ -15,7 +15,7 @@ from espnet_s3router.errors import InputError, summary
 OK, WARNING, ERROR = "ok", "warning", "error"
 PYTHONS = ((3, 11), (3, 13))
 """Oldest and newest Python that ESPnet supports."""
-REQUIRED = ("espnet", "torch", "torchaudio", "transformers", "safetensors", "constriction", "espnet_model_zoo")
+REQUIRED = ("espnet", "torch", "transformers", "safetensors", "constriction", "espnet_model_zoo")
 FREE_GB = 10
 """Disk for an environment; a run needs some hundred MB more."""
 FORK = "espnet-s3prl"
@@ -39,6 +39,7 @@ def installation() -> list[Finding]:
         _python(),
         _package("espnet-s3router"),
         *map(_package, REQUIRED),
+        _torchaudio(),
         _s3prl(packages_distributions().get("s3prl", ())),
     ]
     return [*found, _devices(), _disk(Path.cwd()), _cache(), _token()]
@@ -56,6 +57,19 @@ def _package(name: str) -> Finding:
         return Finding(name, OK, version(name))
     except PackageNotFoundError:
         return Finding(name, ERROR, "not installed", f"pip install {name}, or install this package again: pip install .")
+
+
+def _torchaudio() -> Finding:
+    """Whether the libraries of torchaudio load with the torch that is installed."""
+    found = _package("torchaudio")
+    if found.state != OK:
+        return found
+    try:
+        import torchaudio  # noqa: F401
+    except (OSError, ImportError) as error:
+        fix = "torchaudio must fit torch. Try: pip install torchaudio==2.11.0, or the version with the number of torch"
+        return Finding("torchaudio", ERROR, f"{found.value} does not load: {summary(error)}", fix)
+    return found
 
 
 def _s3prl(distributions: Iterable[str]) -> Finding:
