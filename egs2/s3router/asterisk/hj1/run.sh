@@ -21,5 +21,5 @@ if "${quick}"; then
         --results_md exp/quick/RESULTS.md --prune_methods hj_macs --sparsities "0.3 0.6" --seeds 0)
 fi
 # stage 16 trains its dense models itself
-../../TEMPLATE/router1/router.sh --recipe asterisk/hj1 "${corpus[@]}" --methods_config conf/rows.yaml \
+../../TEMPLATE/router1/router.sh --recipe asterisk/hj1 "${corpus[@]}" --methods_config "conf/rows.yaml${methods#conf/methods.yaml}" \
     --stop_stage 16 --skip_train true --skip_eval true "${choices[@]}" "${rest[@]}"
