@@ -20,6 +20,8 @@ from espnet_s3router.results.pages.transfer import ADAPTED, FROZEN, label_of
 
 FOLDER = "transfer"
 """Below --expdir: the experiment folders of the matrix, which tables of single languages leave out."""
+KINDS = (FROZEN, ADAPTED)
+"""The runs that start from the masks of another language."""
 NOT_OF_FROZEN = ("train_biases", "train_norms")
 """Options of masks that a frozen run leaves out, so that its head alone trains."""
 
@@ -115,15 +117,16 @@ def check_own_runs(languages: Sequence[Language]) -> None:
     raise_problems(problems, "transfer matrix", "Run stages 1 to 13 of these languages first, with the same options")
 
 
-def transferred(target: Language, others: Sequence[Language]) -> list[Spec]:
-    """The runs of a language that start from the masks of ``others``."""
-    return [spec for source in others for spec in _from(source, target)]
+def transferred(target: Language, others: Sequence[Language], kinds: Sequence[str]) -> list[Spec]:
+    """The runs of a language, of some ``KINDS``, that start from the masks of ``others``."""
+    return [spec for source in others for spec in _from(source, target, kinds)]
 
 
-def _from(source: Language, target: Language) -> Iterator[Spec]:
+def _from(source: Language, target: Language, kinds: Sequence[str]) -> Iterator[Spec]:
     for theirs, ours in zip(source.own, target.own, strict=True):
         conf = ours.mask_conf | {"initial_mask": str(source.model(theirs))}
-        for kind, mask_conf in ((FROZEN, _frozen(conf)), (ADAPTED, conf)):
+        for kind in kinds:
+            mask_conf = _frozen(conf) if kind == FROZEN else conf
             label, prefix = label_of(source.name, kind), target.options.experiment_prefix
             name = f"{prefix}_{label}" + ours.name.removeprefix(f"{prefix}_{ours.label}")
             frontend = ours.config["frontend_conf"] | {"mask_conf": mask_conf}

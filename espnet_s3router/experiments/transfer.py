@@ -9,7 +9,7 @@ from pathlib import Path
 
 from espnet_s3router.errors import exit_status
 from espnet_s3router.experiments import grid, layout
-from espnet_s3router.experiments.languages import FOLDER, Language, check_own_runs, languages_of, transferred
+from espnet_s3router.experiments.languages import FOLDER, KINDS, Language, check_own_runs, languages_of, transferred
 from espnet_s3router.experiments.specification import Spec
 from espnet_s3router.experiments.workers.worker import close_servers
 from espnet_s3router.results.pages.document import count_speakers
@@ -19,13 +19,14 @@ from espnet_s3router.results.scored_runs import read_run
 SEPARATOR = "--language"
 
 
-def train_matrix(languages: Sequence[Language]) -> dict[str, str]:
-    """Train, decode and score every pair. Finished runs are kept. Returns the runs that failed, with the reason.
+def train_matrix(languages: Sequence[Language], kinds: Sequence[str] = KINDS) -> dict[str, str]:
+    """Train, decode and score every pair in runs of these kinds. Finished runs are kept.
 
+    Returns the runs that failed, with the reason.
     Raises InputError before anything is trained if an own run is missing or a folder holds another run.
     """
     check_own_runs(languages)
-    jobs = {language.name: grid.jobs_of(language.for_matrix, specs) for language, specs in _matrix(languages)}
+    jobs = {language.name: grid.jobs_of(language.for_matrix, specs) for language, specs in _matrix(languages, kinds)}
     failed: dict[str, str] = {}
     for language in languages:
         print(f"masks of other languages in {language.name}", flush=True)
@@ -33,10 +34,10 @@ def train_matrix(languages: Sequence[Language]) -> dict[str, str]:
     return failed
 
 
-def _matrix(languages: Sequence[Language]) -> Iterator[tuple[Language, list[Spec]]]:
+def _matrix(languages: Sequence[Language], kinds: Sequence[str] = KINDS) -> Iterator[tuple[Language, list[Spec]]]:
     """Each language with its runs from all others."""
     for target in languages:
-        yield target, transferred(target, [source for source in languages if source is not target])
+        yield target, transferred(target, [source for source in languages if source is not target], kinds)
 
 
 def write_matrix(languages: Sequence[Language], row: str, control: str, path: Path | None) -> None:
@@ -66,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--row", default="routing", help="row of methods_config that learns the masks of each language")
     parser.add_argument("--control", default="en", help="language whose masks are compared with all others on the page")
+    kinds = "what is trained: frozen masks of the other language with a new head, or masks that go on learning; default both"
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help=kinds)
     parser.add_argument("--page", type=Path, help="Markdown file; by default RESULTS.md in the folder of the matrix")
     parser.add_argument(SEPARATOR, nargs=argparse.REMAINDER, default=[], help="options of router.sh; once for each language")
     args = parser.parse_args(argv)
@@ -77,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             groups[-1].append(word)
     languages = languages_of(groups, args.row)
     try:
-        failed = train_matrix(languages)
+        failed = train_matrix(languages, args.kinds)
     finally:
         close_servers()
     write_matrix(languages, args.row, args.control, args.page)

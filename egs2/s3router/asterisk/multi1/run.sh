@@ -13,6 +13,7 @@ cd "$(dirname "$0")" || exit
 option langs "en es fr it ru" "languages of the prompts"
 option model whisper_tiny_en "file of conf/upstream: whisper_tiny_en or hubert_mini"
 option transfer false "the transfer matrix after stage 13, see above"
+option transfer_kinds "frozen adapted" "runs of the matrix: frozen masks with a new head, masks that go on learning, or both"
 option joint false "after that, one run of all languages at once, see above"
 own_options "$@"
 mkdir -p ../asr1/downloads # the target of the link downloads
@@ -35,7 +36,8 @@ for lang in "${names[@]}"; do
 done
 languages_page "${pages[@]}"
 if "${transfer}" && after_stage_13; then
-    ../../TEMPLATE/router1/transfer.sh --control en "${languages[@]}"
+    read -ra kinds <<<"${transfer_kinds}"
+    ../../TEMPLATE/router1/transfer.sh --kinds "${kinds[@]}" --control en "${languages[@]}"
 fi
 if "${joint}" && [ "$(requested check_corpus false)" = false ]; then
     python=$(requested python python3)

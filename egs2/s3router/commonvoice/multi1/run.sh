@@ -13,6 +13,7 @@ option units characters "what is recognised: characters or phones"
 option minutes 60 "training speech of each language"
 option release "" "name of the release, if the folder does not tell it"
 option transfer false "the transfer matrix after stage 13, see above"
+option transfer_kinds "frozen adapted" "runs of the matrix: frozen masks with a new head, masks that go on learning, or both"
 own_options "$@"
 need_file "conf/upstream/${model}.yaml"
 case ${units} in characters | phones) ;; *) die "--units is '${units}', expected characters or phones" ;; esac
@@ -50,5 +51,6 @@ for lang in "${languages[@]}"; do
 done
 languages_page "${pages[@]}"
 if "${transfer}" && after_stage_13; then
-    ../../TEMPLATE/router1/transfer.sh --control "${minutes}min_en${end}" "${matrix[@]}"
+    read -ra kinds <<<"${transfer_kinds}"
+    ../../TEMPLATE/router1/transfer.sh --kinds "${kinds[@]}" --control "${minutes}min_en${end}" "${matrix[@]}"
 fi
