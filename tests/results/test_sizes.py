@@ -84,3 +84,12 @@ def test_plot(expdir, tmp_path):
     names = [path.name for path in plot(results, tmp_path, PAGE)]
     assert names == ["cer_against_sparsity.png", "cer_against_bytes.png"]
     assert all((tmp_path / name).stat().st_size > 10_000 for name in names)
+
+
+def test_accuracies_are_better_when_they_are_higher(expdir):
+    for path in expdir.glob("*/inference/*/counts.json"):
+        path.write_text(json.dumps({"accuracy": json.loads(path.read_text())["wer"]}))
+    lora, routing, mms, ratio = smallest_files(group_of(expdir), PAGE)
+    assert "ACCURACY 70.0 of finetune on dev, routing: the smallest file that reaches it is routing 0.03" in routing
+    assert "mms_adapter: none of 1 reaches it; the highest is mms_adapter_b16 with 20.0 kB, 60.0 on dev" in mms
+    assert ratio == "bytes of routing 0.03 over those of lora_r4: 0.50"

@@ -1,4 +1,4 @@
-"""Error against the bytes of route files: which is the smallest that reaches the error of finetuning, and a plot."""
+"""Error or accuracy against the bytes of route files: which is the smallest as good as finetuning, and a plot."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +9,7 @@ from typing import NamedTuple
 from espnet_s3router.results.bootstrap import Interval
 from espnet_s3router.results.pages.document import Page
 from espnet_s3router.results.plot import plot_against_bytes
+from espnet_s3router.results.rows import ACCURACY
 from espnet_s3router.results.scored_runs import System, choose, metrics_of
 from espnet_s3router.results.select import by_method_and_sparsity
 from espnet_s3router.text_format import scaled
@@ -24,7 +25,7 @@ class Sized(NamedTuple):
     name: str
     bytes: float
     dev: float
-    """error rate as a fraction"""
+    """the metric of the page as a fraction: an error rate, or an accuracy"""
     test: Interval
 
 
@@ -48,7 +49,7 @@ def sized_systems(group: Sequence[System], page: Page) -> list[Sized]:
 
 
 def smallest_files(group: Sequence[System], page: Page) -> list[str]:
-    """For each curve, the smallest file with the error of finetuning or less on the validation set; one line each.
+    """For each curve, the smallest file as good as finetuning on the validation set; one line each.
 
     The last line has the bytes of routing over those of the smallest rival. Empty without finetuning or without files.
     """
@@ -58,11 +59,12 @@ def smallest_files(group: Sequence[System], page: Page) -> list[str]:
     goal = dense[0].interval(page.dev, metric) if dense else None
     if not goal or not found:
         return []
+    sign, extreme = (-1, "highest") if metric == ACCURACY else (1, "lowest")
     lines, reached = [], dict[str, Sized]()
     for name, curve in by_family(found).items():
-        good = [one for one in curve if one.dev <= goal.value]
-        best = reached[name] = good[0] if good else min(curve, key=lambda one: one.dev)
-        what = "the smallest file that reaches it" if good else f"none of {len(curve)} reaches it; the lowest"
+        good = [one for one in curve if sign * one.dev <= sign * goal.value]
+        best = reached[name] = good[0] if good else min(curve, key=lambda one: sign * one.dev)
+        what = "the smallest file that reaches it" if good else f"none of {len(curve)} reaches it; the {extreme}"
         lines.append(
             f"{metric.upper()} {100 * goal.value:.1f} of {REFERENCE} on {'+'.join(page.dev)}, {name}: {what} is {best.name} "
             f"with {scaled(best.bytes)}B, {100 * best.dev:.1f} on dev and {100 * best.test.value:.1f} on test"
