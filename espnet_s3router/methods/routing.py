@@ -28,7 +28,8 @@ class RoutingConfig(LearnedMaskConfig):
     flip_penalty: float = 0.0
     """Penalty for each bit that differs from the first mask, from 0, see masks.flip_penalty. At 1 the first mask stays."""
     target_bytes: int | None = None
-    """Bytes of the coded masks in the route file, instead of ``sparsity``. All matrices get the same sparsity."""
+    """Bytes of the coded masks in the route file, instead of ``sparsity``. All matrices get the same sparsity. With ranking
+    global each gets its own, and the masks need at most these bytes."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,13 +70,14 @@ class RoutingConfig(LearnedMaskConfig):
             "feed_forward_sparsity": None,
             "attention_sparsity": None,
         }
-        others |= {"layer_sparsity": {}, "flip_penalty": 0.0, "ranking": "matrix"}
+        others |= {"layer_sparsity": {}, "flip_penalty": 0.0}
         for name, default in others.items():
             if getattr(self, name) != default:
                 raise InputError(
                     f"mask_conf: target_bytes with {name} {getattr(self, name)!r} is a contradiction: the target sets one "
                     "sparsity for all matrices, and needs masks whose bytes follow from it. Remove one of them"
                 )
+        check_choice("ranking", self.ranking, ("matrix", "global"))
 
     @property
     def rule(self) -> Candidates | None:
@@ -120,10 +122,10 @@ def routing(upstream: nn.Module, config: RoutingConfig) -> PenalisedRouting:
 
 
 def _fitting_sparsity(sites: Sequence[Site], rule: Candidates | None, config: RoutingConfig) -> float:
-    """The sparsity whose masks need ``target_bytes``.
+    """The sparsity whose masks need ``target_bytes`` if it is the same for all matrices, as in the paper.
 
-    It is the same for all matrices, as in the paper. At a given number of removed weights, equal shares need the most bytes,
-    so they leave the most masks to choose from.
+    At a given number of removed weights equal shares need the most bytes, because entropy is concave. So masks of a global
+    ranking with this sparsity over all matrices need no more.
     """
     numels = [weight.numel() for weight in weights_of(sites)]
     sizes = [(numel, rule.count(numel) if rule else numel) for numel in numels]

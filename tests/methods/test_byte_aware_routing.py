@@ -188,6 +188,24 @@ class TestTargetBytes:
         assert sum(len(code.data) for code in coded) == pytest.approx(3000, rel=0.02)
         assert len({code.zeros for code in coded}) == 1
 
+    @pytest.mark.parametrize("more", [{}, {"candidates": 0.5, "candidates_from": "random"}], ids=str)
+    def test_a_global_ranking_divides_the_target_among_the_matrices(self, more):
+        expert, attached = attached_toy(method="routing", target_bytes=150, targets="all", ranking="global", **more)
+        for number, masked in enumerate(attached.masks.values()):
+            masked.scores.data.mul_(1.0 + 0.1 * number)  # the first matrices lose more
+        shares, needed = set(), 0.0
+        rule = attached.candidates
+        for mask in attached.kept().values():
+            zeros, count = int((~mask).sum()), rule.count(mask.numel()) if rule else mask.numel()
+            shares.add(zeros / mask.numel())
+            needed -= sum(n * math.log2(n / count) for n in (zeros, count - zeros) if n) / 8
+        assert max(shares) > 2 * min(shares)
+        assert 100 < needed <= 150
+
+    def test_other_rankings_are_refused(self):
+        with pytest.raises(InputError, match="mask_conf: ranking is '2:4', expected"):
+            attached_toy(method="routing", target_bytes=150, ranking="2:4")
+
     @pytest.mark.parametrize(("target", "message"), [(10**6, "masks hold at most 384 bytes"), (1, "no weight could be")])
     def test_targets_that_no_sparsity_meets(self, target, message):
         with pytest.raises(InputError, match=f"mask_conf: target_bytes is {target}, but .*{message}"):
