@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from espnet_s3router.deploy.resize import keep_units
 from espnet_s3router.masks import bake
 from espnet_s3router.methods.structured.channel_norm import ChannelNorm
-from espnet_s3router.methods.structured.hj import Structured
 from espnet_s3router.methods.structured.place import ScaledInputs
+from espnet_s3router.methods.structured.removal import Structured
 from espnet_s3router.upstreams import family_of
 
 
@@ -25,7 +25,7 @@ def fold_gates(attached: Structured) -> dict[str, Tensor]:
     """Multiply the values of evaluation into the weights that read the units, in place: the gates are gone. Returns the
     indices of open units by group."""
     attached.end_epoch()
-    kept = {name: mask.nonzero().flatten() for name, mask in attached.gates.masks().items()}
+    kept = {name: mask.nonzero().flatten() for name, mask in attached.open_units().items()}
     bake(attached.upstream, ScaledInputs)
     for module in attached.upstream.modules():
         if isinstance(module, ChannelNorm):

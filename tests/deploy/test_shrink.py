@@ -93,6 +93,19 @@ def test_binary_gates_lose_nothing(name, toy_upstreams):
     assert all(torch.isin(parameter, values).all() for parameter in smaller.parameters())
 
 
+@pytest.mark.parametrize("method", ["omp_units", "uniform"])
+@pytest.mark.parametrize("name", STYLES)
+def test_units_that_were_closed_at_once(name, method, toy_upstreams):
+    """Without gates that scale, the smaller model has the weights as they were."""
+    upstream = load_upstream(toy_upstreams[name]).upstream
+    attached = attach(upstream, {"method": method, "sparsity": 0.4, "start": "x"})
+    attached.begin()
+    before, widths = states(upstream), attached.widths()
+    smaller = shrink(attached)
+    assert difference(before, states(smaller)) <= 1e-5
+    assert structure_of(smaller, family_of(smaller)).widths == widths != attached.structure.widths
+
+
 @pytest.mark.parametrize("name", STYLES)
 def test_counts_of_the_smaller_model(name, toy_upstreams):
     attached, _ = gated(toy_upstreams[name], name)

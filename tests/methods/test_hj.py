@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from structures import base_structure, share_removed
 from toys import toy_expert
 
 from espnet_s3router.errors import InputError
@@ -15,8 +16,6 @@ from espnet_s3router.methods.structured.gates import Gate
 from espnet_s3router.methods.structured.lagrangian import Lagrangian
 from espnet_s3router.methods.structured.place import places_of, widths_of
 from espnet_s3router.upstreams import family_of
-from espnet_s3router.upstreams.count import macs, parameters
-from espnet_s3router.upstreams.structure import Convolution, Layer, Structure
 
 HJ = {"method": "hj", "sparsity": 0.4, "updates": 30}
 WAVE = torch.randn(2, 320 * 7, generator=torch.Generator().manual_seed(9))
@@ -66,7 +65,7 @@ class TestHardConcrete:
 
 def test_binary_gates():
     """0 or 1 by the sign, and the gradient of the sigmoid."""
-    gate = Gate(torch.tensor([-3.0, -0.1, 0.1, 2.0]), "binary", 0)
+    gate = Gate(torch.tensor([-3.0, -0.1, 0.1, 2.0]), "binary")
     gate.noise = torch.zeros(4)
     values = gate()
     assert values.tolist() == [0.0, 0.0, 1.0, 1.0]
@@ -88,21 +87,6 @@ def test_lagrangian():
     np.testing.assert_allclose(s.grad, [1.5 + 2 * 4.0 * -0.3, -2.0 + 2 * 3.0 * 0.3], rtol=1e-5)
 
 
-CNN = ("spectrum", "convolutions", "projection")
-
-
-def share_removed(structure, widths, name):
-    """Sparsity by the counts of ``upstreams.count``, of what a constraint of this name limits."""
-
-    def cost(*sizes):
-        if name == "parameters":
-            return sum(parameters(structure, *sizes).values())
-        parts = macs(structure, 10.0, *sizes)
-        return sum(n for part, n in parts.items() if name == "macs" or (part in CNN) == (name == "cnn_macs"))
-
-    return 1 - cost(widths) / cost()
-
-
 @pytest.mark.parametrize("variant", ["size", "macs", "sep_macs"])
 def test_expected_sparsity_is_the_mean_over_drawn_models(variant):
     expert = toy_expert()
@@ -119,23 +103,6 @@ def test_expected_sparsity_is_the_mean_over_drawn_models(variant):
     np.testing.assert_allclose(np.mean(drawn, axis=0), expected.detach(), atol=4 * np.max(np.std(drawn, axis=0)) / 600**0.5)
 
 
-def base_structure(layers=12):
-    """The sizes of wav2vec 2.0 base (arXiv 2006.11477 sec. 4.2)."""
-    shapes = zip((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2), (1, *6 * [512]))
-    shared = {"padding": 0, "groups": 1, "bias": False}
-    convolutions = [
-        Convolution(path=f"{index}", inputs=before, outputs=512, kernel=kernel, stride=stride, **shared)
-        for index, (kernel, stride, before) in enumerate(shapes)
-    ]
-    position = Convolution(path="p", inputs=768, outputs=768, kernel=128, stride=1, padding=64, groups=16, bias=True)
-    layer = {"dim": 768, "heads": 12, "head_width": 64, "inner": 3072, "biases": 3, "relative": 0}
-    return Structure(
-        convolutions=tuple(convolutions), position=(position,), projected=True, normed=True, spectrum=None, window=None,
-        layers=tuple(Layer(path=f"{index}", **layer) for index in range(layers)), multiple=2, samples_per_input=1,
-        parameters=95_000_000, unused=0,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("variant", ["size", "macs", "sep_macs"])
 @pytest.mark.parametrize("sparsity", [0.1, 0.4, 0.7])
 def test_the_target_is_met_at_base_dimensions(variant, sparsity):
@@ -143,11 +110,11 @@ def test_the_target_is_met_at_base_dimensions(variant, sparsity):
     structure = base_structure()
     generator = torch.Generator().manual_seed(1)
     places = places_of(structure, family_of(toy_expert()))
-    gates = {p.name: Gate(2 * torch.randn(p.size, generator=generator), "hard_concrete", p.minimum) for p in places}
+    gates = {p.name: Gate(2 * torch.randn(p.size, generator=generator), "hard_concrete") for p in places}
     with torch.no_grad():
         gates["conv.3"].log_alpha.fill_(-99.0)
     constraints = constraints_of(structure, places, variant, sparsity, None, 10.0)
-    counts = kept_units(gates, constraints)
+    counts = kept_units(places, lambda place, shift: gates[place.name].expected(shift), constraints)
     assert counts["conv.3"] == 1
     widths = widths_of(structure, counts)
     for constraint in constraints:

@@ -25,6 +25,7 @@ NORMS = [f"{LAYERS}?.*layer_norm.*"]
 BIASES = [f"{LAYERS}?.*bias"]
 TRANSFORMER = ["model.encoder.*", "model.layer_norm.*", "model.post_extract_proj.*"]
 BOTH = FEED_FORWARD + ATTENTION
+WITHOUT_GATES = ["*[!d]"]  # fixed gates are frozen parameters, and their names end in "opened"
 
 # "method" or "method, variant": (its options, patterns of the parameters it trains)
 CASES = {
@@ -138,6 +139,16 @@ CASES = {
         {"sparsity": 0.3, "cnn_sparsity": 0.5, "closed": 0.3, "ramp_until": 2, "variant": "sep_macs", "gates": "binary"},
         ["*"],
     ),
+    "omp_units": ({"sparsity": 0.4, "seconds": 0.5, "start": "x"}, WITHOUT_GATES),
+    "omp_units, size": (
+        {"sparsity": 0.25, "variant": "size", "ranking": "group", "rewind": True, "train_cnn": False, "start": "x"},
+        ["model.encoder.*[!d]", "model.layer_norm.*", "model.post_extract_proj.*[!d]"],
+    ),
+    "uniform": ({"sparsity": 0.4, "seconds": 0.5}, WITHOUT_GATES),
+    "uniform, separate": (
+        {"sparsity": 0.3, "cnn_sparsity": 0.5, "variant": "sep_macs", "seconds": 0.5, "start": "x"},
+        WITHOUT_GATES,
+    ),
     "lora": ({"rank": 2}, [f"{LAYERS}?.self_attn.*_proj.parametrizations.weight.0.[ab]"]),
     "lora, all": ({"rank": 3, "alpha": 6.0, "targets": "all"}, [f"{LAYERS}?.*.parametrizations.weight.0.[ab]"]),
     "lora, conv": (
@@ -229,7 +240,11 @@ def test_every_case_has_a_method():
 
 
 def test_every_method_is_in_a_recipe():
-    files = [*RECIPES.glob("*/*/conf/methods.yaml"), *RECIPES.glob("*/*/conf/methods/*.yaml")]
+    files = [
+        *RECIPES.glob("*/*/conf/methods.yaml"),
+        *RECIPES.glob("*/*/conf/methods/*.yaml"),
+        *RECIPES.glob("*/*/conf/rows.yaml"),
+    ]
     rows = [row for path in files for row in read_yaml(path).values()]
     confs = [row.get("frontend_conf", {}).get("mask_conf", {}) for row in rows]
     missing = sorted(METHODS.keys() - {conf.get("method") for conf in confs})

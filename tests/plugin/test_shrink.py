@@ -165,7 +165,7 @@ def without_averages(folder, tmp_path):
 
 
 def test_hj_is_not_baked(pruned, tmp_path):
-    with pytest.raises(NotBakeable, match="Shrink a run of method hj with s3router shrink"):
+    with pytest.raises(NotBakeable, match="Shrink a run with closed units with s3router shrink"):
         bake_experiment(pruned / "config.yaml", pruned / "2epoch.pth", tmp_path / "baked")
 
 

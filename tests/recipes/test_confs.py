@@ -28,7 +28,7 @@ TOY_OF = {
     "data2vec_base": "data2vec",
 }
 METHODS = {"head_only", "finetune", "routing", "random", "magnitude", "lora", "houlsby", "bitfit"}
-PRUNING = {"routing_prune", "parp", "parp_p", "omp", "imp", "mpi", "rp"}
+PRUNING = {"routing_prune", "parp", "parp_p", "omp", "imp", "mpi", "rp", "omp_units"}
 AUTHORS = {"parp_authors", "parp_p_authors", "imp_authors"}
 PRUNE1 = [name for name in RECIPES if name.endswith("/prune1")]
 UPDATES = {"10min": 13000, "1h": 15000, "10h": 20000, "100h": 80000}

@@ -13,6 +13,7 @@ from tests.recipes.conftest import as_words, call
 from tests.recipes.test_confs import EGS, dry_run, grid
 
 RUN = "asr_hj_macs_s0.4_seed0"
+CONTROL = "asr_omp_units_s0.4_seed0"
 HJ1 = ("asterisk/hj1", "mboshi/hj1", "librispeech/hj1", "slurp/hj1")
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # ESPnet and s3prl, in this process
@@ -20,10 +21,15 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # ESPnet and s3prl, in this p
 
 @pytest.fixture(scope="module")
 def swept(prepared_recipes, tmp_path_factory):
-    """Folder of a finished sweep: a dense model, and one that loses 40 % of its MACs."""
+    """Folder of a finished sweep: a dense model, and two that lose 40 % of its MACs."""
     folder = tmp_path_factory.mktemp("hj")
     changes = {"stage": 16, "stop_stage": 16, "methods": None, "methods_config": EGS / "asterisk/hj1/conf/rows.yaml"}
-    changes |= {"prune_methods": "hj_macs", "sparsities": 0.4, "results_md": folder / "RESULTS.md", "route_utterances": 2}
+    changes |= {
+        "prune_methods": "hj_macs omp_units",
+        "sparsities": 0.4,
+        "results_md": folder / "RESULTS.md",
+        "route_utterances": 2,
+    }
     few = "max_epoch=2 num_iters_per_epoch=3"
     options = prepared_recipes.options(folder / "exp", asr_args=few, **changes)
     with pytest.MonkeyPatch.context() as patch:
@@ -57,10 +63,16 @@ def test_rows_and_page_have_sizes_and_speed(swept):
     assert {row["macs"] for row in rows} == {str(report["macs"])}
     page = (swept / "RESULTS.md").read_text("utf-8")
     assert "|method|target|reached|M parameters|GMACs|RTF|RTF dense|speed-up|" in page
-    assert f"|hj_macs|0.4|{report['sparsity']:.4f}|" in page
+    assert f"|hj_macs|0.4|{report['sparsity']:.4f}|" in page and "|omp_units|0.4|" in page
     for against in ("macs", "rtf"):
         (plot,) = (swept / "exp").glob(f"cer_against_{against}_*.png")
         assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_control_leaves_a_model_of_the_same_macs(swept):
+    reports = [json.loads((swept / "exp" / run / "shrunk.json").read_text("utf-8")) for run in (RUN, CONTROL)]
+    assert reports[1]["difference"] <= 1e-5
+    assert reports[1]["macs"] == pytest.approx(reports[0]["macs"], rel=0.05)
 
 
 def test_a_second_call_writes_nothing_again(swept, capsys):
@@ -93,6 +105,9 @@ def test_every_row_builds(recipe, toy_upstream, tmp_path):
     specs = grid(conf / "train_asr.yaml", conf=tmp_path, source=toy_upstream)
     variants = {spec.mask_conf.get("variant") for spec in specs if spec.mask_conf["method"] == "hj"}
     assert variants >= {"size", "macs", "sep_macs"} and "finetune" in rows
+    if "uniform" in rows:  # as long as the dense model and its pruning together
+        length = {spec.label: spec.config["max_epoch"] for spec in specs}
+        assert length["uniform"] == length["finetune"] + length["hj_macs"] == 2 * length["omp_units"]
     for spec in specs[:2] if recipe == "mboshi/hj1" else specs:  # its rows are those of asterisk/hj1
         (folder := tmp_path / spec.name).mkdir()
         dry_run(spec, folder)

@@ -1,4 +1,4 @@
-"""``s3router shrink``: a model whose units gates have closed, as a smaller model."""
+"""``s3router shrink``: a model that closed units, as a smaller model."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ def add_to(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "shrink",
-        help="remove the closed units of a run of method hj: a smaller model with the same outputs",
+        help="remove the closed units of a run of hj, omp_units or uniform: a smaller model with the same outputs",
         epilog="example: s3router shrink exp/asr_hj --out exp/asr_hj_small --audio a.wav",
     )
     parser.add_argument("experiment", help="folder of the finished run, with its config.yaml")

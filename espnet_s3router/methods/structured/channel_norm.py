@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from espnet_s3router.methods.structured.gates import Gate
-
 
 class ChannelNorm(nn.Module):
     """Layer norm over the channels of (batch, frames, channels), or of (batch, channels, frames) if ``transposed``.
@@ -17,7 +15,7 @@ class ChannelNorm(nn.Module):
     ``width`` is the number of channels before any was removed. Half precision is computed in float32.
     """
 
-    gate: Gate | None
+    gate: nn.Module | None
 
     def __init__(self, weight: nn.Parameter, bias: nn.Parameter, *, width: int, eps: float, transposed: bool) -> None:
         super().__init__()
@@ -34,7 +32,7 @@ class ChannelNorm(nn.Module):
         transposed = type(norm).__module__.startswith("torchaudio.")
         return cls(norm.weight, norm.bias, width=norm.normalized_shape[0], eps=norm.eps, transposed=transposed)
 
-    def close(self, gate: Gate | None) -> None:
+    def close(self, gate: nn.Module | None) -> None:
         """Set channels to zero, before and behind the norm, where ``gate`` is closed. None: nowhere."""
         object.__setattr__(self, "gate", gate)
 

@@ -1,13 +1,12 @@
 """What gates cost: sparsity as a share of parameters or MACs, expected while training and exact in evaluation."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from espnet_s3router.methods.structured.gates import Gate
 from espnet_s3router.methods.structured.place import Place, widths_of
 from espnet_s3router.upstreams.count import macs, parameters
 from espnet_s3router.upstreams.structure import Structure, Widths
@@ -105,41 +104,47 @@ def constraints_of(
     ]
 
 
-@torch.no_grad()
-def kept_units(gates: Mapping[str, Gate], constraints: Sequence[Constraint]) -> dict[str, int]:
+def kept_units(
+    places: Sequence[Place], expected: Callable[[Place, float], float], constraints: Sequence[Constraint]
+) -> dict[str, int]:
     """How many units each group keeps in evaluation, so that every constraint is met as nearly as single units allow.
 
-    A group keeps its expected number of open gates (as in DPHuBERT's code), after one shift of all log alphas that makes the
-    expected sparsity equal to the target. Heads are rounded first, because one costs more than a channel or an inner unit.
-    The others are shifted once more for what rounding has left.
+    ``expected``: (group, shift) -> its number of open units, which falls as the shift rises. One shift of all groups meets
+    the target (as in DPHuBERT's code, where it shifts the log alphas of gates). Heads are rounded first, because one costs
+    more than a channel or an inner unit. The others are shifted once more for what rounding has left.
     """
-    numbers = torch.tensor([float(len(gate.log_alpha)) for gate in gates.values()], dtype=torch.float64)
+    numbers = torch.tensor([float(place.size) for place in places], dtype=torch.float64)
     for constraint in constraints:
         for kinds in (("conv", "attention", "feed_forward"), ("conv", "feed_forward")):
-            free = [index for index, name in enumerate(gates) if name.split(".")[0] in set(kinds) & set(constraint.units)]
+            free = [index for index, place in enumerate(places) if place.kind in set(kinds) & set(constraint.units)]
             if not free:
                 continue
-            exact = _shifted(list(gates.values()), constraint, numbers, free)
-            coarse = [index for index in free if list(gates)[index].startswith("attention")] or free
+            exact = _shifted(places, expected, constraint, numbers, free)
+            coarse = [index for index in free if places[index].kind == "attention"] or free
             numbers = torch.where(_only(coarse, len(numbers)), _rounded(exact, constraint, coarse), exact)
-    return {name: round(float(number)) for name, number in zip(gates, numbers)}
+    return {place.name: round(float(number)) for place, number in zip(places, numbers)}
 
 
-def _shifted(gates: Sequence[Gate], constraint: Constraint, numbers: Tensor, free: Sequence[int]) -> Tensor:
+def _shifted(
+    places: Sequence[Place],
+    expected: Callable[[Place, float], float],
+    constraint: Constraint,
+    numbers: Tensor,
+    free: Sequence[int],
+) -> Tensor:
     """``numbers`` (groups,) with the expected ones of the ``free`` groups, after the shift that meets the target."""
 
-    def expected(shift: float) -> Tensor:
+    def after(shift: float) -> Tensor:
         shifted = numbers.clone()
         for index in free:
-            gate = gates[index]
-            shifted[index] = gate.odds(gate.log_alpha.double().cpu() - shift).sum().clamp(min=gate.minimum)
+            shifted[index] = max(expected(places[index], shift), places[index].minimum)
         return shifted
 
     low, high = -FARTHEST, FARTHEST
     for _ in range(ITERATIONS):
         middle = (low + high) / 2
-        low, high = (low, middle) if constraint.sparsity(expected(middle)) >= constraint.target else (middle, high)
-    return expected(high)
+        low, high = (low, middle) if constraint.sparsity(after(middle)) >= constraint.target else (middle, high)
+    return after(high)
 
 
 def _rounded(numbers: Tensor, constraint: Constraint, free: Sequence[int]) -> Tensor:

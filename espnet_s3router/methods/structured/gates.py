@@ -22,12 +22,10 @@ class Gate(nn.Module):
     straight-through estimator).
     """
 
-    def __init__(self, log_alpha: Tensor, kind: str, minimum: int) -> None:
+    def __init__(self, log_alpha: Tensor, kind: str) -> None:
         super().__init__()
         self.log_alpha = nn.Parameter(log_alpha)
         self.kind = kind
-        self.minimum = minimum
-        """Units that stay open in evaluation at least."""
         self.noise: Tensor | None = None
         """Noise of the present forward pass; None in evaluation."""
         self.kept: Callable[[], Tensor] = self._all
@@ -50,9 +48,11 @@ class Gate(nn.Module):
             return torch.ones_like(self.log_alpha) + (self.log_alpha - self.log_alpha.detach())
         return hard_concrete.evaluated(self.log_alpha)
 
-    def odds(self, log_alpha: Tensor) -> Tensor:
-        """Probability that units with these parameters are open."""
-        return torch.sigmoid(log_alpha) if self.kind == "binary" else hard_concrete.open_probability(log_alpha)
+    def expected(self, shift: float) -> float:
+        """Expected number of open units if all log alphas were lower by ``shift``."""
+        lowered = self.log_alpha.detach().double().cpu() - shift
+        odds = torch.sigmoid(lowered) if self.kind == "binary" else hard_concrete.open_probability(lowered)
+        return float(odds.sum())
 
 
 @dataclass

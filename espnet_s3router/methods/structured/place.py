@@ -4,21 +4,20 @@ A closed unit must have no effect. So its gate scales the inputs that read it: c
 the second feed-forward matrix, of the next convolution or of the projection. Gates lie on tensors, as masks do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.methods.structured import hard_concrete
 from espnet_s3router.methods.structured.channel_norm import ChannelNorm
-from espnet_s3router.methods.structured.gates import Gate
 from espnet_s3router.upstreams import Family
 from espnet_s3router.upstreams.structure import Structure, Widths
 
 UNITS = ("conv", "attention", "feed_forward")
+GateModule = TypeVar("GateModule", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ class Place:
 class ScaledInputs(nn.Module):
     """weight (out, in, …) -> weight with each input scaled by the gate of its unit."""
 
-    def __init__(self, gate: Gate, width: int) -> None:
+    def __init__(self, gate: nn.Module, width: int) -> None:
         super().__init__()
         self.gate = gate
         self.width = width
@@ -113,17 +112,14 @@ def refuse(structure: Structure, family: Family, units: tuple[str, ...]) -> None
             "be removed from single layers. Set units: [conv, feed_forward]"
         )
     if any(conv.groups != 1 for conv in structure.convolutions):
-        raise InputError(
-            f"mask_conf: method hj cannot remove channels of the grouped convolutions of this {family.name} upstream"
-        )
+        raise InputError(f"mask_conf: channels of the grouped convolutions of this {family.name} upstream cannot be removed")
 
 
-def place_gates(expert: nn.Module, places: list[Place], kind: str, closed: float, seed: int) -> dict[str, Gate]:
-    """Put a gate on every group, in place; returns them by name. ``closed``: see ``hard_concrete.initial``."""
-    generator = torch.Generator().manual_seed(seed)
+def place_gates(expert: nn.Module, places: Sequence[Place], gate_of: Callable[[Place], GateModule]) -> dict[str, GateModule]:
+    """Put a gate on every group, in place; returns them by name. A gate is a module that returns a value for each unit."""
     gates = {}
     for place in places:
-        gate = Gate(hard_concrete.initial(place.size, closed, generator), kind, place.minimum)
+        gate = gate_of(place)
         reader = expert.get_submodule(place.reader)
         if parametrize.is_parametrized(reader, "weight"):
             raise InputError(f"mask_conf: {place.reader}.weight is parametrized already: it cannot take gates")

@@ -60,7 +60,7 @@ def bake_experiment(
     if METHODS[model.frontend.attached.method].units or "shrunk" in model.frontend.source:
         raise NotBakeable(
             f"{train_config}: stock ESPnet builds every upstream in its pretrained size, so it cannot load one with removed "
-            f"units: nothing was baked. Shrink a run of method hj with s3router shrink, and decode it with "
+            f"units: nothing was baked. Shrink a run with closed units with s3router shrink, and decode it with "
             f"python -m espnet_s3router.bin.{task}_inference"
         )
     if POSTENCODER_NAME in (getattr(args, "postencoder", None), getattr(args, "deliberationencoder", None)):

@@ -18,7 +18,8 @@ from espnet_s3router.deploy.resize import keep_units
 from espnet_s3router.deploy.shrink import fold_gates
 from espnet_s3router.errors import InputError
 from espnet_s3router.files import replacing_dir
-from espnet_s3router.methods.structured.hj import Structured
+from espnet_s3router.methods import METHODS
+from espnet_s3router.methods.structured.removal import Structured
 from espnet_s3router.plugin.checkpoint import FINGERPRINT, FRONTEND_KEYS, whole_hexadecimal
 from espnet_s3router.plugin.deployment.bake import TASKS, load_experiment
 from espnet_s3router.plugin.deployment.count import counts
@@ -73,7 +74,8 @@ def shrink_experiment(
     frontend, attached = model.frontend, model.frontend.attached
     if not isinstance(attached, Structured):
         raise InputError(
-            f"{train_config}: method {attached.method} removes no units, so nothing can shrink. Expected method hj"
+            f"{train_config}: method {attached.method} removes no units, so nothing can shrink. Expected method "
+            + " or ".join(name for name, row in METHODS.items() if row.units)
         )
     out = out.resolve()  # config.yaml names the file of the upstream, for decoding from any directory
     expected = [hidden_states(model, wave) for wave in waves]
