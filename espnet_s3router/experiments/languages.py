@@ -32,11 +32,13 @@ class Language:
 
     options: Options
     """The options of its recipe. Their one method is the row of the own runs."""
+    expdir: str = ""
+    """Folder of the runs that start from other languages. Empty: ``FOLDER`` below that of the own runs."""
 
     @property
     def name(self) -> str:
         """The label of the language on the page and in the names of experiments."""
-        return self.options.lang
+        return self.options.route_language or self.options.lang
 
     @cached_property
     def own(self) -> list[Spec]:
@@ -54,12 +56,13 @@ class Language:
     @cached_property
     def for_matrix(self) -> Options:
         """The options of the runs that start from other languages."""
-        expdir = f"{self.options.expdir}/{FOLDER}"
+        expdir = self.expdir or f"{self.options.expdir}/{FOLDER}"
         return dataclasses.replace(self.options, expdir=expdir, asr_stats_dir=self.options.stats_dir)
 
 
-def languages_of(groups: Sequence[Sequence[str]], row: str) -> list[Language]:
+def languages_of(groups: Sequence[Sequence[str]], row: str, expdir: str = "") -> list[Language]:
     """The languages of a matrix, one for each group of options; ``row``: the row of methods_config that learns masks.
+    ``expdir``: see ``Language``.
 
     Raises InputError for wrong options, fewer than two languages, and languages whose own runs differ.
     """
@@ -69,14 +72,13 @@ def languages_of(groups: Sequence[Sequence[str]], row: str) -> list[Language]:
         options.check()
         check_options(options)
         options = dataclasses.replace(options, stage=11, stop_stage=13, skip_train=False, skip_eval=False)
-        languages.append(Language(dataclasses.replace(options, methods=(row,))))
+        languages.append(Language(dataclasses.replace(options, methods=(row,)), expdir))
     names = [language.name for language in languages]
     if len(names) < 2 or len(set(names)) < len(names):
         listed = " ".join(names) or "none"
         raise InputError(f"the languages of a transfer matrix are {listed}, expected two or more different")
     first = languages[0]
     for language in languages:
-        _check_masks(language, row)
         if _points(language) != _points(first):
             raise InputError(
                 f"the own runs of {language.name} and {first.name} differ: {_points(language)} and {_points(first)}. "
@@ -85,9 +87,9 @@ def languages_of(groups: Sequence[Sequence[str]], row: str) -> list[Language]:
     return languages
 
 
-def _check_masks(language: Language, row: str) -> None:
+def check_masks(languages: Sequence[Language], row: str) -> None:
     """Raises InputError if the own runs learn no masks of a given sparsity on frozen weights."""
-    for spec in language.own:
+    for spec in (spec for language in languages for spec in language.own):
         conf = spec.mask_conf
         if conf["method"] != "routing" or conf.get("train_weights") or conf.get("target_bytes") is not None:
             raise InputError(
@@ -127,10 +129,15 @@ def _from(source: Language, target: Language, kinds: Sequence[str]) -> Iterator[
         conf = ours.mask_conf | {"initial_mask": str(source.model(theirs))}
         for kind in kinds:
             mask_conf = _frozen(conf) if kind == FROZEN else conf
-            label, prefix = label_of(source.name, kind), target.options.experiment_prefix
-            name = f"{prefix}_{label}" + ours.name.removeprefix(f"{prefix}_{ours.label}")
             frontend = ours.config["frontend_conf"] | {"mask_conf": mask_conf}
-            yield Spec(name, {**ours.config, "frontend_conf": frontend}, label=label)
+            label, config = label_of(source.name, kind), {**ours.config, "frontend_conf": frontend}
+            yield Spec(renamed(ours, target.options, label), config, label=label)
+
+
+def renamed(spec: Spec, options: Options, label: str) -> str:
+    """The name of a run with another label in place of its own."""
+    prefix = options.experiment_prefix
+    return f"{prefix}_{label}" + spec.name.removeprefix(f"{prefix}_{spec.label}")
 
 
 def _frozen(conf: dict[str, Any]) -> dict[str, Any]:

@@ -72,6 +72,9 @@ class Spec:
             options = plain["frontend_conf"].get(place) or {}
             if options.get(key):
                 options[key] = _variant_of_model(Path(options[key]))
+        if plain.get("init_param"):
+            files = [text.partition(":") for text in plain["init_param"]]
+            plain["init_param"] = ["".join([_variant_of_model(Path(file)), *rest]) for file, *rest in files]
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:10]
 
     @property
@@ -84,6 +87,7 @@ def origins_of(config: Mapping[str, Any]) -> list[Path]:
     """The models of other runs that a configuration names."""
     conf = config["frontend_conf"]
     paths = [(conf.get(place) or {}).get(key) for place, key in MODELS_OF_OTHERS]
+    paths += [text.partition(":")[0] for text in config.get("init_param") or ()]
     return [Path(path) for path in paths if path]
 
 

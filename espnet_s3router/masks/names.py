@@ -6,6 +6,7 @@ parameters lie at ``OWNER.parametrizations.TENSOR.0.PARAMETER`` (``torch.nn.util
 
 import re
 
+_ADDED = re.compile(r"(.*\.)?parametrizations\.[^.]+\.\d+\..*")
 _PARAMETRIZED = re.compile(r"(?P<owner>.*\.)?parametrizations\.(?P<tensor>[^.]+)(\..*)?")
 
 
@@ -28,6 +29,13 @@ def plain_name(key: str) -> str:
     """Path of the tensor that ``key`` belongs to: a key from above loses its parametrization, others stay the same."""
     match = _PARAMETRIZED.fullmatch(key)
     return (match["owner"] or "") + match["tensor"] if match else key
+
+
+def shared_name(key: str) -> str | None:
+    """Path of the weight that ``key`` holds, in a plain upstream. None for what a mask or an update has added, as scores."""
+    if _ADDED.fullmatch(key):
+        return None
+    return plain_name(key) if key.endswith(".original") else key
 
 
 def _key(name: str, last: str) -> str:

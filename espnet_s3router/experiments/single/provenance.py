@@ -6,6 +6,7 @@ another model under the same name and configuration; so is a dataset that is pre
 
 import functools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from espnet_s3router.experiments.specification import origins_of
 from espnet_s3router.files import digest, git_commit, read_yaml, write_atomic
 
 
-def note_start(experiment: Path, command: str) -> None:
+def note_start(experiment: Path, command: str, further: Iterable[Path] = ()) -> None:
     """Write ``begun.json``, unless an epoch is trained already: the models may have changed since the run started.
 
-    ``command``: the command of the recipe that starts the run.
+    ``command``: the command of the recipe that starts the run; ``further``: models that its configuration does not name.
     """
     if not is_started(experiment):
-        origins = origins_of(read_yaml(experiment / TRAIN_CONFIG))
+        origins = [*origins_of(read_yaml(experiment / TRAIN_CONFIG)), *further]
         models = {str(model): digest(model) for model in origins if model.is_file()}
         about = {"commit": git_commit(), "command": command, "models": models}
         write_atomic(experiment / PROVENANCE, json.dumps(about, indent=1) + "\n")

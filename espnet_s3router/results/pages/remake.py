@@ -15,11 +15,12 @@ from espnet_s3router.results.pages.document import counts_file
 from espnet_s3router.results.pages.grid import GridPage
 from espnet_s3router.results.pages.languages import LanguagesPage
 from espnet_s3router.results.pages.sweep import SweepPage
+from espnet_s3router.results.pages.tasks import TasksPage
 from espnet_s3router.results.pages.transfer import TransferPage
 from espnet_s3router.results.pages.upstreams import UpstreamsPage
 from espnet_s3router.results.scored_runs import ScoredRun
 
-KINDS = {kind.__name__: kind for kind in (GridPage, LanguagesPage, SweepPage, TransferPage, UpstreamsPage)}
+KINDS = {kind.__name__: kind for kind in (GridPage, LanguagesPage, SweepPage, TasksPage, TransferPage, UpstreamsPage)}
 
 
 def remake(page: Path) -> str:

@@ -33,6 +33,8 @@ class TransferPage(Page):
     """the language whose masks are compared with those of all others"""
     languages: Mapping[str, str]
     """language -> its training set"""
+    kind: str = "language"
+    """what the entries of ``languages`` are"""
 
     def text(self, runs: Sequence[ScoredRun], environment: Mapping[str, str], folder: Path) -> str:
         """See ``Page``."""
@@ -45,11 +47,11 @@ class TransferPage(Page):
 
     def _section(self, matrix: "Matrix", note: str) -> Section:
         caption = (
-            f"{matrix.metric.upper()} on test in %, with the masks of the language on the left. In bold: its own masks. "
-            f"In brackets: relative difference to the own masks{note}"
+            f"{matrix.named_metrics()} on test in %, with the masks of the {self.kind} on the left. In bold: its own masks. "
+            f"In brackets: relative difference of errors to the own masks{note}"
         )
         lines = {
-            (f"{target} with {matrix.kind} masks of {source}", "own masks", matrix.metric): comparison
+            (f"{target} with {matrix.kind} masks of {source}", "own masks", matrix.metrics[target]): comparison
             for (source, target), comparison in matrix.changes.items()
         }
         found = [comparison.line(*names) for names, comparison in corrected(lines).items()]
@@ -64,11 +66,18 @@ class Matrix:
     kind: str
     sparsity: float
     title: Sequence[str]
-    metric: str
+    metrics: Mapping[str, str]
+    """the metric of each language"""
     rates: Mapping[Pair, Interval]
     """test error rates; on the diagonal those of the own masks"""
     changes: Mapping[Pair, Comparison]
     """comparisons with the own masks"""
+
+    def named_metrics(self) -> str:
+        """For example ``CER``, or ``CER of en, ACCURACY of services``."""
+        names = {language: metric.upper() for language, metric in self.metrics.items()}
+        different = list(dict.fromkeys(names.values()))
+        return different[0] if len(different) == 1 else ", ".join(f"{name} of {of}" for of, name in names.items())
 
     def table(self, languages: Sequence[str]) -> Table:
         """A row for each language that masks come from, with the mean of its relative differences."""
@@ -118,10 +127,10 @@ def matrices(runs: Iterable[ScoredRun], page: TransferPage) -> list[Matrix]:
         dev = [name for name in page.dev if all(name in run.counts for system in group for run in system.runs)]
         for system in choose(group, dev, by_method_and_sparsity):
             chosen[languages[split], system.info["method"], system.info["sparsity"]] = system
-    metric, first = metrics_of(runs)[0], runs[0]
-    found = []
+    first, found = runs[0], []
     for sparsity in sorted({sparsity for _, _, sparsity in chosen if sparsity is not None}):
         own = {target: chosen[target, page.row, sparsity] for target in page.languages}
+        metrics = {target: metrics_of(system.runs)[0] for target, system in own.items()}
         for kind in (FROZEN, ADAPTED):
             others = {
                 (source, target): chosen[target, label_of(source, kind), sparsity]
@@ -131,10 +140,10 @@ def matrices(runs: Iterable[ScoredRun], page: TransferPage) -> list[Matrix]:
             }
             systems = {(target, target): system for target, system in own.items()} | others
             tests = {pair: [name for name in page.test if name in systems[pair].runs[0].counts] for pair in systems}
-            rates = {pair: system.interval(tests[pair], metric) for pair, system in systems.items()}
-            changes = {pair: compare(system, own[pair[1]], tests[pair], metric) for pair, system in others.items()}
-            title = (*first.place[:2], f"{kind} masks of other languages, sparsity {sparsity:g}")
-            found.append(Matrix(kind, sparsity, title, metric, _known(rates), _known(changes)))
+            rates = {pair: system.interval(tests[pair], metrics[pair[1]]) for pair, system in systems.items()}
+            changes = {p: compare(system, own[p[1]], tests[p], metrics[p[1]]) for p, system in others.items()}
+            title = (*first.place[:2], f"{kind} masks of other {page.kind}s, sparsity {sparsity:g}")
+            found.append(Matrix(kind, sparsity, title, metrics, _known(rates), _known(changes)))
     return found
 
 
@@ -153,6 +162,6 @@ def report(page: TransferPage, runs: list[ScoredRun], numbers: Path, results_md:
     for sparsity, panels in by_sparsity.items():
         path = numbers.parent / f"transfer_s{sparsity:g}.png"
         values = {matrix.kind: {pair: matrix.percent(pair) for pair in matrix.changes} for matrix in panels}
-        title = f"{panels[0].metric.upper()} with the masks of another language, sparsity {sparsity:g}"
+        title = f"{panels[0].named_metrics()} with the masks of another language, sparsity {sparsity:g}"
         draw_heat_maps(values, list(page.languages), path, title=title)
         print(f"plot: {path}")

@@ -3,6 +3,8 @@
 #   ./run.sh                       the intent alone, by pooling and a linear layer; one seed
 #   ./run.sh --seeds "0 1 2" --results_md RESULTS.md      three seeds, and the page
 #   ./run.sh --target transcript   the intent, then the transcript, by CTC over characters
+#   ./run.sh --forgetting          then one task after the other: transcripts of asterisk/asr1 and intents, in exp/tasks
+#   ./run.sh --transfer            then the masks of each of the two tasks on the other one, on the same page
 
 # shellcheck disable=SC2154  # option sets the variables
 cd "$(dirname "$0")" || exit
@@ -10,6 +12,10 @@ cd "$(dirname "$0")" || exit
 option model whisper_tiny_en "file of conf/upstream: whisper_tiny_en or hubert_mini"
 option target intent "intent or transcript: what is recognised, see above"
 option langs "en es fr it ru" "languages of the prompts, all in one model"
+option forgetting false "what is forgotten of transcripts after intents, and the other way round, see above"
+option transfer false "masks of transcripts on intents, and the other way round, see above"
+option adapted false "with --transfer: the masks go on learning in a further run"
+option asr_exp ../asr1/exp "experiments on transcripts: runs that are missing there are trained"
 own_options "$@"
 mkdir -p ../asr1/downloads # the target of the link downloads
 [ "${ASTERISK}" = downloads ] || [ -d "${ASTERISK}" ] || die "ASTERISK is '${ASTERISK}', and there is no such folder in ${PWD}"
@@ -21,7 +27,13 @@ if [ "${ASTERISK}" != downloads ]; then data+=" --sounds_dir $(printf %q "${ASTE
 unseen=data/test_families/utt_unseen
 [ "$(requested train_set train_families)" = train_families ] || unseen=
 
-../../TEMPLATE/router1/router.sh --recipe asterisk/slu1 --token_type char "${choices[@]}" --lang families --local_data "${data}" --local_upstream "${upstream}" \
-    --train_set train_families --valid_set dev_families --test_sets "dev_families test_families" --unseen "${unseen}" \
-    --max_wav_duration 35 --asr_config "conf/train_asr.yaml ${file} conf/target/${target}.yaml" --asr_tag "${tag:+${tag}_}${target}" \
-    --methods_config "${methods}" --methods "finetune routing lora" --sparsities "0.08" "${rest[@]}"
+common=(--methods_config "${methods}" --sparsities "0.08" --max_wav_duration 35)
+intents=(--recipe asterisk/slu1 --token_type char "${choices[@]}" --lang families --local_data "${data}" --local_upstream "${upstream}"
+    --train_set train_families --valid_set dev_families --test_sets "dev_families test_families" --unseen "${unseen}"
+    --asr_config "conf/train_asr.yaml ${file} conf/target/${target}.yaml" --asr_tag "${tag:+${tag}_}${target}")
+if "${forgetting}" || "${transfer}"; then
+    . ../tasks.sh
+    one_task_after_the_other
+else
+    ../../TEMPLATE/router1/router.sh "${common[@]}" "${intents[@]}" --methods "finetune routing lora" "${rest[@]}"
+fi

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Stage 18 of recipes with two tasks: what is forgotten of one when the other is learned later, and masks of one on the other.
+# The run.sh of a recipe calls this from its own directory, after stages 1 to 13 of both tasks:
+#   tasks.sh --parts forgetting frozen --task OPTIONS OF router.sh --task OPTIONS OF router.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+rest=("$@")
+python=$(requested python python3)
+need_packages
+log "Stage 18: two tasks on one upstream"
+exec "${python}" -m espnet_s3router.experiments.tasks "$@"
