@@ -1,6 +1,6 @@
 """The command line for data directories: ``python -m espnet_s3router.data COMMAND``.
 
-The commands: collect, validate, pool, speed, format, intents, filter, tokens.
+The commands: collect, validate, pool, tasks, speed, format, intents, filter, tokens.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from espnet_s3router.data.format import format_data
 from espnet_s3router.data.intents import collect_intents
 from espnet_s3router.data.pool import pool
 from espnet_s3router.data.speed import perturb_speed
+from espnet_s3router.data.tasks import TASKS, split_tasks
 from espnet_s3router.errors import InputError, exit_status
 
 
@@ -47,6 +48,10 @@ def _pool(dst: str, sources: Sequence[str]) -> None:
     _print_counts(dst, pool(dict(pairs), dst))
 
 
+def _tasks(src: str, dst: str, tasks: Sequence[str]) -> None:
+    _print_counts(dst, split_tasks(src, dst, tasks))
+
+
 def _speed(src: str, dst: str, factors: Sequence[float]) -> None:
     print(f"{dst}: {perturb_speed(src, dst, factors=factors)} utterances")
 
@@ -55,8 +60,8 @@ def _format(src: str, dst: str, **options) -> None:
     _print_counts(dst, format_data(src, dst, **options))
 
 
-def _intents(src: str, dst: str, check: Sequence[str], alone: bool, nlsyms_txt: str | None) -> None:
-    print(f"{dst}: {len(collect_intents(src, dst, others=check, alone=alone, nlsyms=nlsyms_txt))} intents")
+def _intents(src: str, dst: str, check: Sequence[str], nlsyms_txt: str | None, **options) -> None:
+    print(f"{dst}: {len(collect_intents(src, dst, others=check, nlsyms=nlsyms_txt, **options))} intents")
 
 
 def _filter(src: str, dst: str, text: str, token_type: str, bpemodel: str | None, nlsyms_txt: str | None, **rules) -> None:
@@ -98,13 +103,16 @@ def build_parser() -> argparse.ArgumentParser:
     join.add_argument("dst", help="data directory to write")
     join.add_argument("sources", nargs="+", metavar="LANGUAGE=DIR", help="data directory of each language")
 
+    split = command("tasks", _tasks, "recordings with an intent and a transcript as two tasks, with utt2category")
+    split.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="tasks to write")
     speed = command("speed", _speed, "stage 2: a data directory with copies at other speeds")
     form = command("format", _format, "stage 3: convert every recording to 16 bit mono audio of one rate")
     intent = command("intents", _intents, "stage 4 of the task slu: collect the intents, which no token splits")
     intent.add_argument("--alone", action="store_true", help="write text.intent beside each text: the intent alone")
+    intent.add_argument("--category", default="", help="utterances of this category in utt2category alone have intents")
     drop = command("filter", _filter, "stage 4: drop utterances that cannot be trained on")
     token = command("tokens", _tokens, "stage 5: make the token list")
-    for sub in (speed, form, intent, drop, token):
+    for sub in (split, speed, form, intent, drop, token):
         sub.add_argument("src", help="data directory to read")
         written = {token: "token list", intent: "list of symbols"}.get(sub, "data directory")
         sub.add_argument("dst", help=f"{written} to write")

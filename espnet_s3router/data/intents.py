@@ -10,24 +10,32 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_s3router.data.pool import CATEGORY
 from espnet_s3router.data.tokens import read_texts
 from espnet_s3router.errors import InputError
 from espnet_s3router.files import write_atomic
-from espnet_s3router.text_files import read_symbols, write_table
+from espnet_s3router.text_files import Table, read_symbols, write_table
 
 INTENT_TABLE = "text.intent"
 """Table of a dataset with the intents alone."""
 
 
 def collect_intents(
-    train: Path | str, target: Path | str, *, others: Sequence[str] = (), alone: bool = False, nlsyms: str | None = None
+    train: Path | str,
+    target: Path | str,
+    *,
+    others: Sequence[str] = (),
+    alone: bool = False,
+    nlsyms: str | None = None,
+    category: str = "",
 ) -> list[str]:
     """Write the intents of ``train`` and the symbols of ``nlsyms`` to ``target``, and return the intents, sorted.
 
     A notice names the intents of ``others`` that do not occur in training: no model can give them. ``alone``: every dataset
-    gets a table ``text.intent``. Raises InputError if there are fewer than two intents, or if each text has its own.
+    gets a table ``text.intent``. ``category``: texts of this category in ``utt2category`` alone have intents. Raises
+    InputError if there are fewer than two intents, or if each text has its own.
     """
-    texts = {str(folder): read_texts(folder) for folder in dict.fromkeys((str(train), *others))}
+    texts = {folder: _texts_of(folder, category) for folder in dict.fromkeys((str(train), *others))}
     first = {folder: {utt: text.split()[0] for utt, text in table.items() if text} for folder, table in texts.items()}
     counts = Counter(first[str(train)].values())
     if len(counts) < 2 or len(counts) == counts.total() > 2:
@@ -45,3 +53,9 @@ def collect_intents(
     symbols = [*sorted(counts), *(read_symbols(nlsyms) if nlsyms else [])]
     write_atomic(target, "".join(f"{symbol}\n" for symbol in dict.fromkeys(symbols)))
     return sorted(counts)
+
+
+def _texts_of(folder: str, category: str) -> Table:
+    texts = read_texts(folder)
+    categories = read_texts(folder, CATEGORY) if category else {}
+    return {utt: text for utt, text in texts.items() if not category or categories.get(utt) == category}

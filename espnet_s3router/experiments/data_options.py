@@ -9,6 +9,8 @@ from espnet_s3router.script_options import ScriptOptions, Words, require
 from espnet_s3router.text_files import read_symbols
 
 TASKS = ("asr", "slu")
+"""Tasks of ESPnet."""
+BOTH_TASKS = "asr_slu"
 TOKEN_TYPES = ("char", "bpe", "word", "phn")
 CLEANERS = ("tacotron", "jaconv", "vietnamese", "whisper_en", "whisper_basic")
 """Text cleaners that ESPnet's training command accepts."""
@@ -56,7 +58,7 @@ class DataOptions(ScriptOptions):
     """file of test utterances whose text does not occur in training; they are also scored apart"""
     # Task
     task: str = "asr"
-    """asr: text is a transcript; slu: the first word of text is an intent, scored by its accuracy"""
+    """asr: text is a transcript; slu: its first word is an intent; asr_slu: utt2category names the task of each text"""
     intent_alone: bool = False
     """true, with task slu: train and score the intent without the transcript that follows it"""
     # Tokens
@@ -120,7 +122,12 @@ class DataOptions(ScriptOptions):
     @property
     def understands(self) -> bool:
         """True if texts begin with an intent."""
-        return self.task == "slu"
+        return self.task in ("slu", BOTH_TASKS)
+
+    @property
+    def both_tasks(self) -> bool:
+        """True if some texts are transcripts and some are intents, as ``utt2category`` says."""
+        return self.task == BOTH_TASKS
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -163,10 +170,10 @@ class DataOptions(ScriptOptions):
         self._check_task()
 
     def _check_task(self) -> None:
-        require(self.task in TASKS, f"--task is {self.task!r}, expected one of {', '.join(TASKS)}")
-        require(
-            self.understands or not self.intent_alone, f"--intent_alone is true with --task {self.task}, expected --task slu"
-        )
+        tasks = (*TASKS, BOTH_TASKS)
+        require(self.task in tasks, f"--task is {self.task!r}, expected one of {', '.join(tasks)}")
+        message = f"--intent_alone is true with --task {self.task}, expected --task slu"
+        require(self.task == "slu" or not self.intent_alone, message)
         message = "--token_type is phn with --task slu, expected word, char or bpe: an intent is a word of text"
         require(not (self.understands and self.phones), message)
         message = f"--cleaner is {self.cleaner} with --intent_alone, expected none: no transcript is left to clean"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from espnet_s3router.data.tasks import SLU
 from espnet_s3router.experiments.data_options import TASKS, DataOptions
 from espnet_s3router.exported.libraries import OLDEST, need
 from espnet_s3router.script_options import Words, from_environment, module_instead, require, shown
@@ -281,6 +282,7 @@ class Options(DataOptions):
             "prepare_upstream": self.local_upstream,
             "test_folders": [self.test_data(name) for name in self.test_sets],
             "symbols": ("--nlsyms_txt", self.symbols_file) if self.symbols_file else (),
+            "of_intents": ("--category", SLU) if self.both_tasks else (),
             "own_symbols": ("--nlsyms_txt", self.nlsyms_txt) if self.nlsyms_txt else (),
             "grid_stages": list(self.grid_stages),
         }

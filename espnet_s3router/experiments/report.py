@@ -32,7 +32,7 @@ def make_page(options: Options) -> None:
         unseen=list(read_text(options.unseen)) if options.unseen else None,
         speakers=count_speakers(options.raw, options.held_out_sets),
         corpus=corpus_of("data", (options.train_set, *options.test_sets)),
-        groups=languages_of(options.raw, options.held_out_sets),
+        groups={} if options.both_tasks else languages_of(options.raw, options.held_out_sets),
     )
     numbers = Path(options.expdir, layout.RESULTS)
     results = report(page, runs, numbers, results_md=options.results_md, command=options.command)

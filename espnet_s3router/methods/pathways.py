@@ -1,4 +1,4 @@
-"""``pathways``: several languages in one run, with masks for each language on shared weights (arXiv 2209.05735).
+"""``pathways``: several languages or tasks in one run, with masks for each of them on shared weights (arXiv 2209.05735).
 
 The weights stay frozen, or they train under the overlapping masks (``train_weights``). Every batch belongs to one language.
 Whoever runs the model calls ``use`` before its forward pass.
@@ -28,9 +28,11 @@ class PathwaysConfig(LearnedMaskConfig):
     """
 
     languages: tuple[str, ...] = ()
-    """The languages, as the files utt2category name them. Each has masks of its own."""
+    """The languages or tasks, as the files utt2category name them. Each has masks of its own."""
     heads: str = "shared"
     """``shared``: one output layer for all. ``own``: one for each language, with the tokens of all."""
+    masks: str = "own"
+    """``own``: masks for each language. ``shared``: one mask for all, which needs ``heads: own``."""
 
     def __post_init__(self) -> None:
         if isinstance(self.languages, list):
@@ -45,6 +47,9 @@ class PathwaysConfig(LearnedMaskConfig):
             taken = hasattr(nn.ParameterDict, name) or hasattr(nn.ModuleDict, name)
             check(not taken, "languages", names, f"another name than {name}, which PyTorch uses, for example {name}_")
         check(self.heads in ("shared", "own"), "heads", self.heads, "shared or own")
+        check(self.masks in ("shared", "own"), "masks", self.masks, "shared or own")
+        common = self.masks == self.heads == "shared"
+        check(not common, "masks", self.masks, "own with heads: shared, or method routing on the pooled data")
         check(self.ranking != "global", "ranking", self.ranking, "another ranking than global with method pathways")
 
 
@@ -99,7 +104,7 @@ class Pathways(Routed):
         self._switch(self.options.languages[0])
 
     def bytes_added(self) -> int:
-        masks = sum(bitmap_bytes(masked.choices) for masked in self.masks.values())
+        masks = sum(bitmap_bytes(masked.choices) for masked in self.pathways.values())
         return super().bytes_added() + (len(self.options.languages) - 1) * masks
 
 
@@ -117,10 +122,10 @@ class LanguageHead(nn.Module):
 
 
 def pathways(upstream: nn.Module, config: PathwaysConfig) -> Pathways:
-    """Mask every site once for each language. All languages begin with the same scores."""
+    """Mask every site once for each language, or once for all. All languages begin with the same scores."""
     learned = learn_masks(upstream, config)
     scores: dict[str, dict[str, nn.Parameter]] = {}
-    for name, masked in masked_tensors(upstream).items():
+    for name, masked in masked_tensors(upstream).items() if config.masks == "own" else ():
         scores[scores_key(name)] = _split(upstream, name, masked, config)
     trained, saved = (_of_languages(part, scores) for part in (learned.trained, learned.saved))
     attached = Pathways(upstream=upstream, trained=trained, saved=saved, options=config)

@@ -32,7 +32,7 @@ def write_language(
     if language not in conf["languages"]:
         raise InputError(f"{train_config}: the language is {language!r}, expected one of {', '.join(conf['languages'])}")
     model, _ = load_experiment(Path(train_config), Path(model_file), task)
-    plain = {key: value for key, value in conf.items() if key not in ("languages", "heads")} | {"method": "routing"}
+    plain = {key: value for key, value in conf.items() if key not in ("languages", "heads", "masks")} | {"method": "routing"}
     resolve(plain)
     config["frontend_conf"]["mask_conf"] = plain
     with replacing_dir(out) as folder:

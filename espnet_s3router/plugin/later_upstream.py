@@ -64,8 +64,8 @@ def write_on_later_upstream(first: Trained, later: Trained, out: str | Path) -> 
 
 @torch.no_grad()
 def take_weights(expert: nn.Module, later: nn.Module, first_file: Path, later_file: Path) -> dict[str, int]:
-    """Copy the shared weights of ``later`` into ``expert``, in place. Returns the number of changed weights of each tensor that
-    differed, by its key in the state dict. Raises InputError if ``later`` lacks a tensor."""
+    """Copy the shared weights of ``later`` into ``expert``, in place. Returns the number of changed weights of each tensor
+    that differed, by its key in the state dict. Raises InputError if ``later`` lacks a tensor."""
     theirs, changed = shared_weights(later), {}
     for key, tensor in expert.state_dict().items():
         name = shared_name(key)

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from espnet_s3router.masks import MaskedTensor, Site, TopK, inject
-from espnet_s3router.masks.names import original_key, parameter_key, plain_name, scores_key
+from espnet_s3router.masks.names import original_key, parameter_key, plain_name, scores_key, shared_name
 
 
 @pytest.mark.parametrize(("path", "name"), [("", "weight"), ("0", "0.weight"), ("1.0", "1.0.weight")])
@@ -18,6 +18,16 @@ def test_keys_are_those_of_the_state_dict(path, name):
     assert {original_key(name), scores_key(name)} <= state.keys() and name not in state
     assert scores_key(name) == parameter_key(name, "scores")
     assert plain_name(original_key(name)) == plain_name(scores_key(name)) == name
+
+
+def test_shared_weights_and_what_masks_add():
+    """A weight has the name that it has without a mask. Weight normalisation adds nothing to what is shared."""
+    model = nn.Sequential(nn.Linear(3, 2), parametrizations.weight_norm(nn.Linear(2, 2)))
+    plain = set(model.state_dict())
+    inject(Site(name="0.weight", module=model[0], tensor="weight"), MaskedTensor(torch.rand(2, 3), TopK(0.5)))
+    names = {key: shared_name(key) for key in model.state_dict()}
+    assert names.pop(scores_key("0.weight")) is None
+    assert set(names.values()) == plain and len(names) == len(plain)
 
 
 def test_plain_name_of_other_tensors():

@@ -97,6 +97,7 @@ CASES = {
         {"sparsity": 0.2, "languages": ["en"], "train_weights": True},
         [f"{LAYERS}?.fc?.parametrizations.weight.0.by_language.en", *ORIGINAL],
     ),
+    "pathways, one mask": ({"sparsity": 0.2, "languages": ["en"], "heads": "own", "masks": "shared"}, FEED_FORWARD),
     "random": ({"sparsity": 0.2, "targets": "all"}, []),
     "random, biases": ({"sparsity": 0.2, "train_biases": True}, BIASES),
     "magnitude": ({"sparsity": 0.2}, []),

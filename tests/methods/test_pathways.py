@@ -147,6 +147,33 @@ def test_first_masks_of_another_run_are_those_of_all_languages():
         assert all(torch.equal(mask, topk_mask(saliency[name], 0.3)) for name, mask in attached.kept().items())
 
 
+def test_one_mask_for_all_languages():
+    """Every language moves the same scores, as in a routing run on all batches. The state of each is that of this run."""
+    shared = Run(**PATHWAYS, heads="own", masks="shared")
+    theirs = Run(**ROUTING)
+    for batch, language in enumerate(ORDER):
+        shared.attached.use(language)
+        shared.step(batch)
+        theirs.step(batch)
+    expected = scores_of(theirs)
+    assert scores_of(shared).keys() == expected.keys()
+    for language in ("en", "es"):
+        shared.attached.use(language)
+        assert torch.equal(shared.loss(99), theirs.loss(99))
+    assert shared.attached.bytes_added() == theirs.attached.bytes_added()
+    head = {f"ctc.ctc_lo.by_language.{language}.bias": torch.ones(1) for language in ("en", "es")}
+    state = state_of_language(shared.expert.state_dict() | head, "es")
+    assert state.pop("ctc.ctc_lo.bias") == 1
+    plain = Run(**ROUTING)
+    plain.expert.load_state_dict(state)
+    assert torch.equal(plain.loss(99), theirs.loss(99))
+
+
+def test_one_mask_and_one_head_are_refused():
+    with pytest.raises(InputError, match="masks is 'shared', expected own with heads: shared, or method routing"):
+        resolve(PATHWAYS | {"masks": "shared"})
+
+
 def test_a_model_without_a_chosen_language_is_refused():
     """It would decode every language with the masks of the first one."""
     run = Run(**PATHWAYS)

@@ -40,14 +40,14 @@ def languages(prepared_recipes, tmp_path_factory):
     return [first, second], expdir
 
 
-def words_of(*options):
+def words_of(*options, separator="--language"):
     """The command line of a matrix; options are given as a user would type them."""
     from espnet_s3router.script_options import shown
 
-    words = ["--control", "aa"]
+    words = ["--control", "aa"] if separator == "--language" else []
     for one in options:
         names = [name for name in type(one).on_command_line() if getattr(one, name) != getattr(type(one)(), name)]
-        words += ["--language", *(word for name in names for word in (f"--{name}", shown(getattr(one, name))))]
+        words += [separator, *(word for name in names for word in (f"--{name}", shown(getattr(one, name))))]
     return words
 
 

@@ -16,7 +16,7 @@ from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.single.provenance import digest_of_recordings, digest_of_transcripts
 from espnet_s3router.files import read_yaml, write_atomic
 from espnet_s3router.results.scoring import score_dir
-from espnet_s3router.results.understanding.scoring import score_understanding
+from espnet_s3router.results.understanding.scoring import score_tasks, score_understanding
 from espnet_s3router.text_files import read_lines, read_symbols, read_text
 
 
@@ -145,7 +145,8 @@ def _run_decoders(module: str, commands: list[list[str]], at_once: int) -> None:
 
 def score(experiment: Path, options: Options) -> None:
     """Stage 13: WER and CER of every decoded dataset, and TER if tokens are pieces; PER alone if tokens are phones. Texts
-    that begin with an intent: its accuracy, and WER and CER of the transcript behind it."""
+    that begin with an intent: its accuracy, and WER and CER of the transcript behind it. With two tasks, each utterance is
+    scored as its task."""
     for name in options.test_sets:
         folder = experiment / options.decoding_tag / name
         if not is_decoded(folder, options):
@@ -154,7 +155,9 @@ def score(experiment: Path, options: Options) -> None:
         marker = scoring_marker(options, name)
         reference = Path(options.test_data(name), layout.TEXT)
         symbols = unscored_symbols(options)
-        if options.understands:
+        if options.both_tasks:
+            score_tasks(reference, folder / "text", folder, read_text(reference.with_name(CATEGORY)), nlsyms=symbols)
+        elif options.understands:
             score_understanding(reference, folder / "text", folder, nlsyms=symbols)
         else:
             score_dir(reference, folder / "text", folder, token_list=tokens, nlsyms=symbols, phones=options.phones)

@@ -1,7 +1,7 @@
 """Stage 18 of recipes with two tasks: what is forgotten of one when the other is learned after it, and masks of one on the
 other.
 
-python -m espnet_s3router.experiments.tasks --expdir exp/tasks --task OPTIONS OF router.sh --task OPTIONS OF router.sh
+python -m espnet_s3router.experiments.tasks --expdir exp/tasks --router OPTIONS OF router.sh --router OPTIONS OF router.sh
 """
 
 import argparse
@@ -25,7 +25,7 @@ from espnet_s3router.results.pages.tasks import TasksPage, report
 from espnet_s3router.results.pages.transfer import ADAPTED, FROZEN
 from espnet_s3router.results.scored_runs import ScoredRun
 
-SEPARATOR = "--task"
+SEPARATOR = "--router"
 FORGETTING = "forgetting"
 PARTS = (FORGETTING, FROZEN, ADAPTED)
 
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--page", type=Path, help="Markdown file; by default RESULTS.md in the folder of the runs")
     parser.add_argument(SEPARATOR, nargs=argparse.REMAINDER, default=[], help="options of router.sh; once for each task")
     args = parser.parse_args(argv)
-    groups = groups_of(args.task, SEPARATOR)
+    groups = groups_of(args.router, SEPARATOR)
     weights, masks = (languages_of(groups, row, args.expdir) for row in (args.weights, args.row))
     if len(masks) != 2:
         raise InputError(f"the tasks are {' '.join(task.name for task in masks)}, expected two")

@@ -45,7 +45,7 @@ class TasksPage(TransferPage):
         forgotten, lines = self._forgotten(group)
         learned, more = self._learned(group)
         tables = {
-            f"The first task on test in %, before and after the second one was learned on the same upstream{note}": forgotten,
+            f"The first task on test in %, before and after the second one was learned on its upstream{note}": forgotten,
             "The second task on test in %, from the weights of the upstream and from those that the first one left": learned,
         }
         tables = {caption: table for caption, table in tables.items() if len(table) > 1}

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from espnet_s3router.errors import exit_status
+from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.files import write_atomic
 from espnet_s3router.results.alignment import Alignment, align, check_keys, tokenise
 from espnet_s3router.results.rows import ACCURACY, shown_value
@@ -56,10 +56,43 @@ def score_understanding(
         write_atomic(Path(outdir, "score_entities", "result.txt"), entity_report(*found))
         rests = [{key: transcript for key, (_, transcript) in side.items()} for side in parsed]
     if any(rests[0].values()):
-        for metric in ("wer", "cer"):
-            alignments[metric] = align(*({k: tokenise(rest, metric, nlsyms) for k, rest in side.items()} for side in rests))
+        alignments |= align_transcripts(rests, nlsyms)
     write_atomic(Path(outdir, MEASURES), json.dumps(measures) + "\n")
     return write_scores(alignments, Path(outdir), {ACCURACY: intent_report(*intents)})
+
+
+def score_tasks(
+    ref: str | Path, hyp: str | Path, outdir: str | Path, task_of: Mapping[str, str], *, nlsyms: Sequence[str] = ()
+) -> dict[str, Totals]:
+    """Score a dataset of two tasks: accuracy and macro-F1 of utterances of task ``slu``, WER and CER of those of ``asr``.
+
+    ``task_of``: utterance -> task. Raises InputError for an utterance without one of the two.
+    """
+    refs = read_text(ref)
+    hyps = read_hypotheses(hyp, refs)
+    if strange := [key for key in refs if task_of.get(key) not in ("asr", "slu")]:
+        raise InputError(f"the task of {strange[0]} is {task_of.get(strange[0])!r}, expected asr or slu in utt2category")
+    sides: dict[str, list[dict[str, str]]] = {
+        task: [{key: text for key, text in side.items() if task_of[key] == task} for side in (refs, hyps)]
+        for task in ("asr", "slu")
+    }
+    alignments: dict[str, Mapping[str, Alignment]] = {}
+    reports = {}
+    if sides["slu"][0]:
+        intents = [{key: split_text(text).intent for key, text in side.items()} for side in sides["slu"]]
+        alignments[ACCURACY], reports[ACCURACY] = align_intents(*intents), intent_report(*intents)
+        write_atomic(Path(outdir, MEASURES), json.dumps({"macro_f1": macro_f1(*intents)}) + "\n")
+    if sides["asr"][0]:
+        alignments |= align_transcripts(sides["asr"], nlsyms)
+    return write_scores(alignments, Path(outdir), reports)
+
+
+def align_transcripts(sides: Sequence[Mapping[str, str]], nlsyms: Sequence[str]) -> dict[str, Mapping[str, Alignment]]:
+    """Words and characters of references and hypotheses, by metric."""
+    return {
+        metric: align(*({key: tokenise(text, metric, nlsyms) for key, text in side.items()} for side in sides))
+        for metric in ("wer", "cer")
+    }
 
 
 @exit_status

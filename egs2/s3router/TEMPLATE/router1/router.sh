@@ -45,7 +45,7 @@ if ! "${skip_data_prep}" && [ "${stage}" -le 5 ]; then
         cleaned=()
         folders=("${raw}/org/${training_set}" "${raw}/org/${valid_set}" "${test_sets[@]/#/${raw}/org/}")
         if "${understands}"; then
-            intents=("${own_symbols[@]}")
+            intents=("${own_symbols[@]}" "${of_intents[@]}")
             if "${intent_alone}"; then intents+=(--alone) cleaned=(--text text.intent); fi
             "${data[@]}" intents "${folders[0]}" "${symbols_file}" --check "${folders[@]:1}" "${intents[@]}"
         fi

@@ -4,7 +4,8 @@
 #   ./run.sh --seeds "0 1 2" --results_md RESULTS.md      three seeds, and the page
 #   ./run.sh --target transcript   the intent, then the transcript, by CTC over characters
 #   ./run.sh --forgetting          then one task after the other: transcripts of asterisk/asr1 and intents, in exp/tasks
-#   ./run.sh --transfer            then the masks of each of the two tasks on the other one, on the same page
+#   ./run.sh --transfer            then the masks of each of these two tasks on the other one, on the same page
+#   ./run.sh --joint               instead: transcripts and intents of the same recordings in one run, with masks of each or one
 
 # shellcheck disable=SC2154  # option sets the variables
 cd "$(dirname "$0")" || exit
@@ -15,7 +16,9 @@ option langs "en es fr it ru" "languages of the prompts, all in one model"
 option forgetting false "what is forgotten of transcripts after intents, and the other way round, see above"
 option transfer false "masks of transcripts on intents, and the other way round, see above"
 option adapted false "with --transfer: the masks go on learning in a further run"
-option asr_exp ../asr1/exp "experiments on transcripts: runs that are missing there are trained"
+option asr_exp ../asr1/exp "with --forgetting and --transfer: experiments on transcripts; missing runs are trained there"
+option joint false "both tasks in one run, see above"
+option tasks "asr slu" "with --joint: asr (transcripts), slu (intents) or both"
 own_options "$@"
 mkdir -p ../asr1/downloads # the target of the link downloads
 [ "${ASTERISK}" = downloads ] || [ -d "${ASTERISK}" ] || die "ASTERISK is '${ASTERISK}', and there is no such folder in ${PWD}"
@@ -24,16 +27,19 @@ mkdir -p ../asr1/downloads # the target of the link downloads
 data="local.asterisk --lang ${langs} --families --data_dir data"
 if [ "${ASTERISK}" != downloads ]; then data+=" --sounds_dir $(printf %q "${ASTERISK}")"; else data+=" --download_dir downloads/asterisk"; fi
 . ../../TEMPLATE/router1/slu.sh
+. ../tasks.sh
 unseen=data/test_families/utt_unseen
 [ "$(requested train_set train_families)" = train_families ] || unseen=
 
-common=(--methods_config "${methods}" --sparsities "0.08" --max_wav_duration 35)
-intents=(--recipe asterisk/slu1 --token_type char "${choices[@]}" --lang families --local_data "${data}" --local_upstream "${upstream}"
+common=(--recipe asterisk/slu1 --token_type char --lang families --local_data "${data}" --local_upstream "${upstream}"
     --train_set train_families --valid_set dev_families --test_sets "dev_families test_families" --unseen "${unseen}"
-    --asr_config "conf/train_asr.yaml ${file} conf/target/${target}.yaml" --asr_tag "${tag:+${tag}_}${target}")
-if "${forgetting}" || "${transfer}"; then
-    . ../tasks.sh
+    --max_wav_duration 35 --methods_config "${methods}" --sparsities "0.08")
+intents=("${common[@]}" "${choices[@]}" --asr_config "conf/train_asr.yaml ${file} conf/target/${target}.yaml"
+    --asr_tag "${tag:+${tag}_}${target}" --methods "finetune routing lora")
+if "${joint}"; then
+    both_tasks_in_one_run
+elif "${forgetting}" || "${transfer}"; then
     one_task_after_the_other
 else
-    ../../TEMPLATE/router1/router.sh "${common[@]}" "${intents[@]}" --methods "finetune routing lora" "${rest[@]}"
+    ../../TEMPLATE/router1/router.sh "${intents[@]}" "${rest[@]}"
 fi
