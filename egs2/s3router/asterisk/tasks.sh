@@ -4,16 +4,15 @@
 # one_task_after_the_other: stages 1 to 13 of both tasks with the methods that are needed, then their page. The transcripts are
 # those of ../asr1 in English, and so are their experiments.
 one_task_after_the_other() {
-    local name parts=() needed=routing transcripts
-    for name in train_set valid_set test_sets local_data lang asr_tag asr_config expdir dumpdir asr_stats_dir methods unseen results_md; do
+    local name kinds parts=() needed=routing transcripts
+    for name in train_set valid_set test_sets local_data lang asr_tag asr_config expdir dumpdir asr_stats_dir methods results_md; do
         [ "$(requested "${name}" unset)" = unset ] ||
             die "--${name} is for one task, and there are two with --forgetting and --transfer: leave it out"
     done
     [ "${target}" = intent ] || die "--target is ${target}, expected intent with --forgetting and --transfer"
     case " ${langs} " in *" en "*) ;; *) die "--langs is '${langs}', expected en among them: the transcripts are English" ;; esac
     if "${forgetting}"; then needed+=" finetune" parts+=(forgetting); fi
-    if "${transfer}"; then parts+=(frozen); fi
-    if "${transfer}" && "${adapted}"; then parts+=(adapted); fi
+    if "${transfer}"; then read -ra kinds <<<"${transfer_kinds}" && parts+=("${kinds[@]}"); fi
     intents+=(--methods "${needed}" "${rest[@]}")
     transcripts=("${common[@]}" --recipe asterisk/asr1 --lang en --local_data "" --local_upstream "" --unseen ""
         --train_set train_10min_en --valid_set dev_en --test_sets "dev_en test_en" --expdir "${asr_exp}"
@@ -56,7 +55,7 @@ both_tasks_in_one_run() {
     ../../TEMPLATE/router1/router.sh "${common[@]}" --task "${kind}" --lang "families_${kind}" --methods "${rows}" \
         --methods_config "${methods/conf\/methods.yaml/conf/methods.yaml conf/methods/tasks.yaml} ${control[*]}" \
         --asr_config "conf/train_asr.yaml ${file} conf/target/transcript.yaml" --asr_tag "${tag:+${tag}_}${kind}" "${rest[@]}" \
-        --stage "$(max "$(requested stage 1)" 2)" --local_data "" --local_upstream "" --unseen "${unseen_here}" \
+        --stage "$(max "$(requested stage 1)" 2)" --local_data "" --local_upstream "" --unseen "$(requested unseen "${unseen_here}")" \
         --train_set "${train}_${kind}" --valid_set "${valid}_${kind}" --test_sets "${tests[*]}"
 }
 

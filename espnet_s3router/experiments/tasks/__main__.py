@@ -11,7 +11,7 @@ from typing import Any
 
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.experiments import grid, layout
-from espnet_s3router.experiments.languages import Language, check_masks, check_own_runs, languages_of
+from espnet_s3router.experiments.languages import KINDS, Language, check_masks, check_own_runs, languages_of
 from espnet_s3router.experiments.tasks.forgetting import (
     changed_bytes,
     check_weights,
@@ -22,12 +22,11 @@ from espnet_s3router.experiments.tasks.forgetting import (
 from espnet_s3router.experiments.transfer import about_languages, groups_of, matrix_runs, scored, train_matrix
 from espnet_s3router.experiments.workers.worker import close_servers
 from espnet_s3router.results.pages.tasks import TasksPage, report
-from espnet_s3router.results.pages.transfer import ADAPTED, FROZEN
 from espnet_s3router.results.scored_runs import ScoredRun
 
 SEPARATOR = "--router"
 FORGETTING = "forgetting"
-PARTS = (FORGETTING, FROZEN, ADAPTED)
+PARTS = (FORGETTING, *KINDS)
 
 
 def in_both_orders(tasks: Sequence[Language]) -> Iterator[tuple[Language, Language]]:
