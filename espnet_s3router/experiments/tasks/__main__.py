@@ -84,6 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     weights, masks = (languages_of(groups, row, args.expdir) for row in (args.weights, args.row))
     if len(masks) != 2:
         raise InputError(f"the tasks are {' '.join(task.name for task in masks)}, expected two")
+    if len({task.options.training_set for task in masks}) < 2:
+        raise InputError(
+            f"the tasks have one training set, {masks[0].options.training_set}, expected two names: the page tells the tasks "
+            "apart by them"
+        )
     check_weights(weights, args.weights)
     check_masks(masks, args.row)
     failed: dict[str, str] = {}

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of ESPnet and s3prl, in thi
 
 MODEL = "valid.cer_ctc.ave.pth"
 ARGS = "max_epoch=1 num_iters_per_epoch=2"
-DECODED = "decode/test/text"
+DECODED = {"transcript": "decode/test/text", "intent": "decode/test_intent/text"}
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,10 @@ def both(prepared_recipes, tmp_path_factory):
     expdir, here = tmp_path_factory.mktemp("tasks"), prepared_recipes.here
     raw = tmp_path_factory.mktemp("intents") / "raw"
     for name in ("train", "dev", "test"):
-        shutil.copytree(here / "dump/raw" / name, raw / name, symlinks=True)
-        lines = (raw / name / "text").read_text("utf-8").splitlines()
+        shutil.copytree(here / "dump/raw" / name, raw / f"{name}_intent", symlinks=True)
+        lines = (raw / f"{name}_intent/text").read_text("utf-8").splitlines()
         texts = "".join(f"{key} {'EARLY' if text[0] in 'ab' else 'LATE'}\n" for key, text, *_ in map(str.split, lines))
-        (raw / name / "text").write_text(texts, encoding="utf-8")
+        (raw / f"{name}_intent/text").write_text(texts, encoding="utf-8")
     (raw / "whole").symlink_to(".")
     (raw / "intents.txt").write_text("EARLY\nLATE\n", encoding="utf-8")
     for folder, tokens in (("char", None), ("word_intent", "<blank>\n<unk>\nEARLY\nLATE\n<sos/eos>\n")):
@@ -47,6 +47,7 @@ def both(prepared_recipes, tmp_path_factory):
     first = prepared_recipes.options(expdir / "asr", **common, route_language="transcript")
     config = f"{here}/conf/train_asr.yaml {here.parent}/slu1/conf/target/intent.yaml"
     changes = {"task": "slu", "intent_alone": "true", "token_type": "word", "dumpdir": raw.parent, "asr_config": config}
+    changes |= {"train_set": "train_intent", "valid_set": "dev_intent", "test_sets": "dev_intent test_intent"}
     second = prepared_recipes.options(expdir / "slu", **common, **changes, asr_tag="intent", route_language="intent")
     return [first, second], expdir
 
@@ -74,6 +75,7 @@ def test_what_does_not_fit_is_said_before_training(both):
             (),
             "are transcript third intent, expected two",
         ),
+        ([first, dataclasses.replace(second, train_set="train")], (), "one training set, train, expected two names"),
         (options, ("--weights", "routing"), "--weights is 'routing' with method routing"),
         (options, ("--row", "finetune"), "--row is 'finetune'"),
     ):
@@ -112,14 +114,14 @@ def test_one_task_after_the_other(both):
         masked = own[first].with_name(own[first].name.format("routing_s0.1"))
         same = made / f"{prefix[first]}_routing_then_{second}_s0.1_seed0"
         assert json.loads((same / "changes.json").read_text("utf-8"))["weights"] == 0
-        assert (same / DECODED).read_text("utf-8") == (masked / DECODED).read_text("utf-8")
+        assert (same / DECODED[first]).read_text("utf-8") == (masked / DECODED[first]).read_text("utf-8")
         frozen = made / f"{prefix[first]}_from_{second}_frozen_s0.1_seed0"
         conf = read_yaml(frozen / "train.yaml")["frontend_conf"]["mask_conf"]
         theirs = own[second].with_name(own[second].name.format("routing_s0.1"))
         assert conf["method"] == "magnitude" and conf["initial_mask"] == str(theirs / MODEL)
         assert not (made / f"{prefix[first]}_from_{second}_adapted_s0.1_seed0").exists()
     metrics = {(row.method, row.split, row.metric) for row in read_rows(made / "results.tsv")}
-    assert {("finetune_then_intent", "train", "cer"), ("finetune_then_transcript", "train", "accuracy")} <= metrics
+    assert {("finetune_then_intent", "train", "cer"), ("finetune_then_transcript", "train_intent", "accuracy")} <= metrics
     page = (made / "RESULTS.md").read_text("utf-8")
     assert "|finetune|–|transcript, then intent|CER|" in page and "|routing|0.1|intent, then transcript|ACCURACY|" in page
     assert "CER of transcript, ACCURACY of intent on test in %, with the masks of the task" in page
