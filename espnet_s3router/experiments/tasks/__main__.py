@@ -86,8 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"the tasks are {' '.join(task.name for task in masks)}, expected two")
     if len({task.options.training_set for task in masks}) < 2:
         raise InputError(
-            f"the tasks have one training set, {masks[0].options.training_set}, expected two names: the page tells the tasks "
-            "apart by them"
+            f"the tasks have one training set, {masks[0].options.training_set}, expected two: the page tells the tasks "
+            "apart by their names"
         )
     check_weights(weights, args.weights)
     check_masks(masks, args.row)

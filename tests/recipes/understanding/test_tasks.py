@@ -75,7 +75,7 @@ def test_what_does_not_fit_is_said_before_training(both):
             (),
             "are transcript third intent, expected two",
         ),
-        ([first, dataclasses.replace(second, train_set="train")], (), "one training set, train, expected two names"),
+        ([first, dataclasses.replace(second, train_set="train")], (), "one training set, train, expected two"),
         (options, ("--weights", "routing"), "--weights is 'routing' with method routing"),
         (options, ("--row", "finetune"), "--row is 'finetune'"),
     ):
