@@ -1,4 +1,4 @@
-"""Stage 17 of a recipe: a route file for every finished run of the call, or a baked model, and models in ONNX.
+"""Stage 17 of a recipe: a route file, or a baked or smaller model, for every finished run of the call, and models in ONNX.
 
 python -m espnet_s3router.experiments.deploy --options FILE
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from espnet_s3router.errors import SHOWN, InputError, exit_status
 from espnet_s3router.experiments import grid, layout, report, sweep
 from espnet_s3router.experiments.options import Options
-from espnet_s3router.experiments.single.deployment import read_report
+from espnet_s3router.experiments.single.deployment import read_report, read_smaller
 from espnet_s3router.experiments.specification import Spec, home
 from espnet_s3router.experiments.workers.worker import close_servers
 from espnet_s3router.results.scored_runs import best_run, read_run
@@ -52,6 +52,9 @@ def lines_of(folders: Sequence[Path]) -> list[str]:
             lines.append(f"{folder / made['baked']}: a baked model")
         elif "not_baked" in made:
             lines.append(f"{folder.name}: not baked. {made['not_baked']}")
+        if smaller := read_smaller(folder):
+            sizes = f"{scaled(smaller['parameters'])} parameters, {scaled(smaller['macs'])} MACs for a second of audio"
+            lines.append(f"{folder / layout.SHRUNK}: a smaller model, {sizes}")
         if "exported" in made:
             files = ", ".join(f"{name} {scaled(size)}B" for name, size in made["bytes_exported"].items())
             lines.append(f"{folder / made['exported']}: {files}")

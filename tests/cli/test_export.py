@@ -28,7 +28,7 @@ def test_bad_input(words, message, tmp_path, monkeypatch, capsys):
 def test_an_experiment_that_is_not_there(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["export", "exp", "--audio", "a.wav", "--out", "out"]) == 1
-    assert "exp/config.yaml: cannot be read" in capsys.readouterr().err
+    assert "exp holds no config.yaml: give the folder of a finished experiment" in capsys.readouterr().err
 
 
 def test_what_is_printed(capsys):

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 ROUTING = {"method": "routing", "sparsity": 0.2, "targets": "all"}
+HJ = {"method": "hj", "sparsity": 0.4, "closed": 0.3, "updates": 4}
 RUNS = {
     "routing": {"max_epoch": 2},
     "finetune": {"max_epoch": 1, "mask_conf": {"method": "finetune"}},
@@ -150,6 +151,28 @@ def trained_copy(trained, tmp_path):
         return Path(shutil.copytree(trained(name), tmp_path / as_name))
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def pruned(write_experiment, trained, tmp_path_factory):
+    """Experiment folder of a run of hj from a dense model. Read it only."""
+    from espnet_s3router.bin.asr_train import main
+
+    folder = tmp_path_factory.mktemp("hj")
+    conf = {**HJ, "start": str(trained("finetune") / "1epoch.pth")}
+    assert main(write_experiment(folder, mask_conf=conf, max_epoch=2)) in (0, None)
+    return folder / "exp"
+
+
+@pytest.fixture(scope="session")
+def small(pruned, tmp_path_factory):
+    """What was written for its smaller model."""
+    from espnet_s3router.plugin.deployment.finished import files_of
+    from espnet_s3router.plugin.deployment.route import speech_like
+    from espnet_s3router.plugin.deployment.shrink import shrink_experiment
+
+    out = tmp_path_factory.mktemp("small") / "out"
+    return shrink_experiment(*files_of(pruned, "2epoch.pth"), out, waves=[speech_like(1.2)])
 
 
 @pytest.fixture

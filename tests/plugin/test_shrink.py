@@ -16,24 +16,9 @@ from espnet_s3router.plugin.deployment.route import speech_like
 from espnet_s3router.plugin.deployment.shrink import hidden_states, shrink_experiment
 from espnet_s3router.plugin.training.optimizers import check_ascent
 from espnet_s3router.upstreams.count import macs
+from tests.plugin.conftest import HJ
 
 WAVE = speech_like(1.2)
-HJ = {"method": "hj", "sparsity": 0.4, "closed": 0.3, "updates": 4}
-
-
-@pytest.fixture(scope="module")
-def pruned(write_experiment, trained, tmp_path_factory):
-    """Experiment folder of a run of hj from a dense model. Read it only."""
-    folder = tmp_path_factory.mktemp("hj")
-    conf = {**HJ, "start": str(trained("finetune") / "1epoch.pth")}
-    assert train(write_experiment(folder, mask_conf=conf, max_epoch=2)) in (0, None)
-    return folder / "exp"
-
-
-@pytest.fixture(scope="module")
-def small(pruned, tmp_path_factory):
-    """What was written for it."""
-    return shrink_experiment(*files_of(pruned, "2epoch.pth"), tmp_path_factory.mktemp("small") / "out", waves=[WAVE])
 
 
 def model_of(folder, name="model.pth"):

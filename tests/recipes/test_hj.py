@@ -2,19 +2,27 @@
 
 import csv
 import json
+import math
+import shutil
 
+import onnx
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
-from espnet_s3router.experiments import sweep
+from espnet_s3router.experiments import deploy, sweep
 from espnet_s3router.files import read_yaml
+from espnet_s3router.text_format import scaled
 from tests.recipes.conftest import as_words, call
 from tests.recipes.test_confs import EGS, dry_run, grid
 
 RUN = "asr_hj_macs_s0.4_seed0"
 CONTROL = "asr_omp_units_s0.4_seed0"
 HJ1 = ("asterisk/hj1", "mboshi/hj1", "librispeech/hj1", "slurp/hj1")
+CHANGES = {"stage": 16, "stop_stage": 16, "methods": None, "methods_config": EGS / "asterisk/hj1/conf/rows.yaml"}
+CHANGES |= {"prune_methods": "hj_macs omp_units", "sparsities": 0.4, "route_utterances": 2}
+CHANGES |= {"asr_args": "max_epoch=2 num_iters_per_epoch=3"}
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # ESPnet and s3prl, in this process
 
@@ -23,15 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # ESPnet and s3prl, in this p
 def swept(prepared_recipes, tmp_path_factory):
     """Folder of a finished sweep: a dense model, and two that lose 40 % of its MACs."""
     folder = tmp_path_factory.mktemp("hj")
-    changes = {"stage": 16, "stop_stage": 16, "methods": None, "methods_config": EGS / "asterisk/hj1/conf/rows.yaml"}
-    changes |= {
-        "prune_methods": "hj_macs omp_units",
-        "sparsities": 0.4,
-        "results_md": folder / "RESULTS.md",
-        "route_utterances": 2,
-    }
-    few = "max_epoch=2 num_iters_per_epoch=3"
-    options = prepared_recipes.options(folder / "exp", asr_args=few, **changes)
+    options = prepared_recipes.options(folder / "exp", **CHANGES, results_md=folder / "RESULTS.md")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(prepared_recipes.here)
         assert call(sweep.main, as_words(options)).returncode == 0
@@ -73,6 +73,25 @@ def test_a_control_leaves_a_model_of_the_same_macs(swept):
     reports = [json.loads((swept / "exp" / run / "shrunk.json").read_text("utf-8")) for run in (RUN, CONTROL)]
     assert reports[1]["difference"] <= 1e-5
     assert reports[1]["macs"] == pytest.approx(reports[0]["macs"], rel=0.05)
+
+
+def test_stage_17_names_and_exports_the_smaller_model(prepared_recipes, swept, capsys):
+    """It is written again where it is gone. The graph in ONNX holds what is left of each matrix."""
+    run = swept / "exp" / RUN
+    shutil.rmtree(run / "shrunk")
+    changes = CHANGES | {"prune_methods": "hj_macs", "stage": 17, "stop_stage": 17, "export": "fp32"}
+    changes |= {"results_md": swept / "RESULTS.md"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(prepared_recipes.here)
+        assert deploy.main(as_words(prepared_recipes.options(swept / "exp", **changes))) == 0
+    report, printed = json.loads((run / "shrunk.json").read_text("utf-8")), capsys.readouterr().out
+    assert f"{run}/shrunk: a smaller model, {scaled(report['parameters'])} parameters" in printed
+    assert f"{run}/onnx: model.onnx" in printed and f"{RUN}: no route." in printed
+    weights = load_file(run / "shrunk/upstream.safetensors")
+    graph = onnx.load(run / "onnx/model.onnx").graph
+    kept = {f"upstream/{name}": tensor.numel() for name, tensor in weights.items()}
+    exported = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer if tensor.name in kept}
+    assert len(exported) > 10 and all(kept[name] == size for name, size in exported.items())
 
 
 def test_a_second_call_writes_nothing_again(swept, capsys):

@@ -6,6 +6,7 @@ from typing import Any
 DESCRIPTION = """
 Writes a model that onnxruntime runs without torch, ESPnet and this package: model.onnx, vocab.txt and config.json.
 onnxruntime opens it and must give the text of the trained model on real recordings, or nothing is written.
+Units that method hj has closed are removed, so its models are smaller.
 With int8, the matrices of products take 8 bits, and the file model.int8.onnx is about a quarter as large.
 """
 
@@ -19,10 +20,12 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="example: s3router export exp/asr_routing --out onnx --kinds fp32 int8 --check_data dump/raw/dev",
     )
-    parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT", help="folder of a finished experiment")
+    parser.add_argument(
+        "experiment", nargs="?", metavar="EXPERIMENT", help="folder of a finished experiment, or one of s3router shrink"
+    )
     parser.add_argument("--bank", metavar="DIR", help="instead of an experiment: a folder of .route files on one base")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
-    parser.add_argument("--model_file", default="valid.cer_ctc.ave.pth", help="the model in the folder of the experiment")
+    parser.add_argument("--model_file", help="model in that folder; by default valid.cer_ctc.ave.pth, or the only average")
     parser.add_argument("--kinds", nargs="+", choices=("fp32", "int8"), default=["fp32"], help="which files to write")
     parser.add_argument("--audio", nargs="+", default=[], metavar="AUDIO", help="recordings to compare the models on")
     parser.add_argument("--check_data", metavar="DIR", help="Kaldi-style data directory to compare on, with texts for int8")
@@ -53,8 +56,6 @@ def run(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace, recordings: Any) -> dict[str, Any]:
     """The report of what was written."""
-    from pathlib import Path
-
     from espnet_s3router.bin.onnx_export import gate_of
     from espnet_s3router.cli.quiet import quiet_imports
     from espnet_s3router.cli.route import source_of
@@ -65,13 +66,13 @@ def export(args: argparse.Namespace, recordings: Any) -> dict[str, Any]:
             from espnet_s3router.serving.bank_export import export_bank
 
             return export_bank(args.bank, args.out, recordings.waves(), source_of(args))
-    config = Path(args.experiment, "config.yaml")
-    phones = read_yaml(config).get("token_type") == "phn"
-    gate = gate_of(recordings.texts, phones=phones, accept_loss=args.accept_loss)
     with quiet_imports():
+        from espnet_s3router.plugin.deployment.finished import files_of
         from espnet_s3router.plugin.onnx_export.experiment import export_experiment
 
-        model_file = Path(args.experiment, args.model_file)
+        config, model_file = files_of(args.experiment, args.model_file)
+        phones = read_yaml(config).get("token_type") == "phn"
+        gate = gate_of(recordings.texts, phones=phones, accept_loss=args.accept_loss)
         return export_experiment(config, model_file, args.out, recordings.waves(), kinds=args.kinds, gate=gate)
 
 

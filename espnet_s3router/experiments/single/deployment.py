@@ -1,4 +1,7 @@
-"""Stage 17 of a run: its route file, or a baked model if its method has no route, and models in ONNX. All are checked."""
+"""Stage 17 of a run: its route file, or a baked model if its method has no route, and models in ONNX. All are checked.
+
+A run that removes units also gets its smaller model here, if scoring has not written it before.
+"""
 
 import json
 import shutil
@@ -10,6 +13,7 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import layout
 from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.single.provenance import command_of, digest_of_model, digest_of_recordings
+from espnet_s3router.experiments.single.shrinking import shrink
 from espnet_s3router.files import read_yaml, write_atomic
 from espnet_s3router.results.rows import shown_value
 from espnet_s3router.results.scoring import COUNTS, totals
@@ -80,10 +84,17 @@ def read_report(experiment: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
+def read_smaller(experiment: Path) -> dict[str, Any]:
+    """What is known of the smaller model of a run (see ``bin.asr_shrink``); empty if it has none."""
+    file = experiment / layout.SHRUNK_INFO
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
 def is_deployed(experiment: Path, options: Options) -> bool:
     """True if stage 17 is finished for the model, the scores and the options of a run, and its output is there."""
     marker, report = experiment / layout.DEPLOYED, read_report(experiment)
     written = [experiment / report[kind] for kind in ("route", "baked", "exported") if kind in report]
+    written += [experiment / layout.SHRUNK] if read_smaller(experiment) else []
     if not (report and marker.exists() and all(path.exists() for path in written)):
         return False
     return marker.read_text(encoding="utf-8") == deployment_marker(experiment, options)
@@ -99,6 +110,7 @@ def deploy(experiment: Path, options: Options) -> None:
         if not (experiment / needed).exists():
             raise InputError(f"{experiment}: is not trained to the end ({needed} is missing); run stages 11 to 13 first")
     remove_output(experiment)
+    shrink(experiment, options)
     marker = deployment_marker(experiment, options)
     write_atomic(experiment / layout.ROUTE_METADATA, json.dumps(metadata(experiment, options), indent=1) + "\n")
     main(deploy_options(experiment, options))

@@ -6,11 +6,13 @@ from espnet_s3router.errors import InputError
 
 MODEL = "valid.cer_ctc.ave.pth"
 """The model that the recipes decode with."""
+SMALLER = "model.pth"
+"""The model in a folder of ``s3router shrink``."""
 
 
 def files_of(experiment: str | Path, model_file: str | None = None) -> tuple[Path, Path]:
-    """(config.yaml, model file) in an experiment folder. Without ``model_file`` it is the recipes' model, or the only
-    averaged one. InputError if there is none."""
+    """(config.yaml, model file) in an experiment folder. Without ``model_file`` it is the recipes' model, the only averaged
+    one, or that of a folder of ``s3router shrink``. InputError if there is none."""
     folder = Path(experiment)
     config = folder / "config.yaml"
     if not config.is_file():
@@ -20,7 +22,7 @@ def files_of(experiment: str | Path, model_file: str | None = None) -> tuple[Pat
         if not model.is_file():
             raise InputError(f"{model}: there is no such file. Expected a model in {folder}: {_models(folder)}")
         return config, model
-    averaged = sorted(folder.glob("*.ave.pth"))
+    averaged = sorted(folder.glob("*.ave.pth")) or list(folder.glob(SMALLER))
     if len(averaged) != 1:
         raise InputError(f"{folder} holds no {MODEL}. Choose a model with --model_file: {_models(folder)}")
     return config, averaged[0]

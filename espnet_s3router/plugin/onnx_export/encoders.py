@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from espnet_s3router.plugin.onnx_export import NotExportable
 from espnet_s3router.plugin.onnx_export.layers import (
     Attention,
+    BiasAlone,
     FairseqAttention,
     HuggingFaceAttention,
     WhisperAttention,
@@ -33,7 +34,7 @@ class Encoder(nn.Module):
     """Waveforms (batch, samples) and samples (batch,) -> hidden states (batch, frames, dim) and frames (batch,).
 
     Hidden states are the input of every Transformer layer and the last output. The upstream ``expert`` is changed in place:
-    its attention is replaced.
+    its attention is replaced, and so are feed-forward blocks that lost all units.
     """
 
     attention: type[Attention]
@@ -47,6 +48,8 @@ class Encoder(nn.Module):
         for layer in expert.get_submodule(family.layers):
             own = getattr(layer, family.attention_module)
             setattr(layer, family.attention_module, self.attention(own, heads_of(own)))
+            if not layer.get_submodule(family.feed_forward[0]).weight.shape[0]:
+                without_units(layer, *family.feed_forward)
         without_weight_norm(expert)
 
     def forward(self, waves: Tensor, samples: Tensor) -> tuple[States, Tensor]:
@@ -173,6 +176,13 @@ def longest_of(expert: Any) -> int | None:
     Whisper's convolutions see a frame of silence behind the audio, so its last position stays free.
     """
     return (len(expert.model.positions) - 1) * STRIDE if family_of(expert).name == "whisper" else None
+
+
+def without_units(layer: nn.Module, first: str, second: str) -> None:
+    """Replace the matrices of a feed-forward block without inner units by what is left of it: the last bias."""
+    for path, part in ((first, nn.Identity()), (second, BiasAlone(layer.get_submodule(second)))):
+        owner, _, name = path.rpartition(".")
+        setattr(layer.get_submodule(owner), name, part)
 
 
 def heads_of(attention: Any) -> int:

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from espnet_s3router.deploy.shrink import shrink
 from espnet_s3router.errors import InputError
 from espnet_s3router.exported import graph, layout
 from espnet_s3router.exported.libraries import need
 from espnet_s3router.exported.quantize import quantize
 from espnet_s3router.exported.session import Session, check_length
 from espnet_s3router.files import replacing_dir
+from espnet_s3router.methods.structured.hj import Structured
 from espnet_s3router.plugin.best_path import best_path
 from espnet_s3router.plugin.deployment.bake import bake_upstream, load_experiment, outputs
 from espnet_s3router.plugin.frontend import FRONTEND_NAME
@@ -41,6 +43,8 @@ def export_experiment(
 ) -> dict[str, Any]:
     """Write ``out`` in the layout of ``exported.layout``, and return the report, which lies there too.
 
+    Units that the method of a run has closed are removed first, so the graph is that of the smaller model.
+
     Args:
         waves: readers of real audio (samples,) at 16 kHz by utterance. On each, the model in 32 bits must give the text of
             the trained model. Recordings that are longer than the graph takes at a time are left out.
@@ -55,11 +59,11 @@ def export_experiment(
     model, args = load_experiment(Path(train_config), Path(model_file), "asr")
     if args.frontend != FRONTEND_NAME:
         raise InputError(f"{train_config}: frontend is {args.frontend}, expected {FRONTEND_NAME}")
-    bake_upstream(model.frontend.expert)
     frontend, blank = model.frontend, model.blank_id
     spelled = layout.vocabulary(args.token_list, blank, args.token_type or "char")
     compared = list(usable(waves, train_config, model))
     expected = {key: outputs(model, waves[key]()) for key in compared}
+    plain_weights(frontend)
     whole = WaveformCTC(model, str(train_config))
     description = replace(description_of(whole, frontend), token_type=args.token_type or "char")
     proto = graph_of(whole, str(train_config))
@@ -92,6 +96,14 @@ def check_request(out: Path, waves: Mapping[str, Any], kinds: Sequence[str]) -> 
         raise InputError("there is no recording to compare the models on. Give at least one")
     for name in ("onnx", "onnxruntime", "onnxscript"):
         need(name)
+
+
+def plain_weights(frontend: Any) -> None:
+    """Write the masks or gates of a frontend into plain weights, in place, and remove the units that gates have closed."""
+    if isinstance(frontend.attached, Structured):
+        shrink(frontend.attached)
+    else:
+        bake_upstream(frontend.expert)
 
 
 def usable(waves: Mapping[str, Callable[[], Tensor]], where: str | Path, model: Any) -> Iterator[str]:

@@ -19,19 +19,37 @@ def attention_bias(mask: Tensor) -> Tensor:
     return torch.where(mask, 0.0, torch.finfo(torch.float32).min)[:, None, None]
 
 
+class BiasAlone(nn.Module):
+    """A linear map whose inputs were all removed: (batch, frames, anything) -> its bias at each frame.
+
+    ONNX runtimes do not all multiply matrices without rows.
+    """
+
+    def __init__(self, linear: Any) -> None:
+        super().__init__()
+        self.bias = linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bias.expand(x.shape[0], x.shape[1], -1)
+
+
 class Attention(nn.Module):
     """Self-attention with the projections of another attention module, which keep their paths.
 
-    A subclass takes the arguments that a layer of its family passes.
+    A block without heads gives the bias of its last projection. A subclass takes the arguments that a layer of its family
+    passes.
     """
 
     def __init__(self, own: Any, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.q_proj, self.k_proj, self.v_proj, self.out_proj = own.q_proj, own.k_proj, own.v_proj, own.out_proj
+        self.q_proj, self.k_proj, self.v_proj = own.q_proj, own.k_proj, own.v_proj
+        self.out_proj = own.out_proj if heads else BiasAlone(own.out_proj)
 
     def mix(self, x: Tensor, bias: Tensor) -> Tensor:
         """(batch, frames, dim) -> (batch, frames, dim); ``bias`` of ``attention_bias``."""
+        if not self.heads:
+            return self.out_proj(x)
         q, k, v = (
             projection(x).unflatten(2, (self.heads, -1)).transpose(1, 2)  # (batch, heads, frames, dim / heads)
             for projection in (self.q_proj, self.k_proj, self.v_proj)

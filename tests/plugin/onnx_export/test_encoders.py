@@ -4,6 +4,7 @@ import pytest
 import torch
 from toys import speech
 
+from espnet_s3router.deploy.shrink import shrink
 from espnet_s3router.plugin.onnx_export import NotExportable
 from espnet_s3router.plugin.onnx_export.encoders import encoder_of, longest_of, receptive_field
 from espnet_s3router.plugin.onnx_export.log_mel import ConvolutionalLogMel
@@ -21,6 +22,28 @@ def test_hidden_states(frontend, family):
     assert len(states) == len(expected[0])
     for row, count in enumerate(frames.tolist()):
         assert count >= expected[row][0].shape[1] - 2  # s3prl repeats the last frame until each 20 ms have one
+        for state, right in zip(states, expected[row]):
+            right = right[0, :count]
+            assert (state[row, :count] - right).abs().max() <= 1e-5 * right.abs().max()
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "wav2vec2_large", "data2vec", "hf_hubert", "hf_wav2vec2", "hf_whisper"])
+@torch.no_grad()
+def test_hidden_states_without_units(frontend, family):
+    """Of a smaller model with a block without heads, one without inner units, and norms over fewer channels."""
+    front = frontend(family, {"method": "hj", "sparsity": 0.5, "updates": 9})
+    generator = torch.Generator().manual_seed(0)
+    for group, gate in front.attached.gates.groups.items():
+        gate.log_alpha.copy_(torch.randn(gate.log_alpha.shape, generator=generator))
+        gate.log_alpha.sub_(1000.0 * (group in ("attention.0", "feed_forward.1")))
+    for module in front.expert.modules():  # zeros would hide a lost bias
+        if isinstance(getattr(module, "bias", None), torch.nn.Parameter):
+            module.bias.add_(torch.randn(module.bias.shape, generator=generator) * 0.3)
+    widths = front.attached.widths()
+    assert widths.heads[0] == widths.inner[1] == 0 and widths.channels[0] < 16
+    expected = [front.upstream(one.waves, one.lengths)[0] for one in (BATCH.alone(0), BATCH.alone(1))]
+    states, frames = encoder_of(shrink(front.attached), family)(BATCH.waves, BATCH.lengths)
+    for row, count in enumerate(frames.tolist()):
         for state, right in zip(states, expected[row]):
             right = right[0, :count]
             assert (state[row, :count] - right).abs().max() <= 1e-5 * right.abs().max()

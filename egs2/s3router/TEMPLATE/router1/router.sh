@@ -83,7 +83,7 @@ if "${prunes}"; then
     experiments sweep
 fi
 if runs 17; then
-    log "Stage 17: route files, baked models and models in ONNX, checked against the trained models -> ${expdir}"
+    log "Stage 17: route files, baked and smaller models and models in ONNX, checked against the trained models -> ${expdir}"
     experiments deploy
 fi
 exit
