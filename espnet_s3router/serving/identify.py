@@ -1,6 +1,7 @@
 """The language of a recording without a language id: the route whose outputs are surest.
 
-The measure is the mean entropy of the output distribution over frames, divided by the logarithm of the number of tokens.
+The measure is the entropy of the output distribution, divided by the logarithm of the number of tokens. Frames count by
+their probability of a token: a route is sure of its blanks in any language.
 With many routes, one gradient first ranks them all (SupSup, arXiv 2006.14769 sec. 3.3): with the mean of all masks on the
 base, it tells how much more weight for one mask would lower the entropy. Only the best are then run.
 """
@@ -16,6 +17,8 @@ from torch import Tensor
 from espnet_s3router.routes.switch import Removed
 from espnet_s3router.serving.bank import Bank
 
+NO_TOKEN = 1e-6
+"""Weight of the answer 1 beside those of the frames, for recordings in which a route finds nothing."""
 LogProbs = Callable[[str, Tensor], Tensor]
 """(route, samples) -> log probabilities (frames, tokens)."""
 
@@ -42,9 +45,14 @@ class Identified:
 
 
 def entropy(log_probs: Tensor) -> Tensor:
-    """Mean entropy of (frames, tokens), as a share of that of a uniform distribution: 0 to 1."""
-    per_frame = -(log_probs.exp() * log_probs).sum(dim=-1)  # (frames,)
-    return per_frame.mean() / math.log(log_probs.shape[-1])
+    """Mean entropy of (frames, tokens), as a share of that of a uniform distribution: 0 to 1. Token 0 is the blank.
+
+    The weight of a frame is its probability of another token than the blank. Blanks alone say nothing: 1.
+    """
+    probs = log_probs.exp()
+    shares = -(probs * log_probs).sum(dim=-1) / math.log(log_probs.shape[-1])  # (frames,)
+    weights = probs[:, 1:].sum(dim=-1)
+    return ((weights * shares).sum() + NO_TOKEN) / (weights.sum() + NO_TOKEN)
 
 
 @torch.no_grad()

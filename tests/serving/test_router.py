@@ -1,5 +1,7 @@
 """Texts of recordings: routes in turn, long recordings in windows, beam search, and the language of a recording."""
 
+import math
+
 import numpy as np
 import pytest
 import soundfile
@@ -153,8 +155,18 @@ class TestLanguage:
 
     def test_entropy_is_a_share_of_the_largest(self):
         assert float(identify.entropy(torch.full((4, 7), 1 / 7).log())) == pytest.approx(1.0)
-        sure = torch.tensor([[1 - 3e-7, 1e-7, 1e-7, 1e-7]]).log()
+        sure = torch.tensor([[1e-7, 1 - 3e-7, 1e-7, 1e-7]]).log()
         assert float(identify.entropy(sure)) == pytest.approx(0.0, abs=1e-4)
+
+    def test_frames_count_by_their_probability_of_a_token(self):
+        unsure, blank = [0.2, 0.4, 0.4], [1 - 2e-6, 1e-6, 1e-6]
+        alone = float(identify.entropy(torch.tensor([unsure]).log()))
+        share = -sum(p * math.log(p) for p in unsure) / math.log(3)
+        assert alone == pytest.approx(share, abs=1e-5)
+        assert float(identify.entropy(torch.tensor([blank, unsure, *[blank] * 8]).log())) == pytest.approx(alone, abs=1e-4)
+
+    def test_a_route_that_finds_no_token_is_the_last_choice(self):
+        assert float(identify.entropy(torch.tensor([[0.0, -200.0, -200.0]]))) == pytest.approx(1.0)
 
     def test_the_slope_is_that_of_its_definition(self, folder):
         """Numerically: the mean entropy on W * sum_j a_j M_j, by a_j."""
