@@ -24,7 +24,7 @@ def set_heads(block: nn.Module, family: Family, heads: int) -> None:
 
 
 def _no_heads(block: Any, *args: Any, **kwargs: Any) -> Any:
-    """The output of a block without heads: the bias of its last matrix, in the shape of the input."""
+    """The output of a block without heads, in the shape of the input: the bias of its last matrix, or zeros."""
     x = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
     out = block.out_proj(x.new_zeros(*x.shape[:-1], 0))
     return (out, None) if block.tuple_output else out

@@ -13,10 +13,16 @@ from espnet_s3router.upstreams.structure import Widths, structure_of
 
 
 def keep_units(expert: nn.Module, family: Family, places: Sequence[Place], kept: Mapping[str, Tensor]) -> None:
-    """Keep only the units with the ascending indices ``kept`` (by group), in place. Groups that keep all stay untouched."""
+    """Keep only the units with the ascending indices ``kept`` (by group), in place. Groups that keep all stay untouched.
+
+    A block that is not kept loses the bias of its output too, so it adds nothing to the residual path.
+    """
     for place in places:
         units = kept[place.name]
         if len(units) == place.size:
+            continue
+        if place.block:
+            expert.get_submodule(place.reader).register_parameter("bias", None)
             continue
         rows = (units[:, None] * place.width + torch.arange(place.width, device=units.device)).flatten()
         for path in place.writers:
@@ -33,8 +39,15 @@ def keep_units(expert: nn.Module, family: Family, places: Sequence[Place], kept:
 
 def take_widths(expert: nn.Module, family: Family, widths: Widths) -> None:
     """Give an upstream these sizes, in place. Its values are then to be loaded."""
-    places = places_of(structure_of(expert, family), family)
-    sizes = {"conv": widths.channels, "attention": widths.heads, "feed_forward": widths.inner}
+    places = places_of(structure_of(expert, family), family, blocks=True)
+    present = structure_of(expert, family).widths
+    sizes = {
+        "conv": widths.channels,
+        "attention": widths.heads,
+        "attention_block": widths.attention_blocks or present.attention_blocks,
+        "feed_forward": widths.inner,
+        "feed_forward_block": widths.feed_forward_blocks or present.feed_forward_blocks,
+    }
     keep_units(expert, family, places, {place.name: torch.arange(sizes[place.kind][place.index]) for place in places})
 
 

@@ -83,12 +83,13 @@ def _formula(structure: Structure, widths: Widths) -> dict[str, Any]:
     projection: Any = 0
     if structure.projected:
         projection = widths.channels[-1] * (structure.dim + 2 * structure.normed) + structure.dim
+    whole = (1,) * len(structure.layers)
     attention: Any = 0
-    for layer, heads in zip(structure.layers, widths.heads):
-        attention = attention + heads * layer.head_width * (4 * layer.dim + layer.biases) + layer.dim
+    for layer, heads, block in zip(structure.layers, widths.heads, widths.attention_blocks or whole):
+        attention = attention + heads * layer.head_width * (4 * layer.dim + layer.biases) + layer.dim * block
     feed_forward: Any = 0
-    for layer, inner in zip(structure.layers, widths.inner):
-        feed_forward = feed_forward + inner * (2 * layer.dim + 1) + layer.dim
+    for layer, inner, block in zip(structure.layers, widths.inner, widths.feed_forward_blocks or whole):
+        feed_forward = feed_forward + inner * (2 * layer.dim + 1) + layer.dim * block
     position = sum(_entries(conv) + conv.outputs * conv.bias for conv in structure.position)
     return {
         "convolutions": frontend,

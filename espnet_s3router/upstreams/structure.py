@@ -25,6 +25,10 @@ class Widths:
     """Attention heads of each layer."""
     inner: tuple[Any, ...]
     """Inner units of the feed-forward block of each layer."""
+    attention_blocks: tuple[Any, ...] = ()
+    """1 for each layer whose attention block is there, 0 where it was removed as a whole. Empty: all are there."""
+    feed_forward_blocks: tuple[Any, ...] = ()
+    """The same for feed-forward blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,9 @@ class Layer:
     inner: int
     biases: int
     """How many of q, k and v have a bias."""
+    attention_block: bool = True
+    """False if the block was removed as a whole: its output has no bias either."""
+    feed_forward_block: bool = True
     relative: int
     """Outputs of the matrix that gates WavLM's relative positions, on each head; 0 if there is none."""
 
@@ -100,6 +107,8 @@ class Structure:
             channels=tuple(conv.outputs for conv in self.convolutions),
             heads=tuple(layer.heads for layer in self.layers),
             inner=tuple(layer.inner for layer in self.layers),
+            attention_blocks=tuple(int(layer.attention_block) for layer in self.layers),
+            feed_forward_blocks=tuple(int(layer.feed_forward_block) for layer in self.layers),
         )
 
     @property
@@ -145,7 +154,8 @@ def attribute(owner: Any, path: str | None) -> Any:
 
 
 def _layer(path: str, layer: Any, family: Family) -> Layer:
-    q, k, v, _ = (layer.get_submodule(name) for name in family.attention)
+    q, k, v, out = (layer.get_submodule(name) for name in family.attention)
+    first, second = (layer.get_submodule(name) for name in family.feed_forward)
     block = layer.get_submodule(family.attention_module)
     heads = getattr(block, family.heads, 1)
     gate = attribute(block, "grep_linear")
@@ -154,8 +164,10 @@ def _layer(path: str, layer: Any, family: Family) -> Layer:
         dim=q.weight.shape[1],
         heads=heads,
         head_width=q.weight.shape[0] // heads if heads else 0,
-        inner=layer.get_submodule(family.feed_forward[0]).weight.shape[0],
+        inner=first.weight.shape[0],
         biases=sum(getattr(part, "bias", None) is not None for part in (q, k, v)),
+        attention_block=heads > 0 or out.bias is not None,
+        feed_forward_block=first.weight.shape[0] > 0 or second.bias is not None,
         relative=0 if gate is None else gate.weight.shape[0],
     )
 

@@ -27,12 +27,13 @@ EMPTY = {torch.float64: NO_UNITS, torch.float32: ()}
 STYLES = ("wav2vec2", "wav2vec2_large", "hf_hubert", "espnet_hubert", "hf_whisper")
 
 
-def gated(source, name, *, kind="hard_concrete", empty=(), sparsity=None, seed=0):
+def gated(source, name, *, kind="hard_concrete", empty=(), sparsity=None, seed=0, blocks=False):
     """Handle of an upstream with random gates, in evaluation; groups in ``empty`` keep no unit."""
     upstream = load_upstream(source)
     units = ["conv", "feed_forward"] if name == "wavlm" else ["conv", "attention", "feed_forward"]
     sparsity = sparsity or (0.2 if name == "wavlm" else 0.5)
-    attached = attach(upstream.upstream, {"method": "hj", "sparsity": sparsity, "updates": 9, "gates": kind, "units": units})
+    conf = {"method": "hj", "sparsity": sparsity, "updates": 9, "gates": kind, "units": units, "blocks": blocks}
+    attached = attach(upstream.upstream, conf)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for group, gate in attached.gates.groups.items():
@@ -91,6 +92,38 @@ def test_binary_gates_lose_nothing(name, toy_upstreams):
     assert difference(before, states(smaller)) <= 1e-5
     values = torch.cat([tensor.flatten() for tensor in weights.values()])
     assert all(torch.isin(parameter, values).all() for parameter in smaller.parameters())
+
+
+@pytest.mark.parametrize("name", ["wavlm", *STYLES])
+def test_whole_blocks_go(name, toy_upstreams, tmp_path):
+    """A removed block adds exact zeros to the residual path, also when it comes from a file."""
+    source = toy_upstreams[name]
+    base = whole_hexadecimal(fingerprint(load_upstream(source)))
+    closed = ("attention_block.0", "feed_forward_block.1")[name == "wavlm" :]
+    attached, _ = gated(source, name, empty=closed, blocks=True, sparsity=0.2 if name == "wavlm" else 0.6)
+    before, widths, family = (
+        states(in_kind(attached.upstream, torch.float64)),
+        attached.widths(),
+        family_of(attached.upstream),
+    )
+    smaller = shrink(attached)
+    assert difference(before, states(smaller)) <= 1e-9
+    structure = structure_of(smaller, family)
+    assert structure.widths == widths and widths.feed_forward_blocks[1] == 0
+    assert sum(parameters(structure).values()) + structure.unused == sum(p.numel() for p in smaller.parameters())
+    path = tmp_path / "shrunk.safetensors"
+    write_shrunk(path, smaller.float(), family, base=base, upstream=source["upstream"])
+    again = load_upstream({**source, "shrunk": str(path)}).upstream
+    assert difference(before, states(again)) <= 1e-5
+    added = {}
+    for index, layer in enumerate(again.get_submodule(family.layers)):
+        for kind, module in (("attention", family.attention[-1]), ("feed_forward", family.feed_forward[-1])):
+            keep = lambda module, args, out, key=(kind, index): added.update({key: out})  # noqa: E731
+            layer.get_submodule(module).register_forward_hook(keep)
+    states(again)
+    for (kind, index), out in added.items():
+        assert bool(out.any()) == bool(getattr(widths, f"{kind}_blocks")[index])
+    assert ("feed_forward", 1) in added
 
 
 @pytest.mark.parametrize("method", ["omp_units", "uniform"])

@@ -13,6 +13,8 @@ from espnet_s3router.upstreams.structure import Structure, Widths
 
 CNN = ("spectrum", "convolutions", "projection")
 TRANSFORMER = ("position", "attention", "feed_forward")
+COARSE_FIRST = (("attention_block", "feed_forward_block"), ("attention",), ("conv", "feed_forward"))
+"""Kinds of places, in the order in which their numbers of units are rounded."""
 ITERATIONS = 50
 """Halvings of the interval in which the shift of all gates is searched: far below one unit."""
 FARTHEST = 60.0
@@ -97,7 +99,7 @@ def constraints_of(
     if variant == "macs":
         return [constraint("macs", sparsity, structure, places, kinds, part(CNN + TRANSFORMER))]
     cnn = sparsity if cnn_sparsity is None else cnn_sparsity
-    layers = ("attention", "feed_forward")
+    layers = tuple(kind for kind in kinds if kind != "conv")
     return [
         constraint("cnn_macs", cnn, structure, places, ("conv",), part(CNN)),
         constraint("transformer_macs", sparsity, structure, places, layers, part(TRANSFORMER)),
@@ -110,18 +112,19 @@ def kept_units(
     """How many units each group keeps in evaluation, so that every constraint is met as nearly as single units allow.
 
     ``expected``: (group, shift) -> its number of open units, which falls as the shift rises. One shift of all groups meets
-    the target (as in DPHuBERT's code, where it shifts the log alphas of gates). Heads are rounded first, because one costs
-    more than a channel or an inner unit. The others are shifted once more for what rounding has left.
+    the target (as in DPHuBERT's code, where it shifts the log alphas of gates). Whole blocks are rounded first, then heads,
+    because they cost more than a channel or an inner unit. The others are shifted once more for what rounding has left.
     """
     numbers = torch.tensor([float(place.size) for place in places], dtype=torch.float64)
     for constraint in constraints:
-        for kinds in (("conv", "attention", "feed_forward"), ("conv", "feed_forward")):
-            free = [index for index, place in enumerate(places) if place.kind in set(kinds) & set(constraint.units)]
-            if not free:
+        free = [index for index, place in enumerate(places) if place.kind in constraint.units]
+        for kinds in COARSE_FIRST:
+            coarse = [index for index in free if places[index].kind in kinds]
+            if not coarse:
                 continue
             exact = _shifted(places, expected, constraint, numbers, free)
-            coarse = [index for index in free if places[index].kind == "attention"] or free
             numbers = torch.where(_only(coarse, len(numbers)), _rounded(exact, constraint, coarse), exact)
+            free = [index for index in free if index not in coarse]
     return {place.name: round(float(number)) for place, number in zip(places, numbers)}
 
 

@@ -15,7 +15,7 @@ from espnet_s3router.methods.structured.cost import kept_units
 from espnet_s3router.methods.structured.gates import KINDS, Gate, Gates
 from espnet_s3router.methods.structured.lagrangian import Lagrangian
 from espnet_s3router.methods.structured.options import UnitOptions
-from espnet_s3router.methods.structured.place import Place, place_gates
+from espnet_s3router.methods.structured.place import BLOCK, Place, place_gates
 from espnet_s3router.methods.structured.removal import Structured, fields_of
 
 FAR = 0.05
@@ -26,6 +26,8 @@ FAR = 0.05
 class HjConfig(UnitOptions):
     """Trains the weights together with gates on their units, until the model has lost a share of its cost."""
 
+    blocks: bool = False
+    """Gates on whole attention and feed-forward blocks too, of those in ``units``. The residual path stays."""
     gates: str = "hard_concrete"
     """hard_concrete (arXiv 1712.01312), or binary: 0 or 1, with a straight-through gradient."""
     closed: float = 0.01
@@ -45,6 +47,8 @@ class HjConfig(UnitOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        layers = not self.blocks or set(self.units) != {"conv"}
+        check(layers, "units", self.units, "attention or feed_forward in it with blocks: true")
         check_choice("gates", self.gates, KINDS)
         check(0.0 < self.closed < 1.0, "closed", self.closed, "a probability in (0, 1)")
         for name in ("gate_lr", "multiplier_lr"):
@@ -85,7 +89,9 @@ class Hj(Structured):
         self.gates.settle()
 
     def open_units(self) -> dict[str, Tensor]:
-        return self.gates.masks()
+        masks = self.gates.masks()
+        blocks = {place.name.replace(BLOCK, ""): masks[place.name] for place in self.places if place.block}
+        return {name: mask & blocks[name] if name in blocks else mask for name, mask in masks.items()}
 
     def expected_sparsity(self) -> Tensor:
         """Expected share of each constraint's cost that is removed, (constraints,), with gradients."""
@@ -137,7 +143,7 @@ class Hj(Structured):
 
 def hj(upstream: nn.Module, config: HjConfig) -> Hj:
     """Put gates on the units of the upstream; train them, the Transformer, the projection and the frontend."""
-    fields = fields_of(upstream, config)
+    fields = fields_of(upstream, config, blocks=config.blocks)
     places, constraints = fields["places"], fields["constraints"]
     generator = torch.Generator().manual_seed(config.seed)
 
@@ -145,7 +151,7 @@ def hj(upstream: nn.Module, config: HjConfig) -> Hj:
         return Gate(hard_concrete.initial(place.size, config.closed, generator), config.gates)
 
     gates = place_gates(upstream, places, gate_of)
-    log_alphas = {parameter_key(f"{p.reader}.weight", "gate.log_alpha"): gates[p.name].log_alpha for p in places}
+    log_alphas = {parameter_key(p.gated[-1], "gate.log_alpha"): gates[p.name].log_alpha for p in places}
     fields["trained"] |= log_alphas
     return Hj(
         **fields,

@@ -1,7 +1,8 @@
 """Where the gates of an upstream lie.
 
 A closed unit must have no effect. So its gate scales the inputs that read it: columns of the output matrix of attention, of
-the second feed-forward matrix, of the next convolution or of the projection. Gates lie on tensors, as masks do.
+the second feed-forward matrix, of the next convolution or of the projection. The gate of a whole block scales the matrix and
+the bias of its output, so a closed block adds nothing to the residual path. Gates lie on tensors, as masks do.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,8 @@ from espnet_s3router.upstreams import Family
 from espnet_s3router.upstreams.structure import Structure, Widths
 
 UNITS = ("conv", "attention", "feed_forward")
+BLOCK = "_block"
+"""End of the kind of a place that is a whole block."""
 GateModule = TypeVar("GateModule", bound=nn.Module)
 
 
@@ -25,7 +28,7 @@ class Place:
     """A group of units: where its gate lies, and what belongs to its units."""
 
     kind: str
-    """One of UNITS."""
+    """One of UNITS, or attention_block or feed_forward_block: a single unit, the block."""
     index: int
     """Number of the convolution or of the layer."""
     size: int
@@ -45,6 +48,16 @@ class Place:
     def name(self) -> str:
         """Name of the group, such as attention.3."""
         return f"{self.kind}.{self.index}"
+
+    @property
+    def block(self) -> bool:
+        """True for a whole block."""
+        return self.kind.endswith(BLOCK)
+
+    @property
+    def gated(self) -> tuple[str, ...]:
+        """The tensors that the gate scales. Its parameter lies on the last one."""
+        return (f"{self.reader}.weight", f"{self.reader}.bias") if self.block else (f"{self.reader}.weight",)
 
     @property
     def minimum(self) -> int:
@@ -67,8 +80,23 @@ class ScaledInputs(nn.Module):
         return weight * scale.view(1, -1, *(1,) * (weight.dim() - 2))
 
 
-def places_of(structure: Structure, family: Family, units: tuple[str, ...] = UNITS) -> list[Place]:
-    """The groups of units of an upstream. Convolutions come first, then the layers in their order."""
+class ScaledOutputs(nn.Module):
+    """weight or bias -> the same, scaled by the gate of the block whose output it makes."""
+
+    def __init__(self, gate: nn.Module, *, owns: bool) -> None:
+        super().__init__()
+        if owns:
+            self.gate = gate
+        else:
+            object.__setattr__(self, "gate", gate)  # no submodule: the parameter belongs to another tensor
+
+    def forward(self, tensor: Tensor) -> Tensor:
+        return tensor * self.gate().to(tensor.dtype)
+
+
+def places_of(structure: Structure, family: Family, units: tuple[str, ...] = UNITS, *, blocks: bool = False) -> list[Place]:
+    """The groups of units of an upstream. Convolutions come first, then the layers in their order. With ``blocks``, each
+    group of a layer is followed by the block that holds it."""
     places = []
     readers = [conv.path for conv in structure.convolutions[1:]] + [str(family.projection_matrix)]
     for index, (conv, reader, free) in enumerate(zip(structure.convolutions, readers, structure.free_channels)):
@@ -85,22 +113,16 @@ def places_of(structure: Structure, family: Family, units: tuple[str, ...] = UNI
         )  # fmt: skip
     for index, layer in enumerate(structure.layers):
         *writers, reader = (f"{layer.path}.{name}" for name in family.attention)
-        if "attention" in units and layer.heads:
-            places.append(
-                Place(
-                    kind="attention",
-                    index=index,
-                    size=layer.heads,
-                    width=layer.head_width,
-                    reader=reader,
-                    writers=tuple(writers),
-                )
-            )
         first, second = (f"{layer.path}.{name}" for name in family.feed_forward)
-        if "feed_forward" in units and layer.inner:
-            places.append(
-                Place(kind="feed_forward", index=index, size=layer.inner, width=1, reader=second, writers=(first,))
-            )
+        for kind, size, width, inputs, output in (
+            ("attention", layer.heads, layer.head_width, tuple(writers), reader),
+            ("feed_forward", layer.inner, 1, (first,), second),
+        ):
+            if kind not in units or not size:
+                continue
+            places.append(Place(kind=kind, index=index, size=size, width=width, reader=output, writers=inputs))
+            if blocks:
+                places.append(Place(kind=kind + BLOCK, index=index, size=1, width=1, reader=output, writers=()))
     return places
 
 
@@ -121,9 +143,13 @@ def place_gates(expert: nn.Module, places: Sequence[Place], gate_of: Callable[[P
     for place in places:
         gate = gate_of(place)
         reader = expert.get_submodule(place.reader)
-        if parametrize.is_parametrized(reader, "weight"):
-            raise InputError(f"mask_conf: {place.reader}.weight is parametrized already: it cannot take gates")
-        parametrize.register_parametrization(reader, "weight", ScaledInputs(gate, place.width), unsafe=True)
+        if place.block:
+            parametrize.register_parametrization(reader, "weight", ScaledOutputs(gate, owns=False), unsafe=True)
+            parametrize.register_parametrization(reader, "bias", ScaledOutputs(gate, owns=True), unsafe=True)
+        else:
+            if parametrize.is_parametrized(reader, "weight"):
+                raise InputError(f"mask_conf: {place.reader}.weight is parametrized already: it cannot take gates")
+            parametrize.register_parametrization(reader, "weight", ScaledInputs(gate, place.width), unsafe=True)
         for path in place.norms:
             channel_norm(expert, path).close(gate)
         gates[place.name] = gate
@@ -138,11 +164,20 @@ def channel_norm(expert: nn.Module, path: str) -> ChannelNorm:
     return norm
 
 
-def widths_of(structure: Structure, sizes: Mapping[str, object]) -> Widths:
-    """The sizes of ``structure``, with those that ``sizes`` names by group (such as attention.3) replaced."""
+def widths_of(structure: Structure, sizes: Mapping[str, int]) -> Widths:
+    """The sizes of ``structure``, with those that ``sizes`` names by group (such as attention.3) replaced. A removed block
+    has no units."""
     present = structure.widths
+
+    def replaced(kind: str, old: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sizes.get(f"{kind}.{index}", size) for index, size in enumerate(old))
+
+    attention = replaced("attention" + BLOCK, present.attention_blocks)
+    feed_forward = replaced("feed_forward" + BLOCK, present.feed_forward_blocks)
     return Widths(
-        channels=tuple(sizes.get(f"conv.{index}", size) for index, size in enumerate(present.channels)),
-        heads=tuple(sizes.get(f"attention.{index}", size) for index, size in enumerate(present.heads)),
-        inner=tuple(sizes.get(f"feed_forward.{index}", size) for index, size in enumerate(present.inner)),
+        channels=replaced("conv", present.channels),
+        heads=tuple(block * heads for block, heads in zip(attention, replaced("attention", present.heads))),
+        inner=tuple(block * inner for block, inner in zip(feed_forward, replaced("feed_forward", present.inner))),
+        attention_blocks=attention,
+        feed_forward_blocks=feed_forward,
     )

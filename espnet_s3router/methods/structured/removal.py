@@ -47,15 +47,16 @@ class Structured(Attached):
         return sum(present.values()) - sum(kept.values())
 
 
-def fields_of(upstream: nn.Module, config: UnitOptions) -> dict[str, Any]:
-    """The fields of a handle on an upstream that has no gates yet. ``trained`` has the names behind gates.
+def fields_of(upstream: nn.Module, config: UnitOptions, *, blocks: bool = False) -> dict[str, Any]:
+    """The fields of a handle on an upstream that has no gates yet. ``trained`` has the names behind gates. With
+    ``blocks``, whole blocks are places too.
 
     Raises InputError for units that cannot be removed and for a sparsity out of reach.
     """
     family = family_of(upstream)
     structure = structure_of(upstream, family)
     refuse(structure, family, config.units)
-    places = places_of(structure, family, config.units)
+    places = places_of(structure, family, config.units, blocks=blocks)
     constraints = constraints_of(structure, places, config.variant, config.sparsity, config.cnn_sparsity, config.seconds)
     _check_reachable(places, constraints)
     weights, transformer = finetuned(upstream, config.train_cnn), finetuned(upstream, False)
@@ -73,8 +74,8 @@ def fields_of(upstream: nn.Module, config: UnitOptions) -> dict[str, Any]:
 
 def _behind_gates(weights: Mapping[str, nn.Parameter], places: Sequence[Place]) -> dict[str, nn.Parameter]:
     """The same parameters, with the names that they have once ``places`` have gates."""
-    readers = {f"{place.reader}.weight" for place in places}
-    return {original_key(name) if name in readers else name: parameter for name, parameter in weights.items()}
+    gated = {name for place in places for name in place.gated}
+    return {original_key(name) if name in gated else name: parameter for name, parameter in weights.items()}
 
 
 def _check_reachable(places: Sequence[Place], constraints: Sequence[Constraint]) -> None:
