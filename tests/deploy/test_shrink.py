@@ -126,17 +126,22 @@ def test_whole_blocks_go(name, toy_upstreams, tmp_path):
     assert ("feed_forward", 1) in added
 
 
-@pytest.mark.parametrize("method", ["omp_units", "uniform"])
+@pytest.mark.parametrize(
+    "conf",
+    [{"method": "omp_units"}, {"method": "uniform"}, {"method": "uniform", "layers": 1}],
+    ids=["omp_units", "uniform", "layers"],
+)
 @pytest.mark.parametrize("name", STYLES)
-def test_units_that_were_closed_at_once(name, method, toy_upstreams):
+def test_units_that_were_closed_at_once(name, conf, toy_upstreams):
     """Without gates that scale, the smaller model has the weights as they were."""
     upstream = load_upstream(toy_upstreams[name]).upstream
-    attached = attach(upstream, {"method": method, "sparsity": 0.4, "start": "x"})
+    attached = attach(upstream, {**conf, "sparsity": 0.6, "start": "x"})
     attached.begin()
     before, widths = states(upstream), attached.widths()
     smaller = shrink(attached)
     assert difference(before, states(smaller)) <= 1e-5
     assert structure_of(smaller, family_of(smaller)).widths == widths != attached.structure.widths
+    assert widths.attention_blocks == widths.feed_forward_blocks == ((1, 0) if "layers" in conf else (1, 1))
 
 
 @pytest.mark.parametrize("name", STYLES)

@@ -136,6 +136,22 @@ def test_the_shape_is_uniform_at_base_dimensions(variant, sparsity):
         assert abs(kept[0] / size - counts["feed_forward.0"] / 3072) < 1 / 12  # heads are rounded, the others make up for it
 
 
+def test_top_layers_are_dropped():
+    """As the toy without the blocks of its last layer; the draw from the others meets the target."""
+    attached, tensors = pruned({**UNIFORM, "sparsity": 0.5, "layers": 2})
+    widths = attached.widths()
+    assert widths.attention_blocks == widths.feed_forward_blocks == (1, 1, 0)
+    assert widths.heads[2] == widths.inner[2] == 0 and all(0 < size < 32 for size in widths.inner[:2])
+    assert attached.reached() == pytest.approx([0.5], abs=0.02)
+    expert = attached.upstream
+    seen = []
+    for layer in expert.model.encoder.layers:
+        layer.register_forward_hook(lambda module, args, out: seen.append((args[0], out)))
+    expert(WAVE)
+    (before, after), last = seen[2], expert.model.encoder.layers[2]
+    assert torch.allclose(after, last.final_layer_norm(last.self_attn_layer_norm(before)), atol=1e-6)
+
+
 def test_bad_options():
     with pytest.raises(InputError, match="start is None, expected a model file"):
         attach(toy_expert(), OMP | {"start": None})
@@ -143,3 +159,9 @@ def test_bad_options():
         attach(toy_expert(), OMP | {"ranking": "matrix"})
     with pytest.raises(InputError, match="sparsity 0.99 of macs cannot be reached"):
         attach(toy_expert(), UNIFORM | {"sparsity": 0.99, "units": ["feed_forward"]})
+    with pytest.raises(InputError, match="layers is 3, expected a whole number from 1 to 2"):
+        attach(toy_expert(), UNIFORM | {"layers": 3})
+    with pytest.raises(InputError, match=r"layers 1 removes 0\.\d+ of macs already, more than sparsity 0.1"):
+        attach(toy_expert(), UNIFORM | {"layers": 1, "sparsity": 0.1})
+    with pytest.raises(InputError, match="expected attention and feed_forward in it with layers"):
+        attach(toy_expert(), UNIFORM | {"layers": 1, "units": ["conv", "attention"]})

@@ -147,6 +147,11 @@ CASES = {
         ["model.encoder.*[!d]", "model.layer_norm.*", "model.post_extract_proj.*[!d]"],
     ),
     "uniform": ({"sparsity": 0.4, "seconds": 0.5}, WITHOUT_GATES),
+    "uniform, layers": (
+        {"sparsity": 0.5, "seconds": 0.5, "layers": 2, "train_cnn": False},
+        ["model.layer_norm.*", "model.post_extract_proj.*[!d]", "model.encoder.pos_conv.*", "model.encoder.layer_norm.*"]
+        + [f"{LAYERS}[01].*[!d]", f"{LAYERS}2.*layer_norm.*"],
+    ),
     "uniform, separate": (
         {"sparsity": 0.3, "cnn_sparsity": 0.5, "variant": "sep_macs", "seconds": 0.5, "start": "x"},
         WITHOUT_GATES,

@@ -39,16 +39,30 @@ class FixedUnits(Structured):
     """True: every group loses the same share of its units. False: one threshold for the scores of all groups."""
     rewind: bool = False
     """After the choice, return to the pretrained weights."""
+    dropped: frozenset[str] = frozenset()
+    """Groups and whole blocks that keep nothing. Other blocks stay."""
+    idle: int = 0
+    """Weights of dropped blocks: they do not train."""
 
     def open_units(self) -> dict[str, Tensor]:
         return {name: gate.opened.detach() > 0 for name, gate in self.gates.items()}
+
+    def removed(self) -> int:
+        return super().removed() - self.idle
 
     @torch.no_grad()
     def begin(self, start: Mapping[str, Tensor] | None = None, saliency: Mapping[str, Tensor] | None = None) -> None:
         pretrained = {name: weight.clone() for name, weight in self.startable.items()} if self.rewind else {}
         super().begin(start)
         scores = self.score(self.upstream, self.places)
-        counts = kept_units(self.places, even_share if self.everywhere else threshold(scores), self.constraints)
+        shares = even_share if self.everywhere else threshold(scores)
+
+        def expected(place: Place, shift: float) -> float:
+            if place.name in self.dropped:
+                return 0.0
+            return 1.0 if place.block else shares(place, shift)
+
+        counts = kept_units(self.places, expected, self.constraints)
         for name, gate in self.gates.items():
             gate.opened.copy_(largest(scores[name], counts[name]))
         super().begin(pretrained)
@@ -66,11 +80,29 @@ def threshold(scores: Mapping[str, Tensor]) -> Callable[[Place, float], float]:
 
 
 def fixed_units(
-    upstream: nn.Module, config: UnitOptions, score: Score, *, everywhere: bool = False, rewind: bool = False
+    upstream: nn.Module,
+    config: UnitOptions,
+    score: Score,
+    *,
+    everywhere: bool = False,
+    rewind: bool = False,
+    layers: int | None = None,
 ) -> FixedUnits:
-    """A handle that trains what ``hj`` trains, see ``FixedUnits``."""
-    fields = fields_of(upstream, config)
-    places = fields["places"]
+    """A handle that trains what ``hj`` trains, see ``FixedUnits``. ``layers``: all behind the first so many are dropped."""
+    fields = fields_of(upstream, config, blocks=layers is not None)
+    places, trained = fields["places"], fields.pop("trained")
+    behind = [place for place in places if place.kind != "conv" and layers is not None and place.index >= layers]
     gates = place_gates(upstream, places, lambda place: FixedGate(place.size))
-    chosen = {parameter_key(f"{place.reader}.weight", "gate.opened"): gates[place.name].opened for place in places}
-    return FixedUnits(**fields, saved=chosen, gates=gates, score=score, everywhere=everywhere, rewind=rewind)
+    chosen = {parameter_key(place.gated[-1], "gate.opened"): gates[place.name].opened for place in places}
+    idle = tuple(f"{path}." for place in behind for path in (*place.writers, place.reader))
+    return FixedUnits(
+        **fields,
+        trained={name: parameter for name, parameter in trained.items() if not name.startswith(idle)},
+        saved=chosen,
+        gates=gates,
+        score=score,
+        everywhere=everywhere,
+        rewind=rewind,
+        dropped=frozenset(place.name for place in behind),
+        idle=sum(parameter.numel() for name, parameter in trained.items() if name.startswith(idle)),
+    )
