@@ -39,9 +39,9 @@ def gated(source, name, *, kind="hard_concrete", empty=(), sparsity=None, seed=0
         for group, gate in attached.gates.groups.items():
             gate.log_alpha.copy_(torch.randn(gate.log_alpha.shape, generator=generator))
             gate.log_alpha.sub_(1000.0 * (group in empty))
-        for module in upstream.modules():  # zeros would hide a lost bias
-            if isinstance(getattr(module, "bias", None), torch.nn.Parameter):
-                module.bias.add_(torch.randn(module.bias.shape, generator=generator) * 0.3)
+        for name, parameter in upstream.named_parameters():  # zeros would hide a lost bias
+            if name.endswith(("bias", "bias.original")):
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
     return attached, upstream
 
 

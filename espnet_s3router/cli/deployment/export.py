@@ -6,7 +6,7 @@ from typing import Any
 DESCRIPTION = """
 Writes a model that onnxruntime runs without torch, ESPnet and this package: model.onnx, vocab.txt and config.json.
 onnxruntime opens it and must give the text of the trained model on real recordings, or nothing is written.
-Units that method hj has closed are removed, so its models are smaller.
+Units that the method of a run has closed are removed.
 With int8, the matrices of products take 8 bits, and the file model.int8.onnx is about a quarter as large.
 """
 

@@ -16,7 +16,7 @@ from espnet_s3router.exported.libraries import need
 from espnet_s3router.exported.quantize import quantize
 from espnet_s3router.exported.session import Session, check_length
 from espnet_s3router.files import replacing_dir
-from espnet_s3router.methods.structured.hj import Structured
+from espnet_s3router.methods.structured.removal import Structured
 from espnet_s3router.plugin.best_path import best_path
 from espnet_s3router.plugin.deployment.bake import bake_upstream, load_experiment, outputs
 from espnet_s3router.plugin.frontend import FRONTEND_NAME

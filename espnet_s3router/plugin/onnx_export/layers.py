@@ -20,24 +20,25 @@ def attention_bias(mask: Tensor) -> Tensor:
 
 
 class BiasAlone(nn.Module):
-    """A linear map whose inputs were all removed: (batch, frames, anything) -> its bias at each frame.
+    """A linear map whose inputs were all removed: (batch, frames, anything) -> its bias at each frame, or zeros without one.
 
     ONNX runtimes do not all multiply matrices without rows.
     """
 
     def __init__(self, linear: Any) -> None:
         super().__init__()
-        self.bias = linear.bias
+        self.bias, self.outputs = linear.bias, linear.out_features
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bias.expand(x.shape[0], x.shape[1], -1)
+        bias = x.new_zeros(self.outputs) if self.bias is None else self.bias
+        return bias.expand(x.shape[0], x.shape[1], -1)
 
 
 class Attention(nn.Module):
     """Self-attention with the projections of another attention module, which keep their paths.
 
-    A block without heads gives the bias of its last projection. A subclass takes the arguments that a layer of its family
-    passes.
+    A block without heads gives the bias of its last projection, if that is left. A subclass takes the arguments that a layer
+    of its family passes.
     """
 
     def __init__(self, own: Any, heads: int) -> None:

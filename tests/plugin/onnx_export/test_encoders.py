@@ -27,20 +27,28 @@ def test_hidden_states(frontend, family):
             assert (state[row, :count] - right).abs().max() <= 1e-5 * right.abs().max()
 
 
-@pytest.mark.parametrize("family", ["wav2vec2", "wav2vec2_large", "data2vec", "hf_hubert", "hf_wav2vec2", "hf_whisper"])
+@pytest.mark.parametrize(
+    ("family", "blocks"),
+    [
+        *((name, False) for name in ("wav2vec2", "wav2vec2_large", "data2vec", "hf_hubert", "hf_wav2vec2", "hf_whisper")),
+        *((name, True) for name in ("wav2vec2", "hf_hubert", "hf_whisper")),
+    ],
+)
 @torch.no_grad()
-def test_hidden_states_without_units(frontend, family):
-    """Of a smaller model with a block without heads, one without inner units, and norms over fewer channels."""
-    front = frontend(family, {"method": "hj", "sparsity": 0.5, "updates": 9})
+def test_hidden_states_without_units(frontend, family, blocks):
+    """Of a smaller model with a block without heads, one without inner units, and norms over fewer channels. With ``blocks``
+    their biases are gone too."""
+    front = frontend(family, {"method": "hj", "sparsity": 0.5, "updates": 9, "blocks": blocks})
+    closed = ("attention_block.0", "feed_forward_block.1") if blocks else ("attention.0", "feed_forward.1")
     generator = torch.Generator().manual_seed(0)
     for group, gate in front.attached.gates.groups.items():
         gate.log_alpha.copy_(torch.randn(gate.log_alpha.shape, generator=generator))
-        gate.log_alpha.sub_(1000.0 * (group in ("attention.0", "feed_forward.1")))
-    for module in front.expert.modules():  # zeros would hide a lost bias
-        if isinstance(getattr(module, "bias", None), torch.nn.Parameter):
-            module.bias.add_(torch.randn(module.bias.shape, generator=generator) * 0.3)
+        gate.log_alpha.sub_(1000.0 * (group in closed))
+    for name, parameter in front.expert.named_parameters():  # zeros would hide a lost bias
+        if name.endswith(("bias", "bias.original")):
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
     widths = front.attached.widths()
-    assert widths.heads[0] == widths.inner[1] == 0 and widths.channels[0] < 16
+    assert widths.heads[0] == widths.inner[1] == 0 and (blocks or widths.channels[0] < 16)
     expected = [front.upstream(one.waves, one.lengths)[0] for one in (BATCH.alone(0), BATCH.alone(1))]
     states, frames = encoder_of(shrink(front.attached), family)(BATCH.waves, BATCH.lengths)
     for row, count in enumerate(frames.tolist()):
