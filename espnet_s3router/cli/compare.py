@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 FORMATS = ("text", "markdown", "tsv", "html", "json")
@@ -21,6 +22,8 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--sets", nargs="+", default=[], metavar="SET", help="decoded datasets; by default all in common")
     parser.add_argument("--baseline", default="", metavar="SYSTEM", help="compare with this system; by default the first")
     parser.add_argument("--inference_tag", help="one of several decodings of a run")
+    text = "measure the real-time factor of each system on these recordings now; let nothing else run meanwhile"
+    parser.add_argument("--measure_rtf", nargs="+", default=[], metavar="AUDIO", help=text)
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
     parser.set_defaults(run=run)
@@ -30,7 +33,9 @@ def run(args: argparse.Namespace) -> None:
     """Print both tables."""
     from espnet_s3router.results.side_by_side import read_experiments, side_by_side
 
-    found = side_by_side(read_experiments(args.folders, args.inference_tag), args.sets, args.baseline)
+    runs = read_experiments(args.folders, args.inference_tag)
+    speeds = measured(runs, args.measure_rtf) if args.measure_rtf else None
+    found = side_by_side(runs, args.sets, args.baseline, speeds)
     tables = [table for table in (found.rates, found.comparisons) if len(table) > 1]
     if args.format == "json":
         named = {"rates": found.rates, "comparisons": found.comparisons}
@@ -40,6 +45,32 @@ def run(args: argparse.Namespace) -> None:
     print("\n\n".join(layout(table) for table in tables))
     if args.format != "tsv":
         print(f"\n<p>{found.note}</p>" if args.format == "html" else f"\n{found.note}")
+
+
+def measured(runs: Sequence[Any], audio: Sequence[str]) -> dict[Path, float]:
+    """Path of a run -> its real-time factor, for the first seed of each system."""
+    from tqdm import tqdm
+
+    from espnet_s3router.cli.quiet import quiet_imports
+    from espnet_s3router.cli.route import audio_of
+    from espnet_s3router.results.scored_runs import systems
+
+    waves, speeds = [audio_of(path) for path in audio], {}
+    for run in tqdm([system.runs[0] for system in systems(runs)], desc="real-time factors", unit="system", disable=None):
+        with quiet_imports():
+            from espnet_s3router.plugin.deployment.speed import experiment_rtf
+
+            speeds[run.path] = experiment_rtf(run.path, waves, decoded_with(run))
+    return speeds
+
+
+def decoded_with(run: Any) -> str | None:
+    """Name of the model file whose text was scored; None if the folder does not tell it."""
+    from espnet_s3router.experiments.layout import DECODED
+
+    markers = [run.path / tag / dataset / DECODED for dataset, tag in run.inference_tags.items()]
+    known = [json.loads(marker.read_text(encoding="utf-8")) for marker in markers if marker.is_file()]
+    return known[0].get("model") if known else None
 
 
 def as_text(table: Sequence[Sequence[str]]) -> str:

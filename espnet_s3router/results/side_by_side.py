@@ -1,7 +1,7 @@
 """Any experiments side by side: error rates, sizes, and every system against one of them."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,12 +39,18 @@ def read_experiments(folders: Sequence[str | Path], inference_tag: str | None = 
     return list(runs.values())
 
 
-def side_by_side(runs: Sequence[ScoredRun], datasets: Sequence[str] = (), baseline: str = "") -> SideBySide:
+def side_by_side(
+    runs: Sequence[ScoredRun],
+    datasets: Sequence[str] = (),
+    baseline: str = "",
+    real_time_factors: Mapping[Path, float] | None = None,
+) -> SideBySide:
     """Systems (runs that differ only in their seed) side by side.
 
     Args:
         datasets: decoded datasets; by default those that all runs have.
         baseline: name of the system that the others are compared with; by default the first.
+        real_time_factors: path of a run -> seconds to encode a second of audio; by default those that the runs recorded.
 
     Raises InputError for a dataset that a run lacks, for an unknown baseline, and for different reference texts.
     """
@@ -59,8 +65,8 @@ def side_by_side(runs: Sequence[ScoredRun], datasets: Sequence[str] = (), baseli
     base = next((system for system, name in names.items() if name == baseline), found[0])
     columns = [(dataset, metric) for metric in metrics for dataset in chosen]
     head = ["system", "sparsity", *(f"{m.upper()} {d} %" for d, m in columns), "trained", "bytes", "MACs/s"]
-    head += ["train time", "seeds"]
-    rates = [head, *([names[system], *_row(system, columns)] for system in found)]
+    head += ["RTF", "train time", "seeds"]
+    rates = [head, *([names[system], *_row(system, columns, real_time_factors)] for system in found)]
     pairs = {(s, d, m): made for s in found if s is not base for d, m in columns if (made := compare(s, base, [d], m))}
     lines = [_line(names[system], names[base], dataset, made) for (system, dataset, _), made in corrected(pairs).items()]
     top = ["system", "baseline", "set", "metric", "relative difference %", "verdict", "p (matched pairs, Holm)"]
@@ -72,7 +78,8 @@ def side_by_side(runs: Sequence[ScoredRun], datasets: Sequence[str] = (), baseli
 NOTE = (
     "rates: mean ± standard deviation of the seeds, then the 95 % bootstrap interval; sparsity: zeros counted in the masked "
     "weights; bytes: the route file, or counted beside the base; MACs/s: of the upstream, "
-    "for one second of audio, zeros included; difference: paired bootstrap over utterances and seeds"
+    "for one second of audio, zeros included; RTF: real-time factor, seconds to encode a second of audio, on the machine "
+    "that measured it; difference: paired bootstrap over utterances and seeds"
 )
 
 
@@ -89,15 +96,25 @@ def labels(found: Sequence[System]) -> dict[System, str]:
     return {s: name if taken.count(name) == 1 else f"{name} {s.info['variant']}" for s, name in names.items()}
 
 
-def _row(system: System, columns: Sequence[tuple[str, str]]) -> list[str]:
+def _row(
+    system: System, columns: Sequence[tuple[str, str]], real_time_factors: Mapping[Path, float] | None = None
+) -> list[str]:
     info, run = system.info, system.runs[0]
     zeros = run.counted.get("masked", info["sparsity"])
     size = run.route.get("bytes", info["bytes_added"])
     seconds = statistics.mean(one.info["train_seconds"] for one in system.runs)
     cells = [NOTHING if zeros is None else f"{zeros:.4g}", *(_rate(system, *column) for column in columns)]
     cells += [scaled(info["params_trained"]).strip(), f"{scaled(size)}B"]
-    cells += [NOTHING if info["macs"] is None else scaled(info["macs"]).strip(), duration(seconds)]
+    speeds = recorded_rtf(system.runs) if real_time_factors is None else real_time_factors
+    rtf = [speeds[one.path] for one in system.runs if one.path in speeds]
+    cells += [NOTHING if info["macs"] is None else scaled(info["macs"]).strip()]
+    cells += [f"{statistics.mean(rtf):.4f}" if rtf else NOTHING, duration(seconds)]
     return [*cells, " ".join(map(str, system.seeds))]
+
+
+def recorded_rtf(runs: Sequence[ScoredRun]) -> dict[Path, float]:
+    """Path of a run -> real-time factor of its smaller model, for the runs that remove units."""
+    return {run.path: run.shrunk["rtf"] for run in runs if run.shrunk.get("rtf")}
 
 
 def _rate(system: System, dataset: str, metric: str) -> str:

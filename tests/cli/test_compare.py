@@ -81,6 +81,35 @@ def test_figures(exp, capsys):
     assert p > 0.01 and line["p (matched pairs, Holm)"] == f"p = {p:.2f}".replace("0.", ".")
 
 
+def test_real_time_factors(exp, capsys, tmp_path, monkeypatch):
+    """A dash without a figure; what the runs recorded; what is measured now, of the first seed and the decoded model."""
+    import soundfile
+    import torch
+
+    from espnet_s3router.plugin.deployment import speed
+
+    def column(*words):
+        return {row["system"].split()[0]: row["RTF"] for row in json.loads(compared(exp, capsys, *words, "--json"))["rates"]}
+
+    assert column() == {"finetune": "–", "routing": "–"}
+    for seed, rtf in enumerate((0.02, 0.04)):
+        (exp / f"asr_routing_seed{seed}/shrunk").mkdir()
+        (exp / f"asr_routing_seed{seed}/shrunk.json").write_text(json.dumps({"rtf": rtf, "rtf_dense": 1.0}))
+    assert column() == {"finetune": "–", "routing": "0.0300"}
+    soundfile.write(tmp_path / "a.wav", np.sin(np.arange(8000)) / 2, 16000)
+    (exp / "asr_finetune_seed0/decode/test/.decoded").write_text(json.dumps({"model": "valid.acc.best.pth"}))
+    asked = []
+
+    def experiment_rtf(experiment, waves, model_file):
+        asked.append((experiment.name, model_file))
+        assert [tuple(wave.shape) for wave in waves] == [(8000,)] and waves[0].dtype == torch.float32
+        return 0.5
+
+    monkeypatch.setattr(speed, "experiment_rtf", experiment_rtf)
+    assert column("--measure_rtf", str(tmp_path / "a.wav"), "--sets", "test") == {"finetune": "0.5000", "routing": "0.5000"}
+    assert asked == [("asr_finetune_seed0", "valid.acc.best.pth"), ("asr_routing_seed0", None)]
+
+
 def test_formats_hold_the_same_cells(exp, capsys):
     tsv = compared(exp, capsys, "--format", "tsv")
     cells = [line.split("\t") for line in tsv.splitlines() if line]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.files import read_yaml
 
 MODEL = "valid.cer_ctc.ave.pth"
 """The model that the recipes decode with."""
@@ -26,6 +27,11 @@ def files_of(experiment: str | Path, model_file: str | None = None) -> tuple[Pat
     if len(averaged) != 1:
         raise InputError(f"{folder} holds no {MODEL}. Choose a model with --model_file: {_models(folder)}")
     return config, averaged[0]
+
+
+def task_of(config: Path) -> str:
+    """asr or slu: the task of ESPnet that wrote a config.yaml. The post-decoder is an option of slu alone."""
+    return "slu" if "postdecoder" in read_yaml(config) else "asr"
 
 
 def _models(folder: Path) -> str:
