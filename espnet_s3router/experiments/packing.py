@@ -18,6 +18,8 @@ from espnet_s3router.text_format import scaled
 
 WHOLE = ("baked", "experiment")
 """Kinds of packs that hold a whole model."""
+PLOTS = "*_against_*.png"
+"""Files below expdir that stages 13 and 16 draw. They go onto the card."""
 CHECKED = 2
 """Recordings of the validation set that a pack must transcribe."""
 
@@ -59,20 +61,20 @@ def pack(options: Options) -> Path:
     run = chosen_run(options)
     out = Path(options.pack_file or Path(options.expdir, "packs", f"{run.path.name}.zip"))
     waves = read_waves(str(Path(options.test_data(options.valid_set), layout.AUDIO)), CHECKED)
-    facts, licence = facts_of(run, options), options.base_licence
+    facts = facts_of(run, options)
+    shown: Any = {"waves": waves, "base_licence": options.base_licence, "plots": sorted(Path(options.expdir).glob(PLOTS))}
     routes = [run.path / name for name in [_route(run, options)] if name]
     if routes and options.pack_kind not in WHOLE:
-        options_of_pack: Any = {"base": options.pack_base, "licence": options.licence, "base_licence": licence}
         by_route = {routes[0].stem: facts}
         if options.routes_dir:
             gather(routes, options.routes_dir, options.language)
             routes = sorted(Path(options.routes_dir).glob("*.route"))
-        packed = pack_routes(routes, out, given=by_route, waves=waves, **options_of_pack)
+        packed = pack_routes(routes, out, base=options.pack_base, licence=options.licence, given=by_route, **shown)
     else:
         files = (run.path / layout.ESPNET_CONFIG, run.path / options.inference_asr_model)
         kind = options.pack_kind if options.pack_kind in WHOLE else ""
-        given: dict[str, Any] = {"task": options.espnet_task, "facts": facts, "decoding": deployment.decoding(options)}
-        packed = pack_model(*files, out, kind=kind, **given, waves=waves, base_licence=licence)
+        shown |= {"task": options.espnet_task, "facts": facts, "decoding": deployment.decoding(options)}
+        packed = pack_model(*files, out, kind=kind, **shown)
     print(f"{run.path.name}: the best run on {options.valid_set}")
     for name, texts in packed.texts.items():
         print("".join(f"  {name}: {text}\n" for text in texts), end="")

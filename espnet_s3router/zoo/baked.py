@@ -17,6 +17,7 @@ from espnet_s3router.zoo.archive import write_zip
 from espnet_s3router.zoo.card import write_card
 from espnet_s3router.zoo.facts import base_facts, model_facts
 from espnet_s3router.zoo.meta import BAKED, Meta, write_meta
+from espnet_s3router.zoo.plots import add_plots, check_plots
 from espnet_s3router.zoo.scrub import packed_config
 from espnet_s3router.zoo.write import Packed, check_out, put_pack, work_folder
 
@@ -33,6 +34,7 @@ def pack_baked(
     decoding: Mapping[str, Any] | None = None,
     base_licence: str = "",
     waves: Sequence[Tensor] = (),
+    plots: Sequence[str | Path] = (),
 ) -> Packed:
     """Bake an experiment into a pack that ``espnet2``'s ``from_pretrained`` opens.
 
@@ -42,6 +44,7 @@ def pack_baked(
         base_licence: licence of the upstream, instead of what its folder says.
         waves: audio (samples,) at the rate of the frontend. ESPnet opens the pack and transcribes it before ``out`` is put
             in place; its outputs must be those of the trained model, bit for bit.
+        plots: PNG files that the card shows. They go into the pack.
 
     Raises:
         NotBakeable: stock ESPnet does not know the upstream, or the method added modules.
@@ -50,6 +53,7 @@ def pack_baked(
     out, given = Path(out), facts or {}
     name = str(given.get("language") or "model")
     check_out(out)
+    check_plots(plots)
     waves = [*waves, speech_like(1.5)]
     with work_folder(out) as work:
         bake_experiment(train_config, model_file, work / "baked", task=task)
@@ -60,7 +64,8 @@ def pack_baked(
         config = packed_config(read_yaml(work / "baked" / CONFIG), folder)
         (work / "baked" / MODEL).rename(folder / MODEL)
         about = {name: model_facts(model, args, given, (folder / MODEL).stat().st_size)}
-        write_description(folder, BAKED, task, config, model, about, decoding=decoding, base_licence=base_licence)
+        shown: Any = {"decoding": decoding, "base_licence": base_licence, "plots": plots}
+        write_description(folder, BAKED, task, config, model, about, **shown)
         write_zip(folder, work / "check.zip")
         texts = check_stock(work / "check.zip", task, work / "cache", waves, expected)
         size = put_pack(folder, out)
@@ -77,6 +82,7 @@ def write_description(
     *,
     decoding: Mapping[str, Any] | None,
     base_licence: str,
+    plots: Sequence[str | Path],
 ) -> None:
     """Write configuration, card and ``meta.yaml`` beside the model file of a pack of one model.
 
@@ -92,6 +98,7 @@ def write_description(
             "models": dict(about),
             "base": base_facts(model.frontend, config["frontend_conf"]["frontend_conf"], folder, base_licence),
             "decoding": dict(decoding or {}),
+            **add_plots(folder, plots),
         },
     )
     write_card(folder, meta)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from platform import python_version
 from typing import Any
 
@@ -30,7 +30,15 @@ def write_card(folder: Path, meta: Meta, name: str = "") -> None:
 def card(meta: Meta, name: str = "") -> str:
     """The text of the card."""
     head = yaml.safe_dump(front_matter(meta), sort_keys=False, allow_unicode=True)
-    parts = [title(meta), models_table(meta), results(meta), usage(meta, name or PLACEHOLDER), licences(meta), environment()]
+    parts = [
+        title(meta),
+        models_table(meta),
+        results(meta),
+        plots(meta),
+        usage(meta, name or PLACEHOLDER),
+        licences(meta),
+        environment(),
+    ]
     return f"---\n{head}---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -112,6 +120,12 @@ def results(meta: Meta) -> str:
     commands = dict.fromkeys(_command(facts) for facts in _models(meta).values() if facts.get("training_command"))
     how = "\n".join(f"- {command}" for command in commands)
     return f"## Results\n\n{table}" + (f"\n\nTrained with:\n\n{how}" if how else "")
+
+
+def plots(meta: Meta) -> str:
+    """The plots in the pack, by relative paths; empty if there is none."""
+    pictures = [f"![{PurePosixPath(path).stem.replace('_', ' ')}]({path})" for path in meta.facts.get("plots") or ()]
+    return "\n\n".join(["## Plots", *pictures]) if pictures else ""
 
 
 def _set_and_metric(name: str) -> tuple[str, str]:

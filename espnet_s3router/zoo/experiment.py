@@ -17,6 +17,7 @@ from espnet_s3router.zoo.baked import MODEL, pack_baked, write_description
 from espnet_s3router.zoo.facts import model_facts
 from espnet_s3router.zoo.meta import BAKED, EXPERIMENT
 from espnet_s3router.zoo.opened import open_folder
+from espnet_s3router.zoo.plots import check_plots
 from espnet_s3router.zoo.scrub import packed_config
 from espnet_s3router.zoo.write import Packed, check_out, put_pack, work_folder
 
@@ -47,6 +48,7 @@ def pack_experiment(
     decoding: Mapping[str, Any] | None = None,
     base_licence: str = "",
     waves: Sequence[Tensor] = (),
+    plots: Sequence[str | Path] = (),
 ) -> Packed:
     """Pack what training or ``s3router shrink`` wrote; this package opens it. Arguments as for ``pack_baked``.
 
@@ -56,6 +58,7 @@ def pack_experiment(
     out, given = Path(out), facts or {}
     name = str(given.get("language") or "model")
     check_out(out)
+    check_plots(plots)
     waves = [*waves, speech_like(1.5)]
     model, args = load_experiment(Path(train_config), Path(model_file), task)
     if args.frontend != FRONTEND_NAME:
@@ -69,7 +72,8 @@ def pack_experiment(
         config = packed_config(read_yaml(train_config), folder)
         torch.save(torch.load(model_file, map_location="cpu", weights_only=True), folder / MODEL)
         about = {name: model_facts(model, args, given, (folder / MODEL).stat().st_size)}
-        write_description(folder, EXPERIMENT, task, config, model, about, decoding=decoding, base_licence=base_licence)
+        shown: Any = {"decoding": decoding, "base_licence": base_licence, "plots": plots}
+        write_description(folder, EXPERIMENT, task, config, model, about, **shown)
         router = Router(open_folder(folder))
         with router.bank.using(name) as opened:
             check_outputs(opened, waves, expected, f"{out}: was not written")

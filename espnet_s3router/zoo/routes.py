@@ -17,6 +17,7 @@ from espnet_s3router.zoo.card import write_card
 from espnet_s3router.zoo.facts import base_facts, route_facts
 from espnet_s3router.zoo.meta import ROUTES, Meta, write_meta
 from espnet_s3router.zoo.opened import open_folder
+from espnet_s3router.zoo.plots import add_plots, check_plots
 from espnet_s3router.zoo.scrub import is_local, packed_source
 from espnet_s3router.zoo.write import Packed, check_out, put_pack, work_folder
 
@@ -35,6 +36,7 @@ def pack_routes(
     licence: str = "",
     base_licence: str = "",
     waves: Sequence[Tensor] = (),
+    plots: Sequence[str | Path] = (),
 ) -> Packed:
     """Pack route files of one base, named by their file names.
 
@@ -47,6 +49,7 @@ def pack_routes(
         base_licence: licence of the base, instead of what its folder says.
         waves: audio (samples,) at 16 kHz. The pack is opened again, and each route must give the same outputs on it, bit for
             bit, before ``out`` is put in place.
+        plots: PNG files that the card shows. They go into the pack.
 
     Raises InputError for routes of several bases, for a name that occurs twice, and for a base on this machine that is to be
     named only.
@@ -55,6 +58,7 @@ def pack_routes(
     if not routes or len(routes) < len(files):
         raise InputError(f"{len(files)} route files have {len(routes)} names, expected one file name for each language")
     check_out(out)
+    check_plots(plots)
     bank = Bank(source)
     for name, file in routes.items():
         bank.add(file.path, name)
@@ -71,12 +75,13 @@ def pack_routes(
         for name, facts in models.items():
             facts |= (given or {}).get(name, {})
             facts.setdefault("licence", licence)
+        described = {"models": models, "base": base_facts(bank.frontend, inner, folder, base_licence)}
         meta = Meta(
             kind=ROUTES,
             task=routes[next(iter(routes))].header["metadata"].get("task", "asr"),
             files={f"route_{name}": f"routes/{name}.route" for name in sorted(routes)},
             yaml_files={},
-            facts={"models": models, "base": base_facts(bank.frontend, inner, folder, base_licence)},
+            facts=described | add_plots(folder, plots),
         )
         write_card(folder, meta)
         write_meta(folder, meta)

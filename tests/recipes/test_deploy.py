@@ -12,7 +12,7 @@ import yaml
 from espnet_s3router.experiments import deploy, grid, layout
 from espnet_s3router.experiments.single import deployment
 from espnet_s3router.routes import open_route
-from tests.recipes.conftest import as_words, call
+from tests.recipes.conftest import ROOT, as_words, call
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of ESPnet and s3prl, in this process
 
@@ -291,6 +291,7 @@ def test_the_best_run_is_packed_and_would_be_uploaded(prepared, copied, options,
     from espnet_s3router.zoo.archive import extract
     from espnet_s3router.zoo.meta import read_meta
 
+    shutil.copy(ROOT / "docs/cer_against_sparsity.png", copied)  # as stage 13 draws it
     stage = {"stage": 14, "licence": "CC0-1.0", "base_licence": "MIT", "hf_repo": "jane/toy", "hf_dry_run": "true"}
     done = call(packing.main, as_words(options(copied, **stage, methods="routing", stop_stage=15)))
     assert done.returncode == 0, done.stderr
@@ -301,9 +302,10 @@ def test_the_best_run_is_packed_and_would_be_uploaded(prepared, copied, options,
     facts = meta.facts["models"]["nl"]
     low, high = facts["intervals"]["test_cer"]
     assert meta.kind == "routes" and low <= facts["metrics"]["test_cer"] <= high and facts["licence"] == "CC0-1.0"
-    assert f"| nl | test | CER | {facts['metrics']['test_cer']:.1f} [{low:.1f}, {high:.1f}] |" in (
-        tmp_path / "pack/README.md"
-    ).read_text("utf-8")
+    card = (tmp_path / "pack/README.md").read_text("utf-8")
+    assert f"| nl | test | CER | {facts['metrics']['test_cer']:.1f} [{low:.1f}, {high:.1f}] |" in card
+    assert "![cer against sparsity](plots/cer_against_sparsity.png)" in card
+    assert (tmp_path / "pack/plots/cer_against_sparsity.png").is_file()
     done = call(packing.main, as_words(options(copied, **stage, methods="finetune", stop_stage=14)))
     assert done.returncode == 0, done.stderr
     assert "baked; opened again" in done.stdout

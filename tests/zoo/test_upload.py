@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,39 @@ def test_a_cache_that_cannot_be_written(hub, packed_routes, tmp_path):
     (tmp_path / "hub").write_text("a file in place of the folder")
     with pytest.raises(InputError, match="the cache of the hub cannot be written: .*Set HF_HOME"):
         download("jane/two")
+
+
+PLOT = Path(__file__).parents[2] / "docs/cer_against_sparsity.png"
+
+
+def test_plots_go_with_the_card(hub, routes, tmp_path):
+    """Through the hub and back: the card shows the file that lies beside it, and the pack opens."""
+    assert (
+        main(["pack", "routes", str(tmp_path / "two.zip"), *map(str, routes), "--base_licence", "MIT", "--plots", str(PLOT)])
+        == 0
+    )
+    upload(tmp_path / "two.zip", "jane/plotted")
+    folder = download("jane/plotted")
+    (shown,) = re.findall(r"!\[cer against sparsity\]\((.+)\)", (folder / "README.md").read_text("utf-8"))
+    assert shown == "plots/cer_against_sparsity.png" and (folder / shown).read_bytes() == PLOT.read_bytes()
+    assert Speech2Text.from_pretrained("jane/plotted", route="nl").routes == ["de", "nl"]
+
+
+def test_plots_that_are_none(routes, tmp_path, capsys):
+    (tmp_path / "a.png").write_text("no picture")
+    (tmp_path / "b.pdf").write_bytes(PLOT.read_bytes())
+    plots = [str(tmp_path / name) for name in ("a.png", "b.pdf", "c.png")] + [str(PLOT), str(PLOT)]
+    assert main(["pack", "routes", str(tmp_path / "two.zip"), *map(str, routes), "--plots", *plots]) == 1
+    printed = capsys.readouterr().err
+    problems = ("a.png: is no PNG file", "b.pdf: is no PNG file", "c.png: there is no such file", "two plots have this name")
+    assert "plots: 4 problem(s)" in printed and all(problem in printed for problem in problems)
+    assert not (tmp_path / "two.zip").exists()
+
+
+def test_a_plot_of_a_whole_model(trained, tmp_path):
+    from espnet_s3router.zoo.baked import pack_baked
+
+    run = trained("routing")
+    pack_baked(run / "config.yaml", run / "1epoch.pth", tmp_path / "nl", plots=[PLOT])
+    assert read_meta(tmp_path / "nl").facts["plots"] == ["plots/cer_against_sparsity.png"]
+    assert "## Plots" in (tmp_path / "nl/README.md").read_text("utf-8")

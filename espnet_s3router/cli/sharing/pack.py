@@ -60,6 +60,8 @@ def _add_experiment(parser: argparse.ArgumentParser) -> None:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base_licence", default="", help="licence of the base, instead of what its folder says")
     parser.add_argument("--audio", nargs="+", default=[], metavar="FILE", help="recordings to transcribe from the pack")
+    text = "PNG files to put into the pack and on its card, such as exp/cer_against_sparsity.png"
+    parser.add_argument("--plots", nargs="+", default=[], metavar="FILE", help=text)
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
 
 
@@ -71,7 +73,7 @@ def run_routes(args: argparse.Namespace) -> None:
         from espnet_s3router.zoo.routes import pack_routes
 
         waves = [audio_of(path) for path in args.audio]
-        options = {"base": args.base, "source": source_of(args), "licence": args.licence}
+        options = {"base": args.base, "source": source_of(args), "licence": args.licence, "plots": args.plots}
         packed = pack_routes(args.files, args.out, base_licence=args.base_licence, waves=waves, **options)
     report(packed, args)
 
@@ -86,7 +88,8 @@ def run_experiment(args: argparse.Namespace) -> None:
         facts = {fact: getattr(args, fact) for fact in FACTS} | {"metrics": dict(map(metric_of, args.metric))}
         waves = [audio_of(path) for path in args.audio]
         files = (args.train_config, args.model_file, args.out)
-        packed = pack_model(*files, kind=args.kind, task=args.task, facts=facts, base_licence=args.base_licence, waves=waves)
+        options = {"kind": args.kind, "task": args.task, "base_licence": args.base_licence, "plots": args.plots}
+        packed = pack_model(*files, facts=facts, waves=waves, **options)
     report(packed, args)
 
 
