@@ -95,6 +95,7 @@ setup(
         # Both are GPL-3.0, and nothing of this package needs them otherwise.
         "phones": ["phonemizer>=3.4", "espeakng-loader"],
         "export": EXPORT,  # models in ONNX: writing them, int8 and running them
+        "microphone": ["sounddevice"],  # s3router transcribe --microphone
         "adapters": ["loralib"],  # for ESPnet's own LoRA; ours does not need it
     },
     entry_points={"console_scripts": ["s3router=espnet_s3router.cli.main:main"]},

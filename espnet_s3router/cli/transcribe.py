@@ -1,4 +1,4 @@
-"""``s3router transcribe``: the text of recordings, with a folder of routes, a pack or a model in ONNX."""
+"""``s3router transcribe``: the text of recordings or of a microphone, with a folder of routes, a pack or a model in ONNX."""
 
 import argparse
 import json
@@ -13,11 +13,14 @@ from espnet_s3router.cli.quiet import quiet_imports
 from espnet_s3router.errors import InputError, raise_problems
 from espnet_s3router.exported.layout import model_path
 
+MICROPHONE = "microphone"
+"""Stands for the path of what a microphone recorded."""
 DESCRIPTION = """
 Prints the text of each recording. One base is loaded, and the routes of a bank take turns on it.
 An exported model stands before the recordings: s3router transcribe onnx/model.onnx a.wav.
 """
 AUDIO = "recordings of any length, rate and format; before them a model in ONNX, where no other model is given"
+RATE = 16000  # Hz
 SHORTEST_WINDOW = 0.4  # seconds; windows share a quarter
 
 
@@ -29,7 +32,9 @@ def add_to(commands: Any) -> None:
         description=DESCRIPTION,
         epilog="example: s3router transcribe --model nl.zip a.wav b.flac",
     )
-    parser.add_argument("audio", nargs="+", metavar="AUDIO", help=AUDIO)
+    parser.add_argument("audio", nargs="*", metavar="AUDIO", help=AUDIO)
+    text = "record so many seconds now, instead of AUDIO; needs the extra microphone of this package"
+    parser.add_argument("--microphone", type=float, metavar="SECONDS", help=text)
     add_models(parser, required=False)
     parser.add_argument("--lang", help="name of the route: its file name without .route; auto: find it; not needed for one")
     parser.add_argument("--timestamps", action="store_true", help="print start, end and text of each word, in seconds")
@@ -45,8 +50,13 @@ def run(args: argparse.Namespace) -> None:
     model = None
     if args.bank is None and args.model is None:
         model = onnx_model_of(args)
+    if not args.audio and args.microphone is None:
+        raise InputError("there is nothing to transcribe. Give at least one recording, or --microphone SECONDS")
     missing = [f"no file {path}" for path in args.audio if not Path(path).is_file()]
     raise_problems(missing, "recordings", "Nothing was transcribed. Give the paths of audio files.")
+    if args.microphone is not None:
+        run_microphone(args, model)
+        return
     transcribe = opened(args, model)
     problems = []
     for path in args.audio:
@@ -59,23 +69,44 @@ def run(args: argparse.Namespace) -> None:
     raise_problems(problems, f"{len(args.audio)} recordings", "The others are transcribed. Give other files for these.")
 
 
+def run_microphone(args: argparse.Namespace, model: Path | None) -> None:
+    """Record and transcribe. The model is opened first, so that the text follows the speech at once."""
+    from espnet_s3router.data.microphone import Microphone, checked_seconds
+
+    seconds = checked_seconds(args.microphone)
+    if args.audio:
+        raise InputError(f"--microphone is {seconds:g} with {len(args.audio)} recordings, expected one of both")
+    microphone = Microphone()
+    transcribe = opened(args, model)
+    import torch
+
+    print(f"{microphone.name}: recording {seconds:g} s, speak now", file=sys.stderr, flush=True)
+    wave = torch.from_numpy(microphone.record(seconds, RATE))
+    print(line(MICROPHONE, transcribe(wave), args), flush=True)
+
+
 def onnx_model_of(args: argparse.Namespace) -> Path:
     """The model in ONNX before the recordings, which is taken from them. Raises InputError if there is none."""
+    if not args.audio:
+        raise InputError("no model is named: give --bank, --model or, before the recordings, an .onnx file")
     first, *args.audio = args.audio
     path = model_path(first)
     if path is None:
         raise InputError(
             f"{first} is no model in ONNX, and no other is named: give --bank, --model or, first, an .onnx file"
         )
-    if not args.audio:
+    if not args.audio and args.microphone is None:
         raise InputError(f"{first}: there is no recording behind the model. Give at least one")
     if args.lang is not None:
         raise InputError(f"--lang is {args.lang}, but {path} knows one language: leave it out")
     return path
 
 
-def opened(args: argparse.Namespace, model: Path | None) -> Callable[[str], Any]:
-    """What transcribes a recording; ``model``: the model in ONNX instead of ``--bank`` and ``--model``."""
+def opened(args: argparse.Namespace, model: Path | None) -> Callable[[Any], Any]:
+    """What transcribes a file, or samples (samples,) at 16 kHz.
+
+    ``model``: the model in ONNX instead of ``--bank`` and ``--model``.
+    """
     windows: dict[str, Any] = {"window_s": args.window, "overlap_s": min(2.0, args.window / 4)}
     if model is not None:
         from espnet_s3router.serving.onnx_model import OnnxModel

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+import soundfile
+from toy_microphone import plug_in
 
 from espnet_s3router.cli.main import main
 from espnet_s3router.plugin.deployment.route import write_experiment
@@ -65,3 +67,30 @@ def test_a_route_without_times_is_named(bank, capsys, trained_like):
 def test_an_unknown_language_is_reported_before_any_recording_is_read(bank, capsys):
     printed, _ = call(bank, capsys, "--lang", "fr", status=1)
     assert printed.out == "" and "there is no route 'fr', expected one of es, nl" in printed.err
+
+
+def test_a_microphone_gives_the_text_of_a_file_with_the_same_samples(bank, capsys, monkeypatch):
+    path = bank.parent / "1.wav"
+    samples, rate = soundfile.read(path, dtype="float32")
+    plug_in(monkeypatch, samples, rate=rate)
+    seconds = ["--microphone", str(len(samples) / rate)]
+    assert main(["transcribe", "--bank", str(bank), "--lang", "nl", *seconds]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"microphone\tnl\t{Router.from_dir(bank).transcribe(path, 'nl').text}\n"
+    assert f"toy microphone: recording {len(samples) / rate:g} s, speak now" in printed.err
+
+
+def test_a_microphone_or_files(bank, capsys, monkeypatch):
+    """Each of these ends before a model is opened."""
+    plug_in(monkeypatch, None)
+    for words, message in (
+        ([], "there is nothing to transcribe. Give at least one recording, or --microphone SECONDS"),
+        (["--microphone", "0"], "--microphone is 0, expected seconds above 0"),
+        (["--microphone", "2", str(bank.parent / "1.wav")], "--microphone is 2 with 1 recordings, expected one of both"),
+        (["--microphone", "2"], "there is no microphone"),
+    ):
+        assert main(["transcribe", "--bank", str(bank), "--lang", "nl", *words]) == 1
+        printed = capsys.readouterr()
+        assert message in printed.err and "left out" not in printed.err and not printed.out
+    assert main(["transcribe"]) == 1
+    assert "no model is named: give --bank, --model or" in capsys.readouterr().err
