@@ -153,6 +153,13 @@ def method_of(config: Mapping[str, Any]) -> Any:
     return METHODS[mask_conf["method"] if mask_conf.get("method") in METHODS else resolve(mask_conf)[0]]
 
 
+def removes_units(config: Mapping[str, Any]) -> bool:
+    """True if a run with this configuration ends with a smaller model: by gates, or by masks on whole units."""
+    from espnet_s3router.masks.ranking import SHARED
+
+    return method_of(config).units or config["frontend_conf"]["mask_conf"].get("ranking") == SHARED
+
+
 def sparsity_of(mask_conf: Mapping[str, Any]) -> float | None:
     """Sparsity of a method, also where ``keep`` is given instead. None for a method without one."""
     keep = mask_conf.get("keep")

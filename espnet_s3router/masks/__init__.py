@@ -6,6 +6,7 @@ from espnet_s3router.masks.language_masks import LanguageTensor
 from espnet_s3router.masks.ranking import NM, GlobalRanking, Selector, TopK, Units, make_selector
 from espnet_s3router.masks.scores import init_scores, init_scores_together
 from espnet_s3router.masks.select import global_masks, nm_mask, topk_mask, unit_mask, zero_count
+from espnet_s3router.masks.shared_units import SharedBy, SharedUnits, UnitGroup
 from espnet_s3router.masks.sites import Site, find_sites
 
 __all__ = [
@@ -16,8 +17,11 @@ __all__ = [
     "LanguageTensor",
     "MaskedTensor",
     "Selector",
+    "SharedBy",
+    "SharedUnits",
     "Site",
     "TopK",
+    "UnitGroup",
     "Units",
     "bake",
     "find_sites",

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from espnet_s3router.masks.names import plain_name
 from espnet_s3router.masks.ranking import GlobalRanking, Selector
 from espnet_s3router.masks.recomputed_product import register_product
+from espnet_s3router.masks.shared_units import SharedUnits
 from espnet_s3router.masks.sites import Site
 from espnet_s3router.masks.straight_through import StraightThrough, as_factor
 
@@ -40,7 +41,7 @@ class MaskedTensor(nn.Module):
         self.shape = scores.shape if shape is None else shape
         self.selector = selector
         self.estimator = estimator
-        if isinstance(selector, GlobalRanking):
+        if isinstance(selector, GlobalRanking | SharedUnits):
             selector.join(self.scores, self.shape.numel())
         self.dense_gradient = dense_gradient
         self.selections = 0

@@ -1,7 +1,8 @@
 """Ranking: among which weights a sparsity removes the smallest. This file alone knows the choices.
 
 ``matrix`` ranks within each tensor, ``global`` over all tensors. ``output_units`` and ``input_units`` rank whole rows and
-columns, and N:M (such as 2:4) the weights within each group of M inputs. Selectors serve masks with scores; ``Ranking``
+columns, N:M (such as 2:4) the weights within each group of M inputs. ``units`` ranks units that several matrices share
+(``shared_units``). Selectors serve masks with scores; ``Ranking``
 serves pruning, which has no scores.
 """
 
@@ -17,7 +18,10 @@ from espnet_s3router.masks.select import nm_mask, topk_mask, unit_mask, zero_cou
 
 UNITS = ("output_units", "input_units")
 """Choices that rank whole units. The index is the dimension of the units."""
-RANKINGS = ("matrix", "global", *UNITS)
+SHARED = "units"
+"""The choice that ranks units which several matrices share."""
+WHOLE_UNITS = (*UNITS, SHARED)
+RANKINGS = ("matrix", "global", *WHOLE_UNITS)
 """All choices except the N:M patterns."""
 
 

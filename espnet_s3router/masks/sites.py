@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
+from espnet_s3router.masks.shared_units import SharedBy
+
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
@@ -21,6 +23,8 @@ class Site:
     """feed_forward, attention, conv or other. A configuration may give each group its own sparsity."""
     layer: int | None = None
     """Index of the Transformer layer, None outside the layers."""
+    unit: SharedBy | None = None
+    """Where the units lie that it shares with other tensors. None if a ranking does not ask for it."""
 
 
 def maskable(model: nn.Module) -> dict[str, tuple[nn.Module, str]]:

@@ -8,9 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.masks import Candidates, CandidateTensor, MaskedTensor, Site, init_scores, inject, make_selector
+from espnet_s3router.masks import (
+    Candidates,
+    CandidateTensor,
+    MaskedTensor,
+    Selector,
+    SharedUnits,
+    Site,
+    UnitGroup,
+    init_scores,
+    inject,
+    make_selector,
+)
 from espnet_s3router.masks.names import scores_key
-from espnet_s3router.masks.ranking import RANKINGS, UNITS, n_of_m
+from espnet_s3router.masks.ranking import RANKINGS, WHOLE_UNITS, n_of_m
 from espnet_s3router.methods.base import Attached
 from espnet_s3router.methods.finetune import biases, norms
 from espnet_s3router.methods.options import SparsityOptions, check, check_path, check_sparsity, layer_numbers, sites_of
@@ -34,7 +45,8 @@ class FixedMaskConfig(SparsityOptions):
     layer_sparsity: Mapping[int, float] = field(default_factory=dict)
     """Overrides ``sparsity`` per Transformer layer (0 = lowest), and the sparsities of groups."""
     ranking: str = "matrix"
-    """matrix (one for each tensor, as the paper), global, output_units, input_units, or N:M such as 2:4."""
+    """matrix (one for each tensor, as the paper), global, output_units, input_units, units, or N:M such as 2:4.
+    units removes heads and inner units from all their matrices, so s3router shrink can take them out."""
     train_biases: bool = False
     """Also train the biases of the Transformer."""
     train_norms: bool = False
@@ -82,7 +94,7 @@ class MagnitudeConfig(FixedMaskConfig):
         check_path("initial_mask", self.initial_mask)
         if self.initial_mask is not None:  # a rank of each entry does not keep the order of the means of units
             allowed = "matrix, global or N:M with initial_mask: a unit has no score of the other run"
-            check(self.ranking not in UNITS, "ranking", self.ranking, allowed)
+            check(self.ranking not in WHOLE_UNITS, "ranking", self.ranking, allowed)
 
 
 @dataclass(kw_only=True)
@@ -134,13 +146,17 @@ def mask_sites(
     """
     _refuse_unused(sites, config)
     shared = make_selector("global", config.sparsity, config.rounding) if config.ranking == "global" else None
-    placed = {}
+    placed, groups = {}, dict[str, UnitGroup]()
     signed = options.get("estimator") == "signed"
     for site, values in zip(sites, scores, strict=True):
         sparsity, weight = config.sparsity_of(site.group, site.layer), getattr(site.module, site.tensor)
-        selector = shared or make_selector(
-            config.ranking, sparsity, config.rounding, signed=signed, numel=weight.numel() if candidates else None
-        )
+        if site.unit is not None:
+            group = groups.setdefault(site.unit.group, UnitGroup(sparsity, config.rounding))
+            selector: Selector = SharedUnits(group, site.unit.dim, site.unit.width)
+        else:
+            selector = shared or make_selector(
+                config.ranking, sparsity, config.rounding, signed=signed, numel=weight.numel() if candidates else None
+            )
         if candidates is None:
             masked = MaskedTensor(values, selector, shape=weight.shape, **options)
         else:

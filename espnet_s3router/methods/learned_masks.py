@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import Candidates, init_scores, init_scores_together
 from espnet_s3router.masks.names import original_key
-from espnet_s3router.masks.ranking import UNITS
+from espnet_s3router.masks.ranking import UNITS, WHOLE_UNITS
 from espnet_s3router.masks.scores import COMPARABLE_INITS, INITS, SIGNED_INITS, unit_saliency
 from espnet_s3router.masks.straight_through import ESTIMATORS
 from espnet_s3router.methods.base import Attached
@@ -30,8 +30,8 @@ class LearnedMaskConfig(FixedMaskConfig):
     """Gradient of the scores, see masks.straight_through: magnitude (the paper), sigmoid (an option of its code) or signed.
     signed ranks scores with their signs: with train_weights and init zeros it is movement pruning (arXiv 2005.07683)."""
     score_per: str = "entry"
-    """With output_units and input_units: entry (a score for each weight, a unit has their mean magnitude), or unit (one
-    score for each unit, as in the paper's code)."""
+    """With output_units, input_units and units: entry (a score for each weight, a unit has their mean magnitude), or unit
+    (one score for each row or column, as in the paper's code)."""
     train_weights: bool = False
     """Train the masked weights with their scores. Removed weights learn too, except with estimator signed."""
     freeze_below: int = 0
@@ -62,7 +62,7 @@ class LearnedMaskConfig(FixedMaskConfig):
         check_choice("score_per", self.score_per, ("entry", "unit"))
         inits: tuple[str, ...] = INITS
         reason = f"ranking {self.ranking}"
-        check(self.ranking in UNITS or self.score_per == "entry", "score_per", self.score_per, f"entry with {reason}")
+        check(self.ranking in WHOLE_UNITS or self.score_per == "entry", "score_per", self.score_per, f"entry with {reason}")
         if self.estimator == "signed":
             check(self.ranking == "matrix", "ranking", self.ranking, "matrix with estimator signed")
             inits, reason = SIGNED_INITS, "estimator signed"
@@ -96,7 +96,8 @@ class Routed(Attached):
             return
         ranked = saliency or self.weights()
         order = [ranked[name].cpu() for name in self.masks]
-        for masked, scores in zip(self.masks.values(), initial_scores(order, self.options), strict=True):
+        dims = [getattr(masked.selector, "dim", 0) for masked in self.masks.values()]
+        for masked, scores in zip(self.masks.values(), initial_scores(order, self.options, dims), strict=True):
             masked.load_scores(scores)
 
 
@@ -105,7 +106,8 @@ def learn_masks(upstream: nn.Module, config: LearnedMaskConfig, candidates: Cand
     sites = sites_of(upstream, config.targets, config.ranking, config.layers)
     dense = config.train_weights and config.estimator != "signed"
     options = {"dense_gradient": dense, "estimator": config.estimator}
-    scores = mask_sites(sites, config, initial_scores(weights_of(sites), config), candidates, **options)
+    dims = [site.unit.dim if site.unit else UNITS.index(config.ranking) if config.ranking in UNITS else 0 for site in sites]
+    scores = mask_sites(sites, config, initial_scores(weights_of(sites), config, dims), candidates, **options)
     frozen = [name for name, site in zip(scores, sites) if site.layer is not None and site.layer < config.freeze_below]
     if len(frozen) == len(scores):
         raise InputError(f"mask_conf: freeze_below is {config.freeze_below}, and no masked layer is left to train")
@@ -116,15 +118,16 @@ def learn_masks(upstream: nn.Module, config: LearnedMaskConfig, candidates: Cand
     return Learned(trained, {name: scores[name] for name in frozen})
 
 
-def initial_scores(weights: Sequence[Tensor], config: LearnedMaskConfig) -> Iterable[Tensor]:
-    """Scores by ``config.init``, one for each entry or unit of ``weights``, made one after another.
+def initial_scores(weights: Sequence[Tensor], config: LearnedMaskConfig, dims: Sequence[int]) -> Iterable[Tensor]:
+    """Scores by ``config.init``, one for each entry or unit of ``weights``, made one after another. ``dims`` are the
+    dimensions of their units.
 
     A global ranking initialises all together.
     """
     generator = torch.Generator().manual_seed(config.seed)
     options: dict[str, Any] = {"scale": config.scale, "generator": generator}
     if config.score_per == "unit":
-        weights = [unit_saliency(weight, UNITS.index(config.ranking)) for weight in weights]
+        weights = [unit_saliency(weight, dim) for weight, dim in zip(weights, dims, strict=True)]
     if config.ranking == "global":
         return init_scores_together(weights, config.init, config.first_sparsity, config.rounding, **options)
     return (init_scores(weight, config.init, **options) for weight in weights)

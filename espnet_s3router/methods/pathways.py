@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import LanguageTensor, MaskedTensor, masked_tensors
 from espnet_s3router.masks.names import parameter_key, scores_key
+from espnet_s3router.masks.ranking import SHARED
 from espnet_s3router.methods.base import bitmap_bytes
 from espnet_s3router.methods.learned_masks import LearnedMaskConfig, Routed, learn_masks
 from espnet_s3router.methods.options import check
@@ -50,7 +51,8 @@ class PathwaysConfig(LearnedMaskConfig):
         check(self.masks in ("shared", "own"), "masks", self.masks, "shared or own")
         common = self.masks == self.heads == "shared"
         check(not common, "masks", self.masks, "own with heads: shared, or method routing on the pooled data")
-        check(self.ranking != "global", "ranking", self.ranking, "another ranking than global with method pathways")
+        allowed = "another ranking than global and units with method pathways"
+        check(self.ranking not in ("global", SHARED), "ranking", self.ranking, allowed)
 
 
 @dataclass(kw_only=True)

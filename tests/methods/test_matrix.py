@@ -56,6 +56,11 @@ CASES = {
         {"sparsity": 0.25, "ranking": "input_units", "score_per": "unit", "init": "magnitude"},
         FEED_FORWARD,
     ),
+    "routing, units": ({"sparsity": 0.5, "ranking": "units", "targets": "all"}, BOTH),
+    "routing, a score for each row and column of a unit": (
+        {"sparsity": 0.25, "ranking": "units", "score_per": "unit", "layers": "1-2"},
+        [pattern.replace("?", "[12]", 1) for pattern in FEED_FORWARD],
+    ),
     "routing, sigmoid": ({"sparsity": 0.08, "estimator": "sigmoid", "train_weights": True}, [*FEED_FORWARD, *ORIGINAL]),
     "routing, keep": ({"keep": 0.93}, FEED_FORWARD),
     "routing, reference": ({"sparsity": 0.0701, "rounding": "reference", "targets": "all"}, BOTH),
@@ -103,6 +108,11 @@ CASES = {
     "magnitude": ({"sparsity": 0.2}, []),
     "magnitude, global": ({"sparsity": 0.2, "ranking": "global", "train_norms": True}, NORMS),
     "routing_prune": ({"sparsity": 0.4, "start": "x"}, BOTH),
+    "magnitude, units": ({"sparsity": 0.5, "ranking": "units", "targets": "attention"}, []),
+    "routing_prune, units": (
+        {"sparsity": 0.5, "ranking": "units", "start": "x", "schedule": "cubic", "updates": 3, "initial_sparsity": 0.2},
+        BOTH,
+    ),
     "routing_prune, 2:4": ({"sparsity": 0.5, "ranking": "2:4", "start": "x"}, BOTH),
     "routing_prune, layers": (
         {"sparsity": 0.3, "layer_sparsity": {1: 0.5}, "schedule": "cubic", "updates": 3, "interval": 1, "start": "x"},

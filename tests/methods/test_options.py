@@ -30,7 +30,7 @@ REFUSED = {
     "unknown target of lora": ({"method": "lora", "targets": ["q"]}, "'q', expected one of"),
     "unknown init": ({**ROUTING, "init": "zero"}, "'zero', expected one of ori, ori_sampled, magnitude"),
     "unknown rounding": ({**ROUTING, "rounding": "up"}, "nearest, reference"),
-    "unknown ranking": ({**ROUTING, "ranking": "layer"}, "matrix, global, output_units, input_units, or N:M"),
+    "unknown ranking": ({**ROUTING, "ranking": "layer"}, "matrix, global, output_units, input_units, units, or N:M"),
     "ranking 5:4": ({**ROUTING, "ranking": "5:4"}, "0 < N <= M"),
     "sparsity 1": ({**ROUTING, "sparsity": 1.0}, r"sparsity is 1.0, expected a fraction removed in \[0, 1\)"),
     "sparsity below 0": ({**ROUTING, "sparsity": -0.1}, r"\[0, 1\)"),

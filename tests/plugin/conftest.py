@@ -13,6 +13,7 @@ ROUTING = {"method": "routing", "sparsity": 0.2, "targets": "all"}
 HJ = {"method": "hj", "sparsity": 0.4, "closed": 0.3, "updates": 4}
 RUNS = {
     "routing": {"max_epoch": 2},
+    "units": {"max_epoch": 1, "mask_conf": {"method": "routing", "sparsity": 0.5, "targets": "all", "ranking": "units"}},
     "finetune": {"max_epoch": 1, "mask_conf": {"method": "finetune"}},
 }
 """Toy runs that several tests share: name -> changes of the configuration."""

@@ -13,7 +13,9 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.deployment.bake import NotBakeable, bake_experiment, load_experiment
 from espnet_s3router.plugin.deployment.finished import files_of
 from espnet_s3router.plugin.deployment.route import speech_like
-from espnet_s3router.plugin.deployment.shrink import hidden_states, shrink_experiment
+from espnet_s3router.plugin.deployment.route import write_experiment as write_experiment_route
+from espnet_s3router.plugin.deployment.route_model import load_model
+from espnet_s3router.plugin.deployment.shrink import NothingToShrink, hidden_states, shrink_experiment
 from espnet_s3router.plugin.training.optimizers import check_ascent
 from espnet_s3router.upstreams.count import macs
 from tests.plugin.conftest import HJ
@@ -130,6 +132,27 @@ def test_another_upstream(small, tmp_path, toy_upstreams):
         InputError, match="made from upstream 'hf_hubert_custom' with fingerprint .* this is 'hubert_custom'"
     ):
         load_experiment(tmp_path / "config.yaml", small.folder / "model.pth", "asr")
+
+
+def test_masks_on_whole_units(trained, tmp_path, capsys):
+    """A run of routing that removes heads and inner units: its route, its smaller model and its counts agree."""
+    run = trained("units")
+    files = files_of(run, "1epoch.pth")
+    small = shrink_experiment(*files, tmp_path / "small", waves=[WAVE])
+    assert small.target == small.reached == 0.5 and small.largest_difference <= 1e-5
+    assert small.pruned["widths"]["heads"] == (1, 1) and small.pruned["widths"]["inner"] == (16, 16)
+    assert json.loads((run / "model.json").read_text("utf-8"))["macs"] == small.pruned["macs_per_second"]["total"]
+    write_experiment_route(*files, tmp_path / "a.route")
+    before, after = hidden_states(load_model(tmp_path / "a.route"), WAVE), hidden_states(model_of(small.folder), WAVE)
+    assert float((before - after).abs().max()) <= 1e-5 * float(before.abs().max())
+    assert not command(["count", str(run), "--model_file", "1epoch.pth", "--json"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["pruned"]["parameters"] == small.pruned["parameters"]
+
+
+def test_scattered_masks(trained, tmp_path):
+    with pytest.raises(NothingToShrink, match="routing with ranking matrix has removed no whole unit"):
+        shrink_experiment(*files_of(trained("routing"), "2epoch.pth"), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_experiments(trained, tmp_path):

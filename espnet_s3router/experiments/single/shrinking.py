@@ -12,15 +12,16 @@ from espnet_s3router.files import read_yaml, write_atomic
 def shrink(experiment: Path, options: Options) -> None:
     """Write the smaller model of a run that removes units. A run of another method has none, and one whose smaller model is
     there already is left alone."""
-    from espnet_s3router.experiments.specification import method_of
+    from espnet_s3router.experiments.specification import removes_units
 
-    if not method_of(read_yaml(experiment / layout.TRAIN_CONFIG)).units:
+    if not removes_units(read_yaml(experiment / layout.TRAIN_CONFIG)):
         return
     model, marker = experiment / options.inference_asr_model, experiment / layout.SHRUNK_MARKER
     about = json.dumps({"model": digest_of_model(model), "utterances": options.route_utterances}) + "\n"
     if marker.exists() and marker.read_text(encoding="utf-8") == about and (experiment / layout.SHRUNK).is_dir():
         return
     from espnet_s3router.bin.asr_shrink import main
+    from espnet_s3router.plugin.deployment.shrink import NothingToShrink
 
     marker.unlink(missing_ok=True)
     files = {
@@ -32,5 +33,9 @@ def shrink(experiment: Path, options: Options) -> None:
         "wav_scp": Path(options.test_data(options.valid_set), layout.AUDIO),
         "utterances": options.route_utterances,
     }
-    main([word for name, value in files.items() for word in (f"--{name}", str(value))])
+    try:
+        main([word for name, value in files.items() for word in (f"--{name}", str(value))])
+    except NothingToShrink as reason:  # a sparsity that rounds to no unit
+        print(reason)
+        return
     write_atomic(marker, about)

@@ -1,4 +1,4 @@
-"""Shrinking an experiment of structured pruning: a smaller model with the same outputs, in a folder of its own."""
+"""Shrinking an experiment that removes whole units: a smaller model with the same outputs, in a folder of its own."""
 
 import argparse
 import logging
@@ -15,13 +15,13 @@ from torch import Tensor
 
 from espnet_s3router.deploy.file import read_shrunk, write_shrunk
 from espnet_s3router.deploy.resize import keep_units
-from espnet_s3router.deploy.shrink import fold_gates
+from espnet_s3router.deploy.shrink import fold
 from espnet_s3router.errors import InputError
 from espnet_s3router.files import replacing_dir
-from espnet_s3router.methods import METHODS
+from espnet_s3router.methods import METHODS, Attached
 from espnet_s3router.methods.structured.removal import Structured
 from espnet_s3router.plugin.checkpoint import FINGERPRINT, FRONTEND_KEYS, whole_hexadecimal
-from espnet_s3router.plugin.deployment.bake import TASKS, load_experiment
+from espnet_s3router.plugin.deployment.bake import TASKS, bake_upstream, load_experiment
 from espnet_s3router.plugin.deployment.count import counts
 from espnet_s3router.plugin.frontend import FRONTEND_NAME
 from espnet_s3router.upstreams.count import SAMPLE_RATE
@@ -29,10 +29,16 @@ from espnet_s3router.upstreams.structure import structure_of
 
 UPSTREAM = "upstream.safetensors"
 """Name of the file of the smaller upstream."""
+SECONDS = 10.0
+"""Length of the utterance whose MACs count, for methods without an option for it."""
 TOLERANCE = 1e-5
 """The largest difference between a gated and an extracted model in float32, relative to the largest output."""
 _OF_TRAINING = ("distill", "latent_masking")
 """Options of the frontend that only training uses. Their tensors are no part of a shrunk upstream."""
+
+
+class NothingToShrink(InputError):
+    """An experiment removes no whole unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +55,11 @@ class Shrunk:
     target: float
     """The sparsity that the run was to reach."""
     reached: float
-    """The sparsity of the smaller upstream, by count. Both are of the first constraint of the method."""
+    """The sparsity of the smaller upstream, by count. Both are of the first constraint of method hj, or shares of the units
+    that masks lie on."""
     dense_rtf: float
-    """Real-time factor of the model before units are removed, without gates: seconds to encode a second of audio, the median
-    of three passes. 0 if there is no audio."""
+    """Real-time factor of the model before units are removed, without gates and masks: seconds to encode a second of audio,
+    the median of three passes. 0 if there is no audio."""
     rtf: float
     """The same for the smaller model."""
 
@@ -63,7 +70,7 @@ def shrink_experiment(
     """Write ``out``/{config.yaml,model.pth,upstream.safetensors}, an experiment that decodes and finetunes like any other.
 
     Both models are compared on ``waves``, audio (samples,) at the rate of the frontend, before ``out`` is put in place.
-    Raises InputError when ``out`` exists, when the experiment removes no units, or when outputs differ.
+    Raises InputError when ``out`` exists or when outputs differ, and NothingToShrink when no whole unit is removed.
     """
     out = Path(out)
     if out.exists():
@@ -72,19 +79,27 @@ def shrink_experiment(
     if args.frontend != FRONTEND_NAME:
         raise InputError(f"{train_config}: frontend is {args.frontend}, expected {FRONTEND_NAME}")
     frontend, attached = model.frontend, model.frontend.attached
-    if not isinstance(attached, Structured):
-        raise InputError(
+    if not isinstance(attached, Structured) and not attached.masks:
+        raise NothingToShrink(
             f"{train_config}: method {attached.method} removes no units, so nothing can shrink. Expected method "
-            + " or ".join(name for name, row in METHODS.items() if row.units)
+            f"{' or '.join(name for name, row in METHODS.items() if row.units)}, or masks with ranking: units"
         )
     out = out.resolve()  # config.yaml names the file of the upstream, for decoding from any directory
     expected = [hidden_states(model, wave) for wave in waves]
     head = {key: t.clone() for key, t in model.state_dict().items() if not key.startswith(FRONTEND_KEYS + "upstream.")}
     del head[FRONTEND_KEYS + FINGERPRINT]
-    dense, reached = counts(attached.structure, seconds=attached.options.seconds), attached.reached()
-    kept = fold_gates(attached)
+    target, reached, seconds = asked_and_reached(attached)
+    if not isinstance(attached, Structured):
+        bake_upstream(frontend.expert)  # refuses masks of several languages
+    places, kept = fold(attached)
+    dense_structure = structure_of(frontend.expert, frontend.family)
+    if not isinstance(attached, Structured) and all(len(kept[place.name]) == place.size for place in places):
+        raise NothingToShrink(
+            f"{train_config}: method {attached.method} with ranking {attached.config.get('ranking')} has removed no whole "
+            "unit, so nothing can shrink. Train with ranking: units, which removes units from all their matrices"
+        )
     before = real_time_factor(model, waves)
-    keep_units(frontend.expert, frontend.family, attached.places, kept)
+    keep_units(frontend.expert, frontend.family, places, kept)
     structure = structure_of(frontend.expert, frontend.family)
     with replacing_dir(out) as folder:
         write_shrunk(
@@ -109,13 +124,21 @@ def shrink_experiment(
     return Shrunk(
         folder=out,
         largest_difference=difference,
-        dense=dense,
-        pruned=counts(structure, seconds=attached.options.seconds) | {"widths": asdict(structure.widths)},
-        target=attached.constraints[0].target,
-        reached=reached[0],
+        dense=counts(dense_structure, seconds=seconds),
+        pruned=counts(structure, seconds=seconds) | {"widths": asdict(structure.widths)},
+        target=target,
+        reached=reached,
         dense_rtf=before,
         rtf=after,
     )
+
+
+def asked_and_reached(attached: Attached) -> tuple[float, float, float]:
+    """(the sparsity that was asked for, the one that is reached, seconds of the utterance whose MACs count)."""
+    if isinstance(attached, Structured):
+        return attached.constraints[0].target, attached.reached()[0], attached.options.seconds
+    kept = torch.cat([mask.flatten() for mask in attached.kept().values()])
+    return attached.config.get("sparsity") or 0.0, 1.0 - float(kept.double().mean()), SECONDS
 
 
 def shrunk_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from espnet_s3router.exported.libraries import need
 from espnet_s3router.exported.quantize import quantize
 from espnet_s3router.exported.session import Session, check_length
 from espnet_s3router.files import replacing_dir
-from espnet_s3router.methods.structured.removal import Structured
 from espnet_s3router.plugin.best_path import best_path
 from espnet_s3router.plugin.deployment.bake import bake_upstream, load_experiment, outputs
 from espnet_s3router.plugin.frontend import FRONTEND_NAME
@@ -99,8 +98,8 @@ def check_request(out: Path, waves: Mapping[str, Any], kinds: Sequence[str]) -> 
 
 
 def plain_weights(frontend: Any) -> None:
-    """Write the masks or gates of a frontend into plain weights, in place, and remove the units that gates have closed."""
-    if isinstance(frontend.attached, Structured):
+    """Write masks or gates into plain weights, in place, and remove the units that they have closed."""
+    if frontend.attached.widths() is not None:
         shrink(frontend.attached)
     else:
         bake_upstream(frontend.expert)

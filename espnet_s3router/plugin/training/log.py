@@ -29,7 +29,7 @@ def write_rows(path: Path, header: Sequence[str], epoch: int, rows: Sequence[Seq
 def describe_model(model: Any) -> dict[str, Any]:
     """Trained and total parameters, MACs of the upstream per second of audio, the bytes to store beside the shared base, and
     the fingerprint of that base. A connection of a mask takes one bit, every other trained parameter four bytes. Units that
-    a method removes do not count in the total and the MACs."""
+    a method removes do not count in the MACs, nor those that gates close in the total."""
     frontend = model.frontend
     attached = frontend.attached
     handles = attachments(model)

@@ -53,11 +53,11 @@ def onnx_asr_model(folder, quantization=None):
     from onnx_asr.asr import _AsrWithCtcDecoding
     from onnx_asr.loader import Manager
     from onnx_asr.resolver import Resolver
-    from onnx_asr.utils import ModelLoadingError
+    from onnx_asr.utils import ModelNotSupportedError
 
     try:
         return onnx_asr.load_model("wav2vec2-ctc", folder, quantization=quantization)
-    except ModelLoadingError:
+    except ModelNotSupportedError:
         pass
 
     class Wave(_AsrWithCtcDecoding):
