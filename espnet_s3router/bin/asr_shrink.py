@@ -25,13 +25,22 @@ def main(cmd: Sequence[str] | None = None) -> None:
     parser.add_argument("--report", required=True, help="JSON file to write")
     parser.add_argument("--wav_scp", required=True, help="table of recordings to compare and time on")
     parser.add_argument("--utterances", type=int, default=20, help="how many of them, spread over the table")
+    parser.add_argument("--if_any", action="store_true", help="no error if the run has removed no whole unit: write nothing")
     args = parser.parse_args(cmd)
     from espnet_s3router.bin.recordings import read_waves
-    from espnet_s3router.plugin.deployment.shrink import shrink_experiment
+    from espnet_s3router.plugin.deployment.shrink import NothingToShrink, shrink_experiment
 
     waves = read_waves(args.wav_scp, args.utterances)
     shutil.rmtree(args.out, ignore_errors=True)
-    done = shrink_experiment(Path(args.asr_train_config), Path(args.asr_model_file), args.out, task=args.task, waves=waves)
+    Path(args.report).unlink(missing_ok=True)
+    files = (Path(args.asr_train_config), Path(args.asr_model_file), args.out)
+    try:
+        done = shrink_experiment(*files, task=args.task, waves=waves)
+    except NothingToShrink as reason:
+        if not args.if_any:
+            raise
+        print(reason)
+        return
     report = {
         "checked_on": len(waves),
         "target": done.target,

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from espnet_s3router.masks import Candidates, MaskedTensor, masked_tensors
 from espnet_s3router.masks.names import original_key
 from espnet_s3router.methods.schedule import Schedule
-from espnet_s3router.methods.structured.shared import widths_of_masks
 from espnet_s3router.upstreams.structure import Widths
 
 
@@ -111,7 +110,7 @@ class Attached:
 
     def widths(self) -> Widths | None:
         """Units that each structure of the upstream keeps in evaluation. None for methods that remove no units."""
-        return widths_of_masks(self.upstream, self.masks)
+        return None
 
     def step(self, update: int, optimizer: torch.optim.Optimizer) -> None:
         """Act after optimiser step number ``update`` (from 1). Steps that mixed precision skips are not counted."""

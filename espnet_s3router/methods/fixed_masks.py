@@ -21,10 +21,12 @@ from espnet_s3router.masks import (
     make_selector,
 )
 from espnet_s3router.masks.names import scores_key
-from espnet_s3router.masks.ranking import RANKINGS, WHOLE_UNITS, n_of_m
+from espnet_s3router.masks.ranking import RANKINGS, SHARED, WHOLE_UNITS, n_of_m
 from espnet_s3router.methods.base import Attached
 from espnet_s3router.methods.finetune import biases, norms
 from espnet_s3router.methods.options import SparsityOptions, check, check_path, check_sparsity, layer_numbers, sites_of
+from espnet_s3router.methods.structured.shared import shared_sites, widths_of_masks
+from espnet_s3router.upstreams.structure import Widths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +110,9 @@ class FixedMasks(Attached):
         for name, scores in (saliency or {}).items():
             self.masks[name].load_scores(scores)
 
+    def widths(self) -> Widths | None:
+        return widths_of_masks(self.upstream, self.masks)
+
 
 def random(upstream: nn.Module, config: FixedMaskConfig) -> FixedMasks:
     """Random masks of the same sparsity with a trained head: the effect of masking alone."""
@@ -123,9 +128,18 @@ def magnitude(upstream: nn.Module, config: MagnitudeConfig) -> FixedMasks:
 
 def _fixed(upstream: nn.Module, config: FixedMaskConfig, scores_of: Callable[[Tensor], Tensor]) -> FixedMasks:
     """Masks from scores that are saved and never trained."""
-    sites = sites_of(upstream, config.targets, config.ranking, config.layers)
+    sites = masked_sites(upstream, config)
     scores = mask_sites(sites, config, [scores_of(weight) for weight in weights_of(sites)])
     return FixedMasks(upstream=upstream, trained=layer_extras(upstream, config), saved=scores)
+
+
+def masked_sites(upstream: nn.Module, config: FixedMaskConfig) -> list[Site]:
+    """The sites of a configuration (see ``sites_of``), with the places of their units if its ranking shares them.
+
+    Raises InputError also for sites whose units cannot be removed.
+    """
+    sites = sites_of(upstream, config.targets, config.ranking, config.layers)
+    return shared_sites(upstream, sites) if config.ranking == SHARED else sites
 
 
 def weights_of(sites: Sequence[Site]) -> list[Tensor]:

@@ -14,8 +14,10 @@ from espnet_s3router.masks.ranking import UNITS, WHOLE_UNITS
 from espnet_s3router.masks.scores import COMPARABLE_INITS, INITS, SIGNED_INITS, unit_saliency
 from espnet_s3router.masks.straight_through import ESTIMATORS
 from espnet_s3router.methods.base import Attached
-from espnet_s3router.methods.fixed_masks import FixedMaskConfig, layer_extras, mask_sites, weights_of
-from espnet_s3router.methods.options import check, check_choice, check_path, sites_of
+from espnet_s3router.methods.fixed_masks import FixedMaskConfig, layer_extras, mask_sites, masked_sites, weights_of
+from espnet_s3router.methods.options import check, check_choice, check_path
+from espnet_s3router.methods.structured.shared import widths_of_masks
+from espnet_s3router.upstreams.structure import Widths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +102,13 @@ class Routed(Attached):
         for masked, scores in zip(self.masks.values(), initial_scores(order, self.options, dims), strict=True):
             masked.load_scores(scores)
 
+    def widths(self) -> Widths | None:
+        return widths_of_masks(self.upstream, self.masks)
+
 
 def learn_masks(upstream: nn.Module, config: LearnedMaskConfig, candidates: Candidates | None = None) -> Learned:
     """Put scores on every site (with ``candidates`` on these alone) and say which parameters train."""
-    sites = sites_of(upstream, config.targets, config.ranking, config.layers)
+    sites = masked_sites(upstream, config)
     dense = config.train_weights and config.estimator != "signed"
     options = {"dense_gradient": dense, "estimator": config.estimator}
     dims = [site.unit.dim if site.unit else UNITS.index(config.ranking) if config.ranking in UNITS else 0 for site in sites]

@@ -15,10 +15,9 @@ from torch import nn
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import Site, find_sites
-from espnet_s3router.masks.ranking import SHARED, n_of_m
+from espnet_s3router.masks.ranking import n_of_m
 from espnet_s3router.masks.select import ROUNDINGS
 from espnet_s3router.masks.sites import maskable
-from espnet_s3router.methods.structured.shared import shared_sites
 from espnet_s3router.upstreams import TARGETS, layer_indices
 from espnet_s3router.upstreams.text import layout_of
 
@@ -131,8 +130,8 @@ def sites_of(
 ) -> list[Site]:
     """Sites that ``targets`` names, in the order of the model; of the Transformer layers only those in ``layers``.
 
-    Raises InputError for a pattern that matches none, for a site whose inputs do not divide into the groups of N:M, for a
-    layer without a site, and for sites whose units cannot be removed with ranking units.
+    Raises InputError for a pattern that matches none, for a site whose inputs do not divide into the groups of N:M, and for
+    a layer without a site.
     """
     family = layout_of(upstream)
     names = (targets,) if isinstance(targets, str) else targets
@@ -156,7 +155,7 @@ def sites_of(
         width = getattr(site.module, site.tensor).shape[-1]
         if pattern is not None and width % pattern[1]:
             raise InputError(f"mask_conf: ranking is {ranking}, but {site.name} has {width} inputs per output")
-    return shared_sites(upstream, family, sites) if ranking == SHARED else sites
+    return sites
 
 
 @dataclass(frozen=True, kw_only=True)

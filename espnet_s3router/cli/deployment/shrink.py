@@ -9,7 +9,7 @@ def add_to(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "shrink",
-        help="remove the closed units of a run (hj, omp_units, uniform, ranking: units): a smaller model with the same outputs",
+        help="remove the closed units of a run of hj, omp_units, uniform or ranking: units; outputs stay the same",
         epilog="example: s3router shrink exp/asr_hj --out exp/asr_hj_small --audio a.wav",
     )
     parser.add_argument("experiment", help="folder of the finished run, with its config.yaml")

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from torch import nn
 
@@ -12,6 +11,7 @@ from espnet_s3router.methods.structured.place import Place, places_of, widths_of
 from espnet_s3router.upstreams import Family
 from espnet_s3router.upstreams.families import family_of
 from espnet_s3router.upstreams.structure import Structure, Widths, structure_of
+from espnet_s3router.upstreams.text import layout_of
 
 LAYER_UNITS = ("attention", "feed_forward")
 """Kinds of units of a Transformer layer: heads and inner units."""
@@ -23,12 +23,13 @@ def layer_places(structure: Structure, family: Family) -> list[Place]:
     return places_of(structure, family, LAYER_UNITS[1:] if relative else LAYER_UNITS)
 
 
-def shared_sites(upstream: nn.Module, family: Any, sites: Sequence[Site]) -> list[Site]:
+def shared_sites(upstream: nn.Module, sites: Sequence[Site]) -> list[Site]:
     """The ``sites`` with the place of their units. Their matrices must be all those of some groups.
 
     Raises InputError for other tensors, for a matrix without those that share its units, and for an upstream whose units are
     not known.
     """
+    family = layout_of(upstream)
     if not isinstance(family, Family):
         raise InputError(f"mask_conf: ranking units needs a speech upstream, but this is {family.name}. Use ranking: matrix")
     shared: dict[str, SharedBy] = {}
