@@ -88,6 +88,8 @@ setup(
             *DOCS,  # a test builds the pages
             *EXPORT,
             "onnx-asr>=0.12",  # a test opens exported models with it
+            "nbclient",  # a test runs the notebook of the documentation
+            "ipykernel",  # in this kernel
         ],
         "docs": DOCS,
         "espnet3": ["espnet>=202611", "lightning"],  # the recipes below egs3; needs Python 3.12 or later

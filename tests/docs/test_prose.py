@@ -1,5 +1,6 @@
 """Pages for readers: sentences are short, links lead to files that exist, and the README is short."""
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ PATTERNS = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/*.md",
+    "docs/*.ipynb",
     "benchmarks/*.md",
     "egs2/s3router/*/*/README.md",
     "egs2/s3router/*/*/NOTES.md",
@@ -22,6 +24,14 @@ WORDS, README_LINES = 30, 70
 CODE_BLOCK = re.compile(r"^ *```.*?^ *```[^\n]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 NEW_UNIT = re.compile(r"\s*(#+|[-*+]|\d+\.)\s+")
+
+
+def read(page: str) -> str:
+    """The text of a page; of a notebook, its cells of Markdown."""
+    text = (ROOT / page).read_text("utf-8")
+    if not page.endswith(".ipynb"):
+        return text
+    return "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown")
 
 
 def units(page: str) -> list[str]:
@@ -70,14 +80,14 @@ def test_units_and_sentences():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_sentences_are_short(page):
-    text = (ROOT / page).read_text("utf-8")
+    text = read(page)
     long = [(words(s), s) for unit in units(text) for s in sentences(unit) if words(s) > WORDS]
     assert not long, f"{page}: more than {WORDS} words: {long}"
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_relative_links_lead_to_files_and_headings(page):
-    targets = [target for _, target in LINK.findall(CODE_BLOCK.sub("", (ROOT / page).read_text("utf-8")))]
+    targets = [target for _, target in LINK.findall(CODE_BLOCK.sub("", read(page)))]
     for target in targets:
         if not re.match(r"[a-z]+:", target):
             path, _, anchor = target.partition("#")

@@ -18,8 +18,9 @@ def add_to(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the recipes and say how to begin."""
-    from espnet_s3router.cli.setup.recipe_files import lay_out
+    from espnet_s3router.cli.setup.recipe_files import NOTEBOOK, lay_out
 
     names = lay_out(args.folder)
     print(f"{args.folder}: {', '.join(names)}")
     print(f"begin with {args.folder}/egs2/s3router/asterisk/asr1/run.sh; --help lists its options")
+    print(f"or open {args.folder}/{NOTEBOOK} in Jupyter: from your own recordings to a transcript")

@@ -13,6 +13,7 @@ from espnet_s3router.errors import InputError
 
 PACKAGE = Path(__file__).resolve().parents[2]
 PARTS = ("egs2/s3router", "egs3/s3router", "local")
+NOTEBOOK = "docs/quickstart.ipynb"
 LEFT_OUT = ("data", "dump", "exp", "downloads", "results", "__pycache__")
 """Folders that recipes make, and committed results."""
 MODES = "links_and_modes.json"
@@ -27,7 +28,7 @@ def source() -> Path:
 
 
 def entries(folder: Path) -> Iterator[Path]:
-    """Files and links below ``PARTS``, relative to ``folder``, in order. Links are not followed."""
+    """Files and links below ``PARTS``, relative to ``folder``, in order, then ``NOTEBOOK``. Links are not followed."""
     for part in PARTS:
         for place, below, files in os.walk(folder / part):
             links = [name for name in below if Path(place, name).is_symlink()]
@@ -35,6 +36,7 @@ def entries(folder: Path) -> Iterator[Path]:
             for name in sorted([*files, *links]):
                 if not name.endswith(".pyc"):
                     yield Path(place, name).relative_to(folder)
+    yield Path(NOTEBOOK)
 
 
 def describe(folder: Path) -> dict[str, dict[str, str]]:
@@ -46,7 +48,7 @@ def describe(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def copy_files(folder: Path, target: Path) -> None:
-    """Copy the files of ``PARTS`` without links to ``target``, and write ``MODES`` there. For ``setup.py``."""
+    """Copy the files of ``entries`` without links to ``target``, and write ``MODES`` there. For ``setup.py``."""
     for path in entries(folder):
         if not (folder / path).is_symlink():
             (target / path).parent.mkdir(parents=True, exist_ok=True)
