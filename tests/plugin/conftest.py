@@ -200,21 +200,23 @@ def asr_model(experiment):
     return build
 
 
-@pytest.fixture
-def untrained(experiment, tmp_path):
-    """write(**as for experiment) -> experiment folder of a run without updates: config.yaml and 1epoch.pth."""
+def write_untrained(write_experiment, folder, out=None, **options):
+    """The experiment folder of a run without updates: config.yaml and 1epoch.pth. Arguments as for ``write_experiment``."""
     import torch
 
     from espnet_s3router.plugin.training.task import S3RouterASRTask
 
-    def write(out=None, **options):
-        out = out or tmp_path / "exp"
-        S3RouterASRTask.main(cmd=experiment(out=out, dry_run=True, iterator_type="none", **options))
-        model, _ = S3RouterASRTask.build_model_from_file(out / "config.yaml", None, "cpu")
-        torch.save(model.state_dict(), out / "1epoch.pth")
-        return out
+    out = out or folder / "exp"
+    S3RouterASRTask.main(cmd=write_experiment(folder, out=out, dry_run=True, iterator_type="none", **options))
+    model, _ = S3RouterASRTask.build_model_from_file(out / "config.yaml", None, "cpu")
+    torch.save(model.state_dict(), out / "1epoch.pth")
+    return out
 
-    return write
+
+@pytest.fixture
+def untrained(write_experiment, tmp_path):
+    """write(**as for experiment) -> experiment folder of a run without updates: config.yaml and 1epoch.pth."""
+    return partial(write_untrained, write_experiment, tmp_path)
 
 
 @pytest.fixture
