@@ -20,7 +20,8 @@ from espnet_s3router.methods.pruning.magnitude import ImpConfig, MpiConfig, OmpC
 from espnet_s3router.methods.pruning.parp import ParpConfig, ParpPConfig, parp
 from espnet_s3router.methods.pruning.routing_prune import RoutingPruneConfig, routing_prune
 from espnet_s3router.methods.routing import RoutingConfig, routing
-from espnet_s3router.methods.structured.hj import HjConfig, hj
+from espnet_s3router.methods.structured.hj import HjConfig
+from espnet_s3router.methods.structured.nested import hj_in_sizes
 from espnet_s3router.methods.structured.omp_units import OmpUnitsConfig, omp_units
 from espnet_s3router.methods.structured.uniform import UniformConfig, uniform
 
@@ -63,7 +64,7 @@ METHODS: dict[str, Method] = {
     "imp": Method(ImpConfig, imp, _ARXIV + "1803.03635", masks=True, finetunes=True),
     "mpi": Method(MpiConfig, mpi, _ARXIV + "2106.05933", masks=True, finetunes=True),
     "rp": Method(RpConfig, rp, _ARXIV + "2106.05933", masks=True, finetunes=True),
-    "hj": Method(HjConfig, hj, _ARXIV + "2302.14132", finetunes=True, units=True),
+    "hj": Method(HjConfig, hj_in_sizes, _ARXIV + "2302.14132", finetunes=True, units=True),
     "omp_units": Method(OmpUnitsConfig, omp_units, _ARXIV + "1608.08710", finetunes=True, units=True),
     "uniform": Method(UniformConfig, uniform, "control of hj", finetunes=True, units=True),
     "lora": Method(LoraConfig, lora, _ARXIV + "2106.09685"),

@@ -146,6 +146,7 @@ CASES = {
         {"sparsity": 0.25, "closed": 0.5, "updates": 3, "variant": "size", "units": ["feed_forward"], "train_cnn": False},
         [*TRANSFORMER],
     ),
+    "hj, sizes": ({"sparsity": 0.4, "sizes": [0.2], "closed": 0.5, "updates": 3, "seconds": 0.5}, ["*"]),
     "hj, separate, binary": (
         {"sparsity": 0.3, "cnn_sparsity": 0.5, "closed": 0.3, "ramp_until": 2, "variant": "sep_macs", "gates": "binary"},
         ["*"],

@@ -16,6 +16,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--out", required=True, help="folder to write: config.yaml, model.pth and upstream.safetensors")
     parser.add_argument("--model_file", help="model in that folder; by default valid.cer_ctc.ave.pth, or the only average")
     parser.add_argument("--audio", nargs="*", default=[], metavar="FILE", help="recordings to compare both models on")
+    parser.add_argument("--sparsity", type=float, help="size to take out of a run of method hj with several sizes")
     parser.add_argument("--task", choices=("asr", "slu"), default="asr")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     parser.set_defaults(run=run)
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
 
     waves = [audio_of(path) for path in args.audio] or [speech_like(2.0)]
     config, model = files_of(args.experiment, args.model_file)
-    done = shrink_experiment(config, model, args.out, task=args.task, waves=waves)
+    done = shrink_experiment(config, model, args.out, task=args.task, waves=waves, sparsity=args.sparsity)
     if args.json:
         facts = {name: getattr(done, name) for name in ("target", "reached", "largest_difference", "dense", "pruned")}
         print(json.dumps({"out": str(done.folder), **facts}))

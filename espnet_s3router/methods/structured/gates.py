@@ -30,6 +30,8 @@ class Gate(nn.Module):
         """Noise of the present forward pass; None in evaluation."""
         self.kept: Callable[[], Tensor] = self._all
         """Boolean (units,): the units that are open in evaluation."""
+        self.shift = 0.0
+        """What is subtracted from ``log_alpha``; not 0 only where one run has several sizes."""
 
     def _all(self) -> Tensor:
         return torch.ones_like(self.log_alpha, dtype=torch.bool)
@@ -37,16 +39,17 @@ class Gate(nn.Module):
     def forward(self) -> Tensor:
         """Values (units,) in [0, 1]."""
         if self.noise is None:
-            return self._values() * self.kept()
+            kept = self.kept()  # first: it may change the shift
+            return self._values() * kept
         if self.kind == "binary":
-            return switches(self.log_alpha)
-        return hard_concrete.sample(self.log_alpha, self.noise)
+            return switches(self.log_alpha - self.shift)
+        return hard_concrete.sample(self.log_alpha - self.shift, self.noise)
 
     def _values(self) -> Tensor:
         """Values of open gates in evaluation."""
         if self.kind == "binary":
             return torch.ones_like(self.log_alpha) + (self.log_alpha - self.log_alpha.detach())
-        return hard_concrete.evaluated(self.log_alpha)
+        return hard_concrete.evaluated(self.log_alpha - self.shift)
 
     def expected(self, shift: float) -> float:
         """Expected number of open units if all log alphas were lower by ``shift``."""
@@ -62,6 +65,8 @@ class Gates:
     groups: dict[str, Gate]
     counts: Callable[[], dict[str, int]]
     """Units that each group keeps in evaluation, for the present log alphas."""
+    lower: Callable[[], float] = lambda: 0.0
+    """What is subtracted from all log alphas in evaluation."""
     _masks: dict[str, Tensor] = field(default_factory=dict)
     _versions: tuple[int, ...] = ()
 
@@ -73,10 +78,20 @@ class Gates:
         """What is trained: the log alphas."""
         return [gate.log_alpha for gate in self.groups.values()]
 
-    def expected(self) -> Tensor:
-        """Expected number of open units of each group (groups,), with gradients."""
+    @property
+    def shift(self) -> float:
+        """What all groups subtract from their log alphas."""
+        return next(iter(self.groups.values())).shift
+
+    @shift.setter
+    def shift(self, value: float) -> None:
+        for gate in self.groups.values():
+            gate.shift = value
+
+    def expected(self, shift: float = 0.0) -> Tensor:
+        """Expected number of open units of each group (groups,) if all log alphas are lower by ``shift``, with gradients."""
         gates = list(self.groups.values())
-        log_alphas = torch.cat([gate.log_alpha for gate in gates])
+        log_alphas = torch.cat([gate.log_alpha for gate in gates]) - shift
         group = torch.repeat_interleave(torch.tensor([len(gate.log_alpha) for gate in gates])).to(log_alphas.device)
         opened = switches(log_alphas) if gates[0].kind == "binary" else hard_concrete.open_probability(log_alphas)
         return opened.new_zeros(len(gates)).index_add(0, group, opened)
@@ -102,7 +117,7 @@ class Gates:
         versions = tuple(parameter._version for parameter in self.parameters())
         device = self.parameters()[0].device
         if not self._masks or versions != self._versions or next(iter(self._masks.values())).device != device:
-            counts = self.counts()
+            counts, self.shift = self.counts(), self.lower()
             self._masks = {name: largest(gate.log_alpha.detach(), counts[name]) for name, gate in self.groups.items()}
             self._versions = versions
         return self._masks

@@ -42,14 +42,18 @@ class HjConfig(UnitOptions):
     ramp_until: int | None = None
     """The update at which the target of training reaches ``sparsity``, from 0 in a straight line; a third of ``updates`` by
     default."""
+    sizes: tuple[float, ...] = ()
+    """Further shares to remove, which one run trains for as well. Each update trains one size, ``sparsity`` or one of these.
+    The sizes share their weights and the order of their units. s3router shrink --sparsity takes one out."""
     seed: int = 0
-    """Seed of the initial gates."""
+    """Seed of the initial gates, and of the sizes of updates."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         layers = not self.blocks or set(self.units) != {"conv"}
         check(layers, "units", self.units, "attention or feed_forward in it with blocks: true")
         check_choice("gates", self.gates, KINDS)
+        self._check_sizes()
         check(0.0 < self.closed < 1.0, "closed", self.closed, "a probability in (0, 1)")
         for name in ("gate_lr", "multiplier_lr"):
             check(getattr(self, name) > 0, name, getattr(self, name), "a learning rate above 0")
@@ -59,6 +63,17 @@ class HjConfig(UnitOptions):
         check(given, "updates", None, "the updates of the whole run, or ramp_until")
         if self.updates is not None and self.ramp_until is not None:
             check(self.ramp_until <= self.updates, "ramp_until", self.ramp_until, f"at most updates ({self.updates})")
+
+    def _check_sizes(self) -> None:
+        """Turns ``sizes`` from a list of YAML into a tuple, then checks it."""
+        if isinstance(self.sizes, list):
+            object.__setattr__(self, "sizes", tuple(self.sizes))
+        allowed = "shares to remove in (0, 1) that differ from each other and from sparsity, such as [0.3, 0.6]"
+        check(isinstance(self.sizes, tuple), "sizes", self.sizes, allowed)
+        numbers = all(isinstance(one, float) and 0.0 < one < 1.0 for one in self.sizes)
+        check(numbers and len({self.sparsity, *self.sizes}) == 1 + len(self.sizes), "sizes", self.sizes, allowed)
+        if self.sizes:
+            check(self.variant != "sep_macs", "variant", self.variant, "size or macs with sizes: each size has one target")
 
     @property
     def ramp(self) -> Ramp:
@@ -79,7 +94,11 @@ class Hj(Structured):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.upstream.register_forward_pre_hook(lambda *hooked: self.gates.draw() if self.sampling else None)
+        self.upstream.register_forward_pre_hook(lambda *hooked: self.draw() if self.sampling else None)
+
+    def draw(self) -> None:
+        """Draw new gates for a forward pass."""
+        self.gates.draw()
 
     def begin_epoch(self, epoch: int) -> None:
         self.sampling = True
@@ -141,8 +160,9 @@ class Hj(Structured):
         self.lagrangian.multipliers.copy_(state["multipliers"])
 
 
-def hj(upstream: nn.Module, config: HjConfig) -> Hj:
-    """Put gates on the units of the upstream; train them, the Transformer, the projection and the frontend."""
+def hj(upstream: nn.Module, config: HjConfig, kind: type[Hj] = Hj) -> Hj:
+    """Put gates on the units of the upstream; train them, the Transformer, the projection and the frontend. ``kind`` is the
+    class of the handle."""
     fields = fields_of(upstream, config, blocks=config.blocks)
     places, constraints = fields["places"], fields["constraints"]
     generator = torch.Generator().manual_seed(config.seed)
@@ -153,7 +173,7 @@ def hj(upstream: nn.Module, config: HjConfig) -> Hj:
     gates = place_gates(upstream, places, gate_of)
     log_alphas = {parameter_key(p.gated[-1], "gate.log_alpha"): gates[p.name].log_alpha for p in places}
     fields["trained"] |= log_alphas
-    return Hj(
+    return kind(
         **fields,
         schedule=config.ramp,
         gates=Gates(gates, lambda: kept_units(places, lambda place, shift: gates[place.name].expected(shift), constraints)),

@@ -58,7 +58,7 @@ def fields_of(upstream: nn.Module, config: UnitOptions, *, blocks: bool = False)
     refuse(structure, family, config.units)
     places = places_of(structure, family, config.units, blocks=blocks)
     constraints = constraints_of(structure, places, config.variant, config.sparsity, config.cnn_sparsity, config.seconds)
-    _check_reachable(places, constraints)
+    check_reachable(places, constraints)
     weights, transformer = finetuned(upstream, config.train_cnn), finetuned(upstream, False)
     return {
         "upstream": upstream,
@@ -78,7 +78,7 @@ def _behind_gates(weights: Mapping[str, nn.Parameter], places: Sequence[Place]) 
     return {original_key(name) if name in gated else name: parameter for name, parameter in weights.items()}
 
 
-def _check_reachable(places: Sequence[Place], constraints: Sequence[Constraint]) -> None:
+def check_reachable(places: Sequence[Place], constraints: Sequence[Constraint]) -> None:
     """Raises InputError for a sparsity that is out of reach even if all gates close."""
     least = torch.tensor([place.minimum for place in places])
     for constraint in constraints:

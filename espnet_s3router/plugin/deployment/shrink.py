@@ -19,6 +19,7 @@ from espnet_s3router.deploy.shrink import fold
 from espnet_s3router.errors import InputError
 from espnet_s3router.files import replacing_dir
 from espnet_s3router.methods import METHODS, Attached
+from espnet_s3router.methods.structured.nested import NestedHj
 from espnet_s3router.methods.structured.removal import Structured
 from espnet_s3router.plugin.checkpoint import FINGERPRINT, FRONTEND_KEYS, whole_hexadecimal
 from espnet_s3router.plugin.deployment.bake import TASKS, bake_upstream, load_experiment
@@ -65,11 +66,18 @@ class Shrunk:
 
 
 def shrink_experiment(
-    train_config: Path, model_file: Path, out: str | Path, *, task: str = "asr", waves: Sequence[Tensor] = ()
+    train_config: Path,
+    model_file: Path,
+    out: str | Path,
+    *,
+    task: str = "asr",
+    waves: Sequence[Tensor] = (),
+    sparsity: float | None = None,
 ) -> Shrunk:
     """Write ``out``/{config.yaml,model.pth,upstream.safetensors}, an experiment that decodes and finetunes like any other.
 
-    Both models are compared on ``waves``, audio (samples,) at the rate of the frontend, before ``out`` is put in place.
+    ``sparsity`` is a size of a run with several, by default the one of its option ``sparsity``. Both models are compared on
+    ``waves``, audio (samples,) at the rate of the frontend, before ``out`` is put in place.
     Raises InputError when ``out`` exists or when outputs differ, and NothingToShrink when no whole unit is removed.
     """
     out = Path(out)
@@ -84,6 +92,10 @@ def shrink_experiment(
             f"{train_config}: method {attached.method} removes no units, so nothing can shrink. Expected method "
             f"{' or '.join(name for name, row in METHODS.items() if row.units)}, or masks with ranking: units"
         )
+    if sparsity is not None:
+        if not isinstance(attached, NestedHj):
+            raise InputError(f"{train_config}: a sparsity can be chosen only in a run of method hj with several sizes")
+        attached.choose(sparsity)
     out = out.resolve()  # config.yaml names the file of the upstream, for decoding from any directory
     expected = [hidden_states(model, wave) for wave in waves]
     head = {key: t.clone() for key, t in model.state_dict().items() if not key.startswith(FRONTEND_KEYS + "upstream.")}
