@@ -160,8 +160,8 @@ REFUSED = {
         "target_bytes with keep 0.9 is a contra",
     ),
     "target and ranking": (
-        {"method": "routing", "ranking": "global", "target_bytes": 100},
-        "target_bytes with ranking 'global' is a contradiction",
+        {"method": "routing", "ranking": "units", "target_bytes": 100},
+        "ranking is 'units', expected one of matrix, global",
     ),
     "target and penalty": (
         {"method": "routing", "flip_penalty": 0.1, "target_bytes": 9},
