@@ -123,6 +123,24 @@ def test_the_command(pruned, tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
+def test_one_of_several_sizes(trained_like, tmp_path, capsys):
+    config, file = trained_like(mask_conf=HJ | {"sizes": [0.2]})
+    default = shrink_experiment(config, file, tmp_path / "default", waves=[WAVE])
+    words = ["shrink", str(config.parent), "--model_file", file.name, "--sparsity", "0.2", "--json"]
+    assert not command([*words, "--out", str(tmp_path / "large")])
+    large = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (default.target, large["target"]) == (0.4, 0.2) and large["largest_difference"] <= 1e-5
+    totals = [done["macs_per_second"]["total"] for done in (default.dense, large["pruned"], default.pruned)]
+    assert totals[0] > totals[1] > totals[2]
+    assert command([*words[:-2], "0.3", "--out", str(tmp_path / "none")])
+    assert "expected one that the run was trained for: 0.2, 0.4" in capsys.readouterr().err
+
+
+def test_a_size_of_a_run_with_one(pruned, tmp_path):
+    with pytest.raises(InputError, match="can be chosen only in a run of method hj with several sizes"):
+        shrink_experiment(*files_of(pruned, "2epoch.pth"), tmp_path / "out", sparsity=0.4)
+
+
 def test_another_upstream(small, tmp_path, toy_upstreams):
     """The pruned model opened with another upstream than the one it was made from."""
     config = yaml.safe_load((small.folder / "config.yaml").read_text("utf-8"))
