@@ -38,9 +38,9 @@ def test_the_shift_meets_its_target(target):
     assert float(attached.constraints[0].sparsity(torch.stack(opened))) == pytest.approx(target, abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["hard_concrete", "binary"])
-def test_smaller_models_lie_in_larger_ones(kind):
-    _, attached = spread(gates=kind)
+@pytest.mark.parametrize("changes", [{}, {"gates": "binary"}, {"blocks": True}], ids=str)
+def test_smaller_models_lie_in_larger_ones(changes):
+    _, attached = spread(**changes)
     opened = []
     for sparsity in attached.sizes:
         attached.choose(sparsity)
