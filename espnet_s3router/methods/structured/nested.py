@@ -7,6 +7,7 @@ The shift meets its target exactly, so there is no Lagrangian.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -91,13 +92,17 @@ class NestedHj(Hj):
 def nested_counts(
     places: Sequence[Place], gates: Gates, constraints: Sequence[Constraint], sizes: Sequence[float]
 ) -> dict[str, int]:
-    """Units that each group keeps in the size of ``constraints``: never more than a larger model has."""
-    target, least = constraints[0].target, {place.name: place.size for place in places}
-    for sparsity in [size for size in sizes if size <= target]:
+    """Units that each group keeps in the size of ``constraints``. The sizes are cut one from another, the largest first."""
+    counts = {place.name: place.size for place in places}
+    for sparsity in [size for size in sizes if size <= constraints[0].target]:
         present = [replace(one, target=sparsity) for one in constraints]
-        counts = kept_units(places, lambda place, shift: gates.groups[place.name].expected(shift), present)
-        least = {name: min(count, counts[name]) for name, count in least.items()}
-    return least
+        counts = kept_units(places, partial(_expected, gates, counts), present)
+    return counts
+
+
+def _expected(gates: Gates, most: Mapping[str, int], place: Place, shift: float) -> float:
+    """Expected number of open units of a group after a shift, at most that of the next larger model."""
+    return min(gates.groups[place.name].expected(shift), most[place.name])
 
 
 def hj_in_sizes(upstream: nn.Module, config: HjConfig) -> Hj:
