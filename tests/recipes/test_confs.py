@@ -28,7 +28,7 @@ TOY_OF = {
     "data2vec_base": "data2vec",
 }
 METHODS = {"head_only", "finetune", "routing", "random", "magnitude", "lora", "houlsby", "bitfit"}
-PRUNING = {"routing_prune", "parp", "parp_p", "omp", "imp", "mpi", "rp", "omp_units"}
+PRUNING = {"routing_prune", "parp", "parp_p", "omp", "imp", "mpi", "rp"}
 AUTHORS = {"parp_authors", "parp_p_authors", "imp_authors"}
 PRUNE1 = [name for name in RECIPES if name.endswith("/prune1")]
 UPDATES = {"10min": 13000, "1h": 15000, "10h": 20000, "100h": 80000}
@@ -62,7 +62,7 @@ def grid(*files, methods=None, source=None, conf=None, over=()):
     }
     if source:
         given |= {"upstream": source["upstream"], "upstream_path": source["path_or_url"]}
-    if not PRUNING & set(methods) or "head_only" in methods:  # the latter trains from the pretrained model, as a grid
+    if not {*PRUNING, "omp_units"} & set(methods) or "head_only" in methods:  # the latter trains from the pretrained model, as a grid
         return specs_of(Options(**given, methods=tuple(methods)))
     pruning = tuple(name for name in methods if name != "finetune")
     made = sweep.sweep_of(Options(**given, prune_methods=pruning, sparsities=(0.5,)))
