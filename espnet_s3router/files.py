@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import shlex
 import shutil
@@ -101,6 +102,12 @@ def digest(*paths: Path) -> str:
         with path.open("rb") as file:
             hashlib.file_digest(file, lambda: sha)
     return sha.hexdigest()
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON object that this package wrote; empty if there is no such file."""
+    file = Path(path)
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

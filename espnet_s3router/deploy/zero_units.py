@@ -28,8 +28,9 @@ def fold_zero_units(expert: nn.Module, family: Family) -> tuple[list[Place], dic
     convolutional frontend stay. Raises InputError for a family whose units are not known.
     """
     places = layer_places(structure_of(expert, family), family)
-    constant = {place.name: _unwritten(expert, place) & ~_unread(expert, place) for place in places}
-    kept = {place.name: (~(_unread(expert, place) | constant[place.name])).nonzero().flatten() for place in places}
+    unread, unwritten = ({place.name: test(expert, place) for place in places} for test in (_unread, _unwritten))
+    constant = {name: unwritten[name] & ~unread[name] for name in unread}
+    kept = {name: (~(unread[name] | unwritten[name])).nonzero().flatten() for name in unread}
     folded = [place for place in places if constant[place.name].any()]
     if folded:
         for place, values in zip(folded, _inputs(expert, folded)):

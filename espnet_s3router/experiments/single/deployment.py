@@ -14,7 +14,7 @@ from espnet_s3router.experiments import layout
 from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.single.provenance import command_of, digest_of_model, digest_of_recordings
 from espnet_s3router.experiments.single.shrinking import shrink
-from espnet_s3router.files import read_yaml, write_atomic
+from espnet_s3router.files import read_json, read_yaml, write_atomic
 from espnet_s3router.results.rows import shown_value
 from espnet_s3router.results.scoring import COUNTS, totals
 
@@ -80,14 +80,12 @@ def deployment_marker(experiment: Path, options: Options) -> str:
 
 def read_report(experiment: Path) -> dict[str, Any]:
     """What stage 17 wrote for a run (see ``bin.asr_deploy``); empty if it was not run."""
-    file = experiment / layout.ROUTE_INFO
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return read_json(experiment / layout.ROUTE_INFO)
 
 
 def read_smaller(experiment: Path) -> dict[str, Any]:
     """What is known of the smaller model of a run (see ``bin.asr_shrink``); empty if it has none."""
-    file = experiment / layout.SHRUNK_INFO
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return read_json(experiment / layout.SHRUNK_INFO)
 
 
 def is_deployed(experiment: Path, options: Options) -> bool:

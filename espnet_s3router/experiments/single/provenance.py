@@ -14,7 +14,7 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.experiments.layout import LENGTHS, PROVENANCE, TEXT, TRAIN_CONFIG, is_started
 from espnet_s3router.experiments.options import Options
 from espnet_s3router.experiments.specification import origins_of
-from espnet_s3router.files import digest, git_commit, read_yaml, write_atomic
+from espnet_s3router.files import digest, git_commit, read_json, read_yaml, write_atomic
 
 
 def note_start(experiment: Path, command: str, further: Iterable[Path] = ()) -> None:
@@ -59,8 +59,7 @@ def refuse_changed_origin(experiment: Path) -> None:
 
 
 def _read(experiment: Path) -> dict[str, Any]:
-    file = experiment / PROVENANCE
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return read_json(experiment / PROVENANCE)
 
 
 def digest_of_model(model: Path) -> str:

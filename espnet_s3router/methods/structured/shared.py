@@ -56,8 +56,7 @@ def shared_sites(upstream: nn.Module, sites: Sequence[Site]) -> list[Site]:
 
 def widths_of_masks(upstream: nn.Module, masks: Mapping[str, MaskedTensor]) -> Widths | None:
     """Units that are left where masks remove whole units from all their matrices. None for other masks."""
-    groups = {id(m.selector.group): m.selector.group for m in masks.values() if isinstance(m.selector, SharedUnits)}
-    if not groups:
+    if not any(isinstance(masked.selector, SharedUnits) for masked in masks.values()):
         return None
     family = family_of(upstream)
     structure = structure_of(upstream, family)

@@ -91,6 +91,17 @@ script_options() {
     eval "${assignments}"
 }
 
+# stage_18 TEXT MODULE OPTIONS...: runs a module of experiments on the options of several recipes or languages
+stage_18() {
+    local text=$1 module=$2
+    shift 2
+    rest=("$@")
+    python=$(requested python python3)
+    need_packages
+    log "Stage 18: ${text}"
+    exec "${python}" -m "espnet_s3router.experiments.${module}" "$@"
+}
+
 # check_languages LANG...: stops a recipe of several languages before the first one trains, if its options do not fit together
 check_languages() {
     local name repeated

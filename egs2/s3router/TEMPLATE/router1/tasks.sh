@@ -4,8 +4,4 @@
 #   tasks.sh --parts forgetting frozen --router OPTIONS OF router.sh --router OPTIONS OF router.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-rest=("$@")
-python=$(requested python python3)
-need_packages
-log "Stage 18: two tasks on one upstream"
-exec "${python}" -m espnet_s3router.experiments.tasks "$@"
+stage_18 "two tasks on one upstream" tasks "$@"

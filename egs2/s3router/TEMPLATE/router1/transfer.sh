@@ -4,8 +4,4 @@
 #   transfer.sh [--kinds frozen] --control en --language OPTIONS OF router.sh --language OPTIONS OF router.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-rest=("$@")
-python=$(requested python python3)
-need_packages
-log "Stage 18: transfer matrix"
-exec "${python}" -m espnet_s3router.experiments.transfer "$@"
+stage_18 "transfer matrix" transfer "$@"

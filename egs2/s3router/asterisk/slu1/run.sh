@@ -3,9 +3,9 @@
 #   ./run.sh                       the intent alone, by pooling and a linear layer; one seed
 #   ./run.sh --seeds "0 1 2" --results_md RESULTS.md      three seeds, and the page
 #   ./run.sh --target transcript   the intent, then the transcript, by CTC over characters
-#   ./run.sh --forgetting          then one task after the other: transcripts of asterisk/asr1 and intents, in exp/tasks
-#   ./run.sh --transfer            then the masks of each of these two tasks on the other one, on the same page
-#   ./run.sh --joint               instead: transcripts and intents of the same recordings in one run, with masks of each or one
+#   ./run.sh --forgetting          one task after the other, in exp/tasks. The tasks are transcripts of asterisk/asr1 and intents.
+#   ./run.sh --transfer            masks of one of these tasks on the other one, on the same page.
+#   ./run.sh --joint               both tasks on the same recordings, in one run.
 
 # shellcheck disable=SC2154  # option sets the variables
 cd "$(dirname "$0")" || exit
