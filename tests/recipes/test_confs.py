@@ -62,9 +62,8 @@ def grid(*files, methods=None, source=None, conf=None, over=()):
     }
     if source:
         given |= {"upstream": source["upstream"], "upstream_path": source["path_or_url"]}
-    if (
-        not {*PRUNING, "omp_units"} & set(methods) or "head_only" in methods
-    ):  # the latter trains from the pretrained model, as a grid
+    sweeps = {*PRUNING, "omp_units"} & set(methods)
+    if not sweeps or "head_only" in methods:  # the latter trains from the pretrained model, as a grid
         return specs_of(Options(**given, methods=tuple(methods)))
     pruning = tuple(name for name in methods if name != "finetune")
     made = sweep.sweep_of(Options(**given, prune_methods=pruning, sparsities=(0.5,)))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_s3router.results.comparisons import compare
+from espnet_s3router.results.comparisons import Comparison, compare
 from espnet_s3router.results.pages.document import Section, percent, publish
 from espnet_s3router.results.pages.transfer import TransferPage
 from espnet_s3router.results.rows import put_rows
@@ -57,13 +57,10 @@ class TasksPage(TransferPage):
         for row in (self.weights_row, self.row):
             for first, second in self._orders():
                 for own, later in self._pairs(group, first, row, then(row, second)):
-                    metric, test = metrics_of(own.runs)[0], self._test(own)
-                    change = compare(later, own, test, metric)
+                    metric, rates, change = self._compared(own, later)
                     bytes_changed = [self.changed[run.path.name] for run in later.runs if run.path.name in self.changed]
                     size = f"{scaled(max(bytes_changed))}B" if bytes_changed else NOTHING
-                    rates = [percent(system.interval(test, metric)) for system in (own, later)]
-                    difference = f"{100 * change.difference.value:+.1f}" if change else NOTHING
-                    rows.append([row, _sparsity(own), f"{first}, then {second}", metric.upper(), *rates, difference, size])
+                    rows.append([row, _sparsity(own), f"{first}, then {second}", metric.upper(), *rates, size])
                     if change:
                         lines.append(change.line(f"{first} after {second} by {row}", "before", metric))
         return rows, lines
@@ -73,14 +70,18 @@ class TasksPage(TransferPage):
         lines = []
         for first, second in self._orders():
             for own, later in self._pairs(group, second, self.weights_row, after(self.weights_row, first)):
-                metric, test = metrics_of(own.runs)[0], self._test(own)
-                change = compare(later, own, test, metric)
-                rates = [percent(system.interval(test, metric)) for system in (own, later)]
-                difference = f"{100 * change.difference.value:+.1f}" if change else NOTHING
-                rows.append([self.weights_row, f"{second} after {first}", metric.upper(), *rates, difference])
+                metric, rates, change = self._compared(own, later)
+                rows.append([self.weights_row, f"{second} after {first}", metric.upper(), *rates])
                 if change:
                     lines.append(change.line(f"{second} from the weights of {first}", "from the upstream", metric))
         return rows, lines
+
+    def _compared(self, own: System, later: System) -> tuple[str, list[str], Comparison | None]:
+        """(metric, cells with both rates and their relative difference, comparison) of a task before and after another."""
+        metric, test = metrics_of(own.runs)[0], self._test(own)
+        change = compare(later, own, test, metric)
+        rates = [percent(system.interval(test, metric)) for system in (own, later)]
+        return metric, [*rates, f"{100 * change.difference.value:+.1f}" if change else NOTHING], change
 
     def _orders(self) -> Iterator[tuple[str, str]]:
         return ((first, second) for first in self.languages for second in self.languages if first != second)
