@@ -25,7 +25,7 @@ from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.text_files import read_lines
 from local.downloads import CHECK, CHECK_HELP
 from local.intents.snips import read_json
-from local.intents.utterances import Entity, Utterances, label, report, write_all
+from local.intents.utterances import Entity, Utterances, label, reading, report, write_all
 
 PARTS = ("train", "devel", "test")
 REAL, SYNTHETIC = "slurp_real", "slurp_synth"
@@ -59,8 +59,13 @@ def read_prompts(path: Path) -> Iterator[dict[str, Any]]:
 
 def read_speakers(path: Path) -> dict[str, str]:
     """Name of a recording, without ``audio-`` and suffix -> its speaker."""
-    prompts = read_json(path).values()
-    return {recording_of(file): about["usrid"] for prompt in prompts for file, about in prompt["recordings"].items()}
+    speakers = {}
+    with reading(str(path)):
+        prompts = read_json(path).items()
+    for key, prompt in prompts:
+        with reading(f"{path}, entry {key}"):
+            speakers |= {recording_of(file): about["usrid"] for file, about in prompt["recordings"].items()}
+    return speakers
 
 
 def recording_of(file: str) -> str:
@@ -92,11 +97,13 @@ def read_part(
     found, foreign = Utterances(f"{name}_entities" if entities else name), []
     for kind, name in ((REAL, part), (SYNTHETIC, "train_synthetic")) if synthetic and part == "train" else ((REAL, part),):
         for prompt in read_prompts(root / f"dataset/slurp/{name}.jsonl"):
-            text, of_prompt = transcript(prompt["sentence"]), entities_of(prompt) if entities else None
+            with reading(f"{name}.jsonl, the prompt {prompt['sentence']!r}"):
+                text, of_prompt = transcript(prompt["sentence"]), entities_of(prompt) if entities else None
+                files = [recording["file"] for recording in prompt["recordings"]]
             text = text.lower() if kind == SYNTHETIC else text
             plain = "".join(prompt["sentence"].lower().replace("<unk>", "unknown").split())
             foreign += [filler for _, filler in of_prompt or () if "".join(filler.lower().split()) not in plain]
-            for file in (recording["file"] for recording in prompt["recordings"]):
+            for file in files:
                 recording = recording_of(file)
                 if recording in seen:
                     continue

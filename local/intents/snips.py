@@ -25,7 +25,7 @@ from typing import Any
 
 from espnet_s3router.errors import InputError, exit_status, raise_problems
 from local.downloads import CHECK, CHECK_HELP
-from local.intents.utterances import FIX, Entity, Utterances, notice_size, report, write_all
+from local.intents.utterances import FIX, Entity, Utterances, notice_size, reading, report, write_all
 
 FOLDER = "smart-lights-en-close-field"
 SPLITS = ("espnet", "speakers")
@@ -66,13 +66,15 @@ def read_commands(dataset: Mapping[str, Any]) -> dict[str, Command]:
     """Text -> its intent in capitals and its slots. Raises InputError for a text with two intents."""
     commands: dict[str, Command] = {}
     problems = []
-    for intent, listed in dataset["intents"].items():
-        for utterance in listed["utterances"]:
+    with reading("dataset.json"):
+        utterances = [(intent, one) for intent, listed in dataset["intents"].items() for one in listed["utterances"]]
+    for intent, utterance in utterances:
+        with reading(f"dataset.json, {intent}"):
             text = on_one_line("".join(part["text"] for part in utterance["data"]))
             slots = tuple((part["slot_name"], transcript(part["text"])) for part in utterance["data"] if "slot_name" in part)
-            before = commands.setdefault(text, Command(intent.upper().replace(" ", "_"), slots))
-            if before.intent != intent.upper().replace(" ", "_"):
-                problems.append(f"the text {text!r} has the intents {before.intent} and {intent.upper()}")
+        before = commands.setdefault(text, Command(intent.upper().replace(" ", "_"), slots))
+        if before.intent != intent.upper().replace(" ", "_"):
+            problems.append(f"the text {text!r} has the intents {before.intent} and {intent.upper()}")
     raise_problems(problems, "dataset.json", FIX)
     return commands
 
@@ -113,10 +115,14 @@ def prepare(
     commands = read_commands(read_json(folder / "dataset.json"))
     end = ("" if split == SPLITS[0] else f"_{split}") + ("_entities" if slots else "")
     datasets = {part: Utterances(part + end) for part in ("train", "dev", "test")}
-    recordings = list(read_json(folder / "speech_corpus/metadata.json").values())
-    speakers = {f"{one['worker']['id']}-{one['filename']}": str(one["worker"]["id"]) for one in recordings}
+    metadata = folder / "speech_corpus/metadata.json"
+    with reading(str(metadata)):
+        recordings, speakers = dict(read_json(metadata).items()), {}
+    for number, one in recordings.items():
+        with reading(f"{metadata}, entry {number}"):
+            speakers[f"{one['worker']['id']}-{one['filename']}"] = str(one["worker"]["id"])
     parts = part_of(speakers, split, held_out)
-    for one in recordings:
+    for one in recordings.values():
         utt, text = f"{one['worker']['id']}-{one['filename']}", on_one_line(one["text"])
         found = datasets[parts[utt]]
         if text not in commands:

@@ -4,16 +4,27 @@ A text is ``INTENT transcript``, or ``INTENT SEP type FILL filler … SEP transc
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from espnet_s3router.data.data_dir import DataDir, write_data_dir
-from espnet_s3router.errors import raise_problems
+from espnet_s3router.errors import InputError, raise_problems
 
 SEP, FILL = "SEP", "FILL"
 FIX = "Nothing was written. Expected the corpus as it is published: unpack it again"
 Entity = tuple[str, str]  # type, filler
+
+
+@contextmanager
+def reading(entry: str) -> Iterator[None]:
+    """Raises InputError that names ``entry``, such as a file and a key in it, if the block finds a field missing there."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        problem = f"lacks {error}" if isinstance(error, KeyError) else f"has another form than published ({error})"
+        raise InputError(f"{entry}: {problem}. {FIX}") from error
 
 
 def label(*parts: str) -> str:

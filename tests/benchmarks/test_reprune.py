@@ -14,7 +14,7 @@ KEYS = {"update_s", "reprune_s", "reprune_share", "reprune_matrix_share", "remas
 
 def run(*options):
     command = [sys.executable, str(ROOT / "benchmarks" / "reprune.py"), "--tiny", *options]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # threads of a busy machine wait
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
 

@@ -34,7 +34,7 @@ KEYS = {
 def run(*options):
     """A process of its own: the benchmark forks, which must come before any parallel computation."""
     command = [sys.executable, str(ROOT / "benchmarks" / "step_time.py"), "--tiny", *options]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # threads of a busy machine wait
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
 

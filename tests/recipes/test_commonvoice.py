@@ -6,13 +6,14 @@ import json
 import pytest
 from toy_commonvoice import V5, V17, V25, write_language
 
+from espnet_s3router.files import read_yaml
 from tests.recipes.staged import run_stages
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of ESPnet and s3prl, in this process
 
 UPDATES = "max_epoch=1 num_iters_per_epoch=2 scheduler_conf.max_steps=2 optim_conf.head_lr=0.01"
 OPTIONS = ("--model", "hubert_mini", "--minutes", "0.1", "--nj", "1", "--parallel", "1", "--asr_args", UPDATES)
-OPTIONS += ("--inference_args", "--ctc_best_path true")
+OPTIONS += ("--inference_args", "--ctc_best_path true", "--stop_stage", "13")
 EXPERIMENT = "asr_0.1min_{}_hubert_mini_routing_s0.08_seed0"
 
 
@@ -125,6 +126,13 @@ def test_every_language_has_its_own_names(commands):
     assert all(command[command.index("--root") + 1] == "conf" for command in prepared)
     lists = [command[4] for command in made if "tokens" in command]
     assert len(lists) == len(set(lists)) == 11 and "data/60min_sv-SE_token_list/char/tokens.txt" in lists
+
+
+def test_the_routes_of_all_languages_share_a_folder(commands):
+    made = commands("commonvoice/multi1", "--langs", "es sv-SE", "--stage", "17", COMMONVOICE="conf")
+    deployed = [read_yaml(c[c.index("--options") + 1]) for c in made if c[1] == "espnet_s3router.experiments.deploy"]
+    assert [(one["route_language"], one["routes_method"]) for one in deployed] == [("es", "routing"), ("sv-SE", "routing")]
+    assert {one["routes_dir"] for one in deployed} == {"exp/routes_xls_r_300m"}
 
 
 def test_own_data_of_one_language(commands):

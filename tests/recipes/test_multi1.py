@@ -2,6 +2,8 @@
 
 import pytest
 
+from espnet_s3router.experiments.grid import specs_of
+from espnet_s3router.experiments.options import Options
 from espnet_s3router.files import read_yaml
 
 ASTERISK, COMMONVOICE, MBOSHI = "asterisk/multi1", "commonvoice/multi1", "mboshi/multi1"
@@ -103,12 +105,21 @@ def test_the_curve_of_bytes_starts_from_the_finetuned_models_of_the_call(command
     assert start == f"{expdir}/asr_finetune_seed{{seed}}/valid.cer_ctc.ave.pth" and bitdelta["expdir"] == expdir
 
 
-def test_a_joint_run_of_two_languages(commands, recipes):
-    made = commands(ASTERISK, "--langs", "en es", "--stage", "11", "--stop_stage", "11", "--joint", "--expdir", "an other")
-    joint = [read_yaml(c[3]) for c in made if c[1] == "espnet_s3router.experiments.grid"][-1]
-    assert joint["methods"] == ["pathways"] and joint["train_set"] == "train_10min_joint" and joint["expdir"] == "an other"
-    conf = read_yaml(recipes.here / joint["methods_config"][-1])
-    assert conf == {"pathways": {"frontend_conf": {"mask_conf": {"languages": ["en", "es"]}}}}
+def test_a_joint_run_of_two_languages(commands, recipes, monkeypatch):
+    rows = ["pathways", "common_mask", "pathways_weights"]
+    options = ("--langs", "en es", "--stage", "11", "--stop_stage", "11", "--joint", "--expdir", "an other")
+    made = commands(ASTERISK, *options, "--joint_methods", " ".join(rows))
+    grid = [c[3] for c in made if c[1] == "espnet_s3router.experiments.grid"][-1]
+    joint = read_yaml(grid)
+    assert joint["methods"] == rows and joint["train_set"] == "train_10min_joint" and joint["expdir"] == "an other"
+    written = read_yaml(recipes.here / joint["methods_config"][-1])
+    assert written == dict.fromkeys(rows, {"frontend_conf": {"mask_conf": {"languages": ["en", "es"]}}})
+    monkeypatch.chdir(recipes.here)
+    specs = specs_of(Options.read(grid).for_grid())
+    learned = [
+        (spec.mask_conf.get("masks"), spec.mask_conf.get("train_weights"), spec.config["optim_conf"]["lr"]) for spec in specs
+    ]
+    assert learned == [(None, None, 2e-3), ("shared", None, 2e-3), (None, True, 1e-4)]
     pools = [c[2:] for c in made if "pool" in c]
     assert pools[0] == ["pool", "data/train_10min_joint", "en=data/train_10min_en", "es=data/train_10min_es"]
     assert [c[1] for c in pools] == [f"data/{name}_joint" for name in ("train_10min", "dev", "test")]

@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # The curve of error against bytes of route files; sourced by a run.sh after choices.sh, for its option bytes. The recipe defines
-# router(). Every row has two learning rates, and the page takes the better one on dev. BitDelta needs the finetuned models.
+# router(). head_only, finetune and routing have one learning rate. The other rows have two, and the page takes the better one on dev.
+# BitDelta needs the finetuned models.
 bytes_curve() {
     local folder start all rivals
     folder=$(requested expdir exp)

@@ -78,6 +78,11 @@ def test_a_filler_that_the_sentence_does_not_hold(root, tmp_path, capsys):
             lambda root: (root / "dataset/slurp/metadata.json").write_text("{}"),
             "metadata.json names no speaker of audio-1434542202",
         ),
+        (lambda root: edit(root / "dataset/slurp/metadata.json", '"usrid"', '"user"'), "entry train0: lacks 'usrid'"),
+        (
+            lambda root: edit(root / "dataset/slurp/test.jsonl", '"file"', '"name"'),
+            "test.jsonl, the prompt .*: lacks 'file'",
+        ),
         (lambda root: edit(root / "dataset/slurp/train.jsonl", "is this #fun", " ,. "), "the transcript of .* is empty"),
     ],
 )

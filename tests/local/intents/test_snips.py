@@ -64,6 +64,9 @@ def test_slots(root, tmp_path):
             "occurs twice",
         ),
         (lambda root: edit(root / "dataset.json", '"language"', "language"), "dataset.json: is not JSON"),
+        (lambda root: edit(root / "dataset.json", '"utterances"', '"texts"'), "dataset.json: lacks 'utterances'"),
+        (lambda root: edit(root / "speech_corpus/metadata.json", '"worker"', '"person"'), "entry 0: lacks 'worker'"),
+        (lambda root: (root / "speech_corpus/metadata.json").write_text("[]"), "has another form than published"),
         (lambda root: (root / "dataset.json").unlink(), "holds no dataset.json"),
     ],
 )

@@ -5,6 +5,7 @@
 #   ./run.sh --model hubert_mini    another upstream; its routes go to exp/routes_hubert_mini
 #   ./run.sh --transfer    then each language with the masks of every other one: a matrix in exp/transfer
 #   ./run.sh --joint       then one run for all: masks of each language on the same weights, one head with the letters of all
+#   ./run.sh --joint --joint_methods "pathways common_mask pathways_weights"    other rows of conf/methods/joint.yaml
 #   s3router transcribe --bank exp/routes --lang auto a.wav    reads them
 
 # shellcheck disable=SC2154  # option sets the variables
@@ -15,6 +16,7 @@ option model whisper_tiny_en "file of conf/upstream: whisper_tiny_en or hubert_m
 option transfer false "the transfer matrix after stage 13, see above"
 option transfer_kinds "frozen adapted" "runs of the matrix: frozen masks with a new head, masks that go on learning, or both"
 option joint false "after that, one run of all languages at once, see above"
+option joint_methods pathways "rows of conf/methods/joint.yaml"
 own_options "$@"
 mkdir -p ../asr1/downloads # the target of the link downloads
 
@@ -50,8 +52,11 @@ if "${joint}" && [ "$(requested check_corpus false)" = false ]; then
     for name in train_10min dev test; do pool "${name}" "${names[@]}"; done
     folder=$(requested expdir exp)
     mkdir -p "${folder}"
-    echo "pathways: {frontend_conf: {mask_conf: {languages: [$(IFS=,; echo "${names[*]}")]}}}" >"${folder}/joint.yaml"
+    for row in ${joint_methods}; do
+        echo "${row}: {frontend_conf: {mask_conf: {languages: [$(IFS=,; echo "${names[*]}")]}}}"
+    done >"${folder}/joint.yaml"
     ../../TEMPLATE/router1/router.sh "${options[@]}" --lang joint --local_data "" --local_upstream "" --unseen "" \
         --asr_tag "joint_${model}" --train_set train_10min_joint --valid_set dev_joint --test_sets "dev_joint test_joint" \
-        --methods_config "${methods} conf/methods/joint.yaml $(printf %q "${folder}/joint.yaml")" --methods pathways
+        --methods_config "${methods/conf\/methods.yaml/conf/methods.yaml conf/methods/joint.yaml} $(printf %q "${folder}/joint.yaml")" \
+        --methods "${joint_methods}"
 fi

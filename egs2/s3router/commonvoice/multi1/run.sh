@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Common Voice, one hour of each language: finetuned weights against masks, language by language on one upstream.
+# Common Voice, one hour of each language: finetuned weights against masks, language by language on one upstream. The routes of
+# all languages are written into one folder, exp/routes_MODEL.
 #   COMMONVOICE=DIR/cv-corpus-17.0-2024-03-15 ./run.sh --langs "es fr" --model xls_r_300m --ngpu 1 --parallel 1
 #   ./run.sh --units phones    phones by espeak-ng and the phone error rate, as in the papers
 #   ./run.sh --transfer        then each language with the masks of every other one: a matrix in exp/transfer
@@ -35,11 +36,13 @@ language() { # language LANG WORDS...: the stages of one language; sets options
     data="local.commonvoice --root $(printf %q "${COMMONVOICE}") --data_dir data --lang ${lang} --minutes ${minutes} --units ${units}"
     [ -z "${release}" ] || data+=" --release $(printf %q "${release}")"
     log "Language ${lang}"
+    gathered=(--stop_stage 17 --routes_dir "$(requested expdir exp)/routes_${model}${end}")
+    case " $(requested methods routing) " in *" routing "*) gathered+=(--routes_method routing) ;; esac
     options=(--recipe commonvoice/multi1 --lang "${label}" --asr_tag "${label}_${model}" --route_language "${lang}"
         --local_data "${data}" --train_set "${train}" --valid_set "${dev}" --test_sets "${dev} ${test}" --token_type "${tokens}"
         --asr_config "conf/train_asr.yaml conf/upstream/${model}.yaml"
         --methods_config conf/methods.yaml --methods "finetune routing" --sparsities 0.08 "${rest[@]}")
-    ../../TEMPLATE/router1/router.sh "${options[@]}" "${@:2}"
+    ../../TEMPLATE/router1/router.sh "${gathered[@]}" "${options[@]}" "${@:2}"
 }
 if [ "$(requested check_corpus false)" = false ] && [ "${#languages[@]}" -gt 1 ] && [ "$(requested stage 1)" = 1 ] && [ "$(requested skip_data_prep false)" = false ]; then
     for lang in "${languages[@]}"; do language "${lang}" --check_corpus true; done # a missing language is said before the first trains
