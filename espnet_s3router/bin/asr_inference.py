@@ -28,13 +28,15 @@ def decode(task: str, cmd: Sequence[str] | None) -> None:
     """Decode with the options ``cmd`` of ``espnet2.bin.TASK_inference`` and the one of this module."""
     inference = importlib.import_module(f"espnet2.bin.{task}_inference")
     from espnet_s3router.plugin.best_path import best_path_decoding  # this import registers the frontend, too
+    from espnet_s3router.plugin.upstreams.source import opening
 
     best_path, espnet_options = split_options(cmd)
     if {"-h", "--help"} & set(espnet_options):
         print(f"{OPTION} true|false, and ESPnet's options:\n")
     args = inference.get_parser().parse_args(espnet_options)
-    check_recordings(args.data_path_and_name_and_type, args.key_file, getattr(args, f"{task}_train_config"))
-    with best_path_decoding(task) if best_path else nullcontext():
+    config = getattr(args, f"{task}_train_config")
+    check_recordings(args.data_path_and_name_and_type, args.key_file, config)
+    with best_path_decoding(task) if best_path else nullcontext(), opening(config):
         inference.main(cmd=espnet_options)
 
 

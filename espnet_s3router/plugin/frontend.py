@@ -23,7 +23,7 @@ from espnet_s3router.plugin.extractor_cache import ExtractorCache
 from espnet_s3router.plugin.latent_masking import LatentMasking, LatentOptions, add_layerdrop
 from espnet_s3router.plugin.upstreams.build import build_upstream, load_upstream
 from espnet_s3router.plugin.upstreams.dropouts import Dropouts, set_dropouts
-from espnet_s3router.plugin.upstreams.source import SOURCE_KEYS
+from espnet_s3router.plugin.upstreams.source import SOURCE_KEYS, located
 from espnet_s3router.upstreams import family_of
 
 FRONTEND_NAME = "masked_upstream"
@@ -96,11 +96,11 @@ class MaskedUpstream(S3prlFrontend):
         nn.Module.__init__(self)  # S3prlFrontend.__init__ would keep a deep copy of all weights
 
         self.distill = distill_options
-        source = frontend_conf or {}
+        source = located(frontend_conf or {})
         self.upstream, self.featurizer = build_upstream(
             source, fs=fs, download_dir=download_dir, layer=layer, multilayer_feature=multilayer_feature
         )
-        self.source = dict(source)
+        self.source = source
         self.multilayer_feature = multilayer_feature
         self.layer = layer
         self.frontend_type = "s3prl"

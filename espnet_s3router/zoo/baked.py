@@ -17,6 +17,7 @@ from espnet_s3router.zoo.archive import write_zip
 from espnet_s3router.zoo.card import write_card
 from espnet_s3router.zoo.facts import base_facts, model_facts
 from espnet_s3router.zoo.meta import BAKED, Meta, write_meta
+from espnet_s3router.zoo.opened import check_opened
 from espnet_s3router.zoo.plots import add_plots, check_plots
 from espnet_s3router.zoo.scrub import packed_config
 from espnet_s3router.zoo.write import Packed, check_out, put_pack, work_folder
@@ -42,8 +43,8 @@ def pack_baked(
         facts: language, licence, metrics and the like, for the card.
         decoding: options of the decoder; empty for best path.
         base_licence: licence of the upstream, instead of what its folder says.
-        waves: audio (samples,) at the rate of the frontend. ESPnet opens the pack and transcribes it before ``out`` is put
-            in place; its outputs must be those of the trained model, bit for bit.
+        waves: audio (samples,) at the rate of the frontend. ESPnet and this package open the pack and transcribe it
+            before ``out`` is put in place; outputs must be those of the trained model, bit for bit.
         plots: PNG files that the card shows. They go into the pack.
 
     Raises:
@@ -66,6 +67,7 @@ def pack_baked(
         about = {name: model_facts(model, args, given, (folder / MODEL).stat().st_size)}
         shown: Any = {"decoding": decoding, "base_licence": base_licence, "plots": plots}
         write_description(folder, BAKED, task, config, model, about, **shown)
+        check_opened(folder, name, waves, expected, f"{out}: was not written")
         write_zip(folder, work / "check.zip")
         texts = check_stock(work / "check.zip", task, work / "cache", waves, expected)
         size = put_pack(folder, out)

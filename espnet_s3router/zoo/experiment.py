@@ -9,14 +9,14 @@ from torch import Tensor
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.files import read_yaml
-from espnet_s3router.plugin.deployment.bake import NotBakeable, check_outputs, load_experiment, outputs
+from espnet_s3router.plugin.deployment.bake import NotBakeable, load_experiment, outputs
 from espnet_s3router.plugin.deployment.route import speech_like
 from espnet_s3router.plugin.frontend import FRONTEND_NAME
-from espnet_s3router.serving import Router
+from espnet_s3router.plugin.upstreams.source import opening
 from espnet_s3router.zoo.baked import MODEL, pack_baked, write_description
 from espnet_s3router.zoo.facts import model_facts
 from espnet_s3router.zoo.meta import BAKED, EXPERIMENT
-from espnet_s3router.zoo.opened import open_folder
+from espnet_s3router.zoo.opened import check_opened
 from espnet_s3router.zoo.plots import check_plots
 from espnet_s3router.zoo.scrub import packed_config
 from espnet_s3router.zoo.write import Packed, check_out, put_pack, work_folder
@@ -69,14 +69,13 @@ def pack_experiment(
     with work_folder(out) as work:
         folder = work / "pack"
         folder.mkdir()
-        config = packed_config(read_yaml(train_config), folder)
+        with opening(train_config):
+            config = packed_config(read_yaml(train_config), folder)
         torch.save(torch.load(model_file, map_location="cpu", weights_only=True), folder / MODEL)
         about = {name: model_facts(model, args, given, (folder / MODEL).stat().st_size)}
         shown: Any = {"decoding": decoding, "base_licence": base_licence, "plots": plots}
         write_description(folder, EXPERIMENT, task, config, model, about, **shown)
-        router = Router(open_folder(folder))
-        with router.bank.using(name) as opened:
-            check_outputs(opened, waves, expected, f"{out}: was not written")
+        router = check_opened(folder, name, waves, expected, f"{out}: was not written")
         texts = [router.transcribe(wave, name).text for wave in waves[:-1]]
         size = put_pack(folder, out)
     return Packed(out, EXPERIMENT, size, {name: texts})

@@ -105,14 +105,15 @@ def _check_files(folder: Path, digests: dict[str, str], listed: set[str]) -> Non
     names = [name for name in sorted({*digests, *listed}) if not escapes(name)]
     problems += [f"{name}: is missing" for name in names if not (folder / name).is_file()]
     problems += [f"{name}: has no digest in {META}" for name in sorted(listed - digests.keys())]
-    problems += [f"{name}: packs hold no such files" for name in names if not _is_known(Path(name))]
+    problems += [f"{name}: packs hold no such files" for name in names if not is_known(Path(name))]
     if not problems:
         fixed = (name for name in names if not name.endswith(".yaml"))
         problems = [f"{name}: is damaged, or was changed" for name in fixed if digest(folder / name) != digests[name]]
     raise_problems(problems, str(folder), ANOTHER)
 
 
-def _is_known(path: Path) -> bool:
+def is_known(path: Path) -> bool:
+    """True if packs may hold files of this type or name."""
     return path.suffix in SUFFIXES or path.name in TEXTS
 
 

@@ -1,16 +1,17 @@
 """Opening a pack: a path or a hub id becomes models for a router. Nothing in a pack is run as code."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from espnet_s3router.errors import InputError, summary
 from espnet_s3router.files import read_yaml
-from espnet_s3router.plugin.deployment.bake import load_stock
-from espnet_s3router.serving import Bank
+from espnet_s3router.plugin.deployment.bake import check_outputs, load_stock
+from espnet_s3router.serving import Bank, Router
 from espnet_s3router.serving.router import Models
 from espnet_s3router.serving.single import SingleModel
 from espnet_s3router.zoo.meta import ROUTES, Meta, escapes, read_meta
@@ -33,6 +34,14 @@ def open_folder(folder: Path, *, device: str = "cpu") -> Models:
     meta = read_meta(folder)
     check_checkpoints(folder)
     return _bank(folder, meta, device) if meta.kind == ROUTES else _baked(folder, meta, device)
+
+
+def check_opened(folder: Path, name: str, waves: Sequence[Tensor], expected: Sequence[Tensor], failure: str) -> Router:
+    """A router over the one model of a pack. Raises InputError unless it gives the ``expected`` outputs of each audio."""
+    router = Router(open_folder(folder))
+    with router.bank.using(name) as opened:
+        check_outputs(opened, waves, expected, failure)
+    return router
 
 
 def _bank(folder: Path, meta: Meta, device: str) -> Bank:

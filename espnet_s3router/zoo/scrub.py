@@ -1,12 +1,14 @@
 """The configuration of a packed model: without paths of data, and with the files that the model needs beside it."""
 
+import fnmatch
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from espnet_s3router.errors import InputError
-from espnet_s3router.zoo.meta import files_below
+from espnet_s3router.plugin.upstreams.source import located
+from espnet_s3router.zoo.meta import SUFFIXES, files_below, is_known
 from espnet_s3router.zoo.tensor_files import CHECKPOINTS, check_tensor_file
 
 UPSTREAM = "pack_files/upstream"
@@ -22,6 +24,10 @@ NEEDED = (
     *("two_pass", "pre_postencoder_norm"),
 )
 """Options that build a model, with their ``_conf``. Paths in any other option belong to the training data."""
+CONFIGURATION = ("config.json", "preprocessor_config.json", "processor_config.json")
+WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "pytorch_model.bin", "pytorch_model-*-of-*.bin")
+"""Weights of a Hugging Face folder, in the order in which loaders look for them. Parts have an index beside them."""
+ABOUT = ("README.md", "MODEL_CARD.md", "LICENSE*", "LICENCE*", "NOTICE*", "licences/*")
 TRAINING_ONLY: dict[str, Any] = {
     "init_param": [],
     "pretrain_path": None,
@@ -59,6 +65,7 @@ def packed_config(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def packed_source(source: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The inner ``frontend_conf`` of an upstream; what of it lies on this machine is copied into the pack."""
+    source = located(source)
     if source.get("shrunk"):
         copy(Path(source["shrunk"]), folder / SHRUNK, "frontend_conf.shrunk")
         source = {**source, "shrunk": SHRUNK}
@@ -76,21 +83,38 @@ def is_local(path: Any) -> bool:
 
 
 def copy(source: Path, target: Path, option: str) -> None:
-    """Copy a file, or the files of a model folder and its licences.
+    """Copy a file, or what loaders read of a model folder.
 
-    Raises InputError if it is missing, or if it is a checkpoint that holds more than tensors and plain values.
+    Raises InputError if it is missing, of a type that packs do not hold, or a checkpoint that holds more than tensors and
+    plain values.
     """
     if not source.exists():
         raise InputError(f"{option} is {source}, and there is no such file. Pack from the folder that training ran in")
-    files = {source: target}
-    if source.is_dir():
-        names = [name for name in files_below(source) if "/" not in name or name.startswith("licences/")]
-        files = {source / name: target / name for name in names}
+    files = {source / name: target / name for name in files_of_model(source)} if source.is_dir() else {source: target}
     for path, place in files.items():
+        if not is_known(path):
+            raise InputError(
+                f"{option}: packs hold no files like {path.name}, expected the types {' '.join(SUFFIXES)}. Rename it to the "
+                "type that it is, such as .pt, if its loader allows that"
+            )
         if path.suffix in CHECKPOINTS:
             check_tensor_file(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
+
+
+def files_of_model(folder: Path) -> list[str]:
+    """The files of a model folder that its loader reads, and its licences.
+
+    A clone of the Hugging Face hub also holds tokenisers, and the same weights for other libraries.
+    """
+    names = [name for name in files_below(folder) if is_known(Path(name))]
+    about = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in ABOUT)]
+    if "config.json" not in names:  # of another library than transformers
+        return sorted({*about, *(name for name in names if "/" not in name)})
+    weights = next((found for pattern in WEIGHTS if (found := fnmatch.filter(names, pattern))), [])
+    indices = [f"{weights[0].split('-')[0]}{Path(weights[0]).suffix}.index.json"] if weights else []
+    return sorted({*about, *weights, *(name for name in (*CONFIGURATION, *indices) if name in names)})
 
 
 def without_paths(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Uploading a pack to the Hugging Face hub: create the repository, send the folder."""
 
+import glob
 import os
 import shutil
 import tempfile
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from espnet_s3router.errors import InputError, summary
+from espnet_s3router.files import read_yaml
 from espnet_s3router.zoo.card import PLACEHOLDER, licences_of
 from espnet_s3router.zoo.facts import UNKNOWN
-from espnet_s3router.zoo.meta import CARD, Meta, files_below, read_meta
+from espnet_s3router.zoo.meta import CARD, META, Meta, files_below, read_meta
 from espnet_s3router.zoo.source import ID, folder_of
 
 
@@ -34,8 +36,8 @@ def upload(
 
     Args:
         private: create a repository that only its owner sees. With ``update``, the repository must be private already.
-        update: add a commit to a repository that exists. The hub skips large files that it has, so this also goes on after
-            an interruption.
+        update: add a commit to a repository that exists. Files of the pack that it holds now are removed if the new pack
+            lacks them. The hub skips large files that it has, so this also goes on after an interruption.
         revision: name of a new tag for this version.
         dry_run: check everything and list the files, and send nothing.
 
@@ -89,12 +91,19 @@ def _send(folder: Path, repo: str, private: bool, update: bool, revision: str) -
     if not token:
         raise InputError("there is no token: set HF_TOKEN to one that may write (https://huggingface.co/settings/tokens)")
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token, library_name="espnet-s3router")
+    stale: list[str] = []
     again = "Run the same command with --update: files that arrived are not sent again"
     try:
         api.create_repo(repo, private=private, exist_ok=update)
         if update:
             _check_existing(api, repo, private, revision)
-        done = api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Upload with s3router", revision=None)
+            stale = _stale_files(api, repo, folder)
+        done = api.upload_folder(
+            repo_id=repo,
+            folder_path=folder,
+            commit_message="Upload with s3router",
+            delete_patterns=[glob.escape(name) for name in stale] or None,
+        )
         if revision:
             api.create_tag(repo, tag=revision)
         return str(done.commit_url)
@@ -118,6 +127,15 @@ def _check_existing(api: Any, repo: str, private: bool, revision: str) -> None:
         )
     if revision and revision in {tag.name for tag in api.list_repo_refs(repo).tags}:
         raise InputError(f"{repo} has the tag {revision} already, expected a new one. Give another --revision")
+
+
+def _stale_files(api: Any, repo: str, folder: Path) -> list[str]:
+    """Files of the pack in the repository that the pack in ``folder`` lacks. Files that no pack brought are not named."""
+    if META not in api.list_repo_files(repo):
+        return []
+    older = read_yaml(Path(api.hf_hub_download(repo, META))).get("s3router")
+    digests = older.get("sha256") if isinstance(older, dict) else None
+    return sorted(set(digests or ()) - set(files_below(folder)))
 
 
 def _network_error(http_error: type[Exception]) -> type[Exception]:

@@ -53,6 +53,26 @@ def test_the_smaller_model_is_the_trained_one(pruned, small):
     assert json.loads((pruned / "model.json").read_text("utf-8"))["macs"] == small.pruned["macs_per_second"]["total"]
 
 
+def test_a_folder_that_moved(small, tmp_path, monkeypatch, capsys):
+    """It is counted, packed and decoded from its new place, though config.yaml names the old one."""
+    import shutil
+
+    monkeypatch.chdir(tmp_path)
+    moved = tmp_path / "moved"
+    shutil.copytree(small.folder, moved)
+    config = yaml.safe_load((moved / "config.yaml").read_text("utf-8"))
+    config["frontend_conf"]["frontend_conf"]["shrunk"] = "/old/place/upstream.safetensors"
+    (moved / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert not command(["count", "moved", "--json"])
+    assert json.loads(capsys.readouterr().out)["pruned"]["parameters"] == small.pruned["parameters"]
+    assert torch.equal(hidden_states(model_of(moved), WAVE), hidden_states(model_of(small.folder), WAVE))
+    words = [f"pack experiment {tmp_path}/p {moved}/config.yaml {moved}/model.pth", "--base_licence MIT"]
+    assert not command(" ".join(words).split())
+    (moved / "upstream.safetensors").unlink()
+    assert command(["count", "moved"])
+    assert "there is no such file. Expected a file that s3router shrink wrote" in capsys.readouterr().err
+
+
 def test_nothing_of_it_is_code(small):
     """Tensors and plain settings: the model file loads with weights_only, the upstream is safetensors."""
     assert sorted(path.name for path in small.folder.iterdir()) == ["config.yaml", "model.pth", "upstream.safetensors"]

@@ -17,7 +17,7 @@ from espnet_s3router.zoo.baked import pack_baked
 from espnet_s3router.zoo.experiment import pack_experiment
 from espnet_s3router.zoo.opened import open_pack
 from espnet_s3router.zoo.routes import pack_routes, with_source
-from espnet_s3router.zoo.scrub import packed_config, without_paths
+from espnet_s3router.zoo.scrub import files_of_model, packed_config, packed_source, without_paths
 from espnet_s3router.zoo.write import check_out
 from tests.zoo.conftest import FACTS
 
@@ -168,6 +168,59 @@ def test_files_that_a_model_needs_are_packed(tmp_path):
     (tmp_path / "stats.npz").unlink()
     with pytest.raises(InputError, match=r"normalize_conf.stats_file is .*stats.npz, and there is no such file"):
         packed_config(config, tmp_path / "other")
+
+
+HUB_CLONE = ("tf_model.h5", "flax_model.msgpack", "pytorch_model.bin", "tokenizer.json", "merges.txt", "onnx/model.onnx")
+
+
+def test_a_clone_of_the_hub_is_packed_without_files_of_other_libraries(routes, tmp_path):
+    """openai/whisper-tiny.en holds its weights three times, in types that packs refuse."""
+    source = open_route(routes[0]).header["config"]["frontend_conf"]["frontend_conf"]
+    clone = tmp_path / "clone"
+    shutil.copytree(source["path_or_url"], clone)
+    (clone / "README.md").write_text("---\nlicense: mit\n---\n", encoding="utf-8")
+    for name in HUB_CLONE:
+        (clone / name).parent.mkdir(exist_ok=True)
+        (clone / name).write_bytes(b"of another library")
+    packed = pack_routes(routes, tmp_path / "pack", source={**source, "path_or_url": str(clone)})
+    names = {path.name for path in (packed.path / "pack_files/upstream").iterdir()}
+    assert names == {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
+    facts = yaml.safe_load((packed.path / "meta.yaml").read_text("utf-8"))["s3router"]["facts"]
+    assert facts["base"]["licence"] == "mit"
+    assert open_pack(packed.path).names == ["de", "nl"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("pytorch_model.bin", "model.h5"), {"pytorch_model.bin"}),
+        (
+            ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"),
+            {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"},
+        ),
+        (("adapter.nld.safetensors", "model.safetensors", "LICENSE", "run.py"), {"model.safetensors", "LICENSE"}),
+    ],
+)
+def test_files_that_a_loader_reads(names, expected, tmp_path):
+    for name in ("config.json", *names):
+        (tmp_path / name).touch()
+    assert set(files_of_model(tmp_path)) == {"config.json", *expected}
+
+
+def test_a_type_that_packs_do_not_hold(tmp_path):
+    (tmp_path / "model.ckpt").touch()
+    with pytest.raises(InputError, match=r"packs hold no files like model.ckpt, expected the types .*Rename it"):
+        packed_source({"upstream": "wav2vec2_custom", "path_or_url": str(tmp_path / "model.ckpt")}, tmp_path / "pack")
+
+
+def test_a_baked_pack_that_this_package_cannot_open_is_not_written(trained, tmp_path, monkeypatch):
+    from espnet_s3router.zoo import meta
+
+    monkeypatch.setattr(meta, "SUFFIXES", tuple(suffix for suffix in meta.SUFFIXES if suffix != ".pth"))
+    run = trained("routing")
+    with pytest.raises(InputError, match=r"model.pth: packs hold no such files"):
+        pack_baked(run / "config.yaml", run / "1epoch.pth", tmp_path / "x.zip")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_that_differs_after_packing_is_not_written(trained, tmp_path, monkeypatch):

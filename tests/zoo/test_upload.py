@@ -15,6 +15,8 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.routes import open_route
 from espnet_s3router.zoo.card import results
 from espnet_s3router.zoo.meta import Meta, read_meta
+from espnet_s3router.zoo.opened import open_pack
+from espnet_s3router.zoo.routes import pack_routes
 from espnet_s3router.zoo.source import download
 from espnet_s3router.zoo.upload import upload
 from tests.zoo.hub_server import TOKEN, Hub
@@ -54,6 +56,17 @@ def test_round_trip(hub, packed_routes, audio, monkeypatch, capfd):
     assert Speech2Text.from_pretrained("jane/two@v1", route="de")(audio)[0][0] == packed_routes.texts["de"][0]
     printed = capfd.readouterr()
     assert TOKEN not in printed.out + printed.err
+
+
+def test_an_update_removes_files_of_the_older_pack(hub, packed_routes, routes, tmp_path):
+    """A file that the owner added to the repository stays."""
+    upload(packed_routes.path, "jane/two")
+    hub.repos["jane/two"].append(hub.repos["jane/two"][-1] | {"mine.txt": b"notes"})
+    one = pack_routes([path for path in routes if path.stem == "nl"], tmp_path / "one.zip", base_licence="MIT")
+    upload(one.path, "jane/two", update=True)
+    before, after = (set(hub.repos["jane/two"][number]) for number in (-2, -1))
+    assert before - after == {"routes/de.route"} and "mine.txt" in after
+    assert open_pack("jane/two").names == ["nl"]
 
 
 def test_espnet_opens_what_was_uploaded(hub, packed_baked, wave, tmp_path):

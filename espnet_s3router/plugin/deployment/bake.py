@@ -24,7 +24,7 @@ from espnet_s3router.plugin.frontend import FRONTEND_NAME
 from espnet_s3router.plugin.masked_hugging_face import POSTENCODER_NAME
 from espnet_s3router.plugin.register import S3PRL_ENTRIES
 from espnet_s3router.plugin.training.task import S3RouterASRTask, S3RouterSLUTask
-from espnet_s3router.plugin.upstreams.source import resolve_source
+from espnet_s3router.plugin.upstreams.source import opening, resolve_source
 from espnet_s3router.upstreams import EMBEDDED
 
 TASKS: dict[str, Any] = {"asr": S3RouterASRTask, "slu": S3RouterSLUTask}
@@ -124,7 +124,8 @@ def load_experiment(train_config: Path, model_file: Path, task: str) -> tuple[An
             raise InputError(
                 f"{train_config} holds no token_list: expected the config.yaml that training wrote, not its template"
             )
-        return TASKS[task].build_model_from_file(str(train_config), str(model_file), "cpu")
+        with opening(train_config):
+            return TASKS[task].build_model_from_file(str(train_config), str(model_file), "cpu")
     except InputError:
         raise
     except Exception as error:  # YAML, pickle and ESPnet raise many types on foreign files

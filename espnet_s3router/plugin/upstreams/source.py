@@ -1,6 +1,8 @@
 """Which upstream a configuration names: the ``frontend_conf`` within ``frontend_conf``, checked and resolved."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,30 @@ from espnet_s3router.upstreams import EMBEDDED
 SOURCE_KEYS = ("upstream", "path_or_url", "normalize", "extra_conf", "tile_factor", "shrunk")
 """The keys that ESPnet's S3prlFrontend reads in the inner ``frontend_conf``, and ours: ``shrunk``, a file of
 ``s3router shrink`` that takes the place of the weights."""
+
+_OPENED: ContextVar[Path | None] = ContextVar("opened_folder", default=None)
+"""Folder of the config.yaml that a model is built from."""
+
+
+@contextmanager
+def opening(config: str | Path | None) -> Iterator[None]:
+    """Within the block, models are built from the file ``config``: ``located`` looks beside it."""
+    token = _OPENED.set(None if config is None else Path(config).resolve().parent)
+    try:
+        yield
+    finally:
+        _OPENED.reset(token)
+
+
+def located(source: Mapping[str, Any]) -> dict[str, Any]:
+    """``source`` with the smaller upstream beside the opened config.yaml, if it is not where ``shrunk`` says.
+
+    ``s3router shrink`` writes both into one folder and names it by its absolute path. The folder may have moved since.
+    """
+    path, folder = source.get("shrunk"), _OPENED.get()
+    if not isinstance(path, str) or folder is None or Path(path).exists() or not (folder / Path(path).name).is_file():
+        return dict(source)
+    return {**source, "shrunk": str(folder / Path(path).name)}
 
 
 def check_source(source: Any) -> None:
