@@ -1,7 +1,7 @@
-"""Durations and large numbers as people read them, and numbers as YAML reads them."""
+"""Durations, large numbers and tables as people read them, and numbers as YAML reads them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from espnet_s3router.errors import InputError
@@ -25,6 +25,12 @@ def scaled(number: float) -> str:
         if number >= size:
             return f"{number / size:#.3g}".rstrip(".") + f" {prefix}"
     return f"{number:g} "
+
+
+def aligned(table: Sequence[Sequence[str]]) -> str:
+    """Columns of equal width."""
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in table)
 
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")

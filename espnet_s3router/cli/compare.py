@@ -32,6 +32,7 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print both tables."""
     from espnet_s3router.results.side_by_side import read_experiments, side_by_side
+    from espnet_s3router.text_format import aligned
 
     runs = read_experiments(args.folders, args.inference_tag)
     speeds = measured(runs, args.measure_rtf) if args.measure_rtf else None
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
         named = {"rates": found.rates, "comparisons": found.comparisons}
         print(json.dumps({name: as_records(table) for name, table in named.items()}, ensure_ascii=False))
         return
-    layout = {"text": as_text, "markdown": markdown, "tsv": as_tsv, "html": as_html}[args.format]
+    layout = {"text": aligned, "markdown": markdown, "tsv": as_tsv, "html": as_html}[args.format]
     print("\n\n".join(layout(table) for table in tables))
     if args.format != "tsv":
         print(f"\n<p>{found.note}</p>" if args.format == "html" else f"\n{found.note}")
@@ -49,14 +50,13 @@ def run(args: argparse.Namespace) -> None:
 
 def measured(runs: Sequence[Any], audio: Sequence[str]) -> dict[Path, float]:
     """Path of a run -> its real-time factor, for the first seed of each system."""
-    from tqdm import tqdm
-
+    from espnet_s3router.cli.arguments import audio_of
     from espnet_s3router.cli.quiet import quiet_imports
-    from espnet_s3router.cli.route import audio_of
+    from espnet_s3router.progress import progress
     from espnet_s3router.results.scored_runs import systems
 
     waves, speeds = [audio_of(path) for path in audio], {}
-    for run in tqdm([system.runs[0] for system in systems(runs)], desc="real-time factors", unit="system", disable=None):
+    for run in progress([system.runs[0] for system in systems(runs)], "real-time factors", "system"):
         with quiet_imports():
             from espnet_s3router.plugin.deployment.speed import experiment_rtf
 
@@ -71,12 +71,6 @@ def decoded_with(run: Any) -> str | None:
     markers = [run.path / tag / dataset / DECODED for dataset, tag in run.inference_tags.items()]
     known = [json.loads(marker.read_text(encoding="utf-8")) for marker in markers if marker.is_file()]
     return known[0].get("model") if known else None
-
-
-def as_text(table: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width."""
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in table)
 
 
 def markdown(table: list[list[str]]) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from espnet_s3router.cli.arguments import add_json
 from espnet_s3router.cli.models import add_models, open_models
 from espnet_s3router.cli.quiet import quiet_imports
 from espnet_s3router.errors import InputError
@@ -24,7 +25,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("datasets", nargs="+", metavar="LANG=DIR", help="a route and a Kaldi-style data directory")
     add_models(parser)
     parser.add_argument("--same", default="", metavar="LANG,LANG", help="also count these as one: one voice reads them")
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 

@@ -4,8 +4,9 @@ import argparse
 import warnings
 from collections.abc import Sequence
 
-from espnet_s3router.cli import bake, compare, identify, language, methods, route, transcribe, understand
+from espnet_s3router.cli import bake, compare, identify, methods, transcribe, understand
 from espnet_s3router.cli.deployment import count, export, shrink
+from espnet_s3router.cli.routes import bank, language, route
 from espnet_s3router.cli.setup import completion, doctor, recipe
 from espnet_s3router.cli.sharing import pack, upload
 from espnet_s3router.errors import exit_status
@@ -15,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     whole = argparse.ArgumentParser(prog="s3router", description="Masked speech upstreams for ESPnet.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    groups = (bake, compare, count, doctor, export, identify, language, methods, pack, recipe, route, shrink)
+    groups = (bake, bank, compare, count, doctor, export, identify, language, methods, pack, recipe, route, shrink)
     for group in (*groups, transcribe, understand, upload):
         group.add_to(commands)
     completion.add_to(commands, whole)

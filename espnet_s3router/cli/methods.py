@@ -4,31 +4,47 @@ import argparse
 import ast
 import dataclasses
 import inspect
+import json
 import textwrap
 from typing import Any
+
+from espnet_s3router.cli.arguments import add_json
 
 
 def add_to(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
     text = "list the methods and the options of mask_conf"
-    commands.add_parser("methods", help=text, epilog="example: s3router methods | less").set_defaults(run=run)
+    parser: argparse.ArgumentParser = commands.add_parser("methods", help=text, epilog="example: s3router methods | less")
+    add_json(parser)
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Print every method with its source, and its options with their defaults and meanings."""
     from espnet_s3router.methods import METHODS
 
-    for name, method in METHODS.items():
-        print(f"{name}  [{method.source}]")
-        explained = meanings(method.config)
-        for option in dataclasses.fields(method.config):
-            if option.default is not dataclasses.MISSING:
-                default = repr(option.default)
-            else:
-                default = "required" if option.default_factory is dataclasses.MISSING else "{}"
-            print(f"    {option.name}: {default}")
-            if option.name in explained:
-                print(textwrap.fill(explained[option.name], 120, initial_indent=" " * 8, subsequent_indent=" " * 8))
+    about = {name: {"source": method.source, "options": options_of(method.config)} for name, method in METHODS.items()}
+    if args.json:
+        print(json.dumps(about))
+        return
+    for name, facts in about.items():
+        print(f"{name}  [{facts['source']}]")
+        for option, (default, meaning) in facts["options"].items():
+            print(f"    {option}: {default}")
+            if meaning:
+                print(textwrap.fill(meaning, 120, initial_indent=" " * 8, subsequent_indent=" " * 8))
+
+
+def options_of(config: Any) -> dict[str, tuple[str, str]]:
+    """Option -> (its default as text, its meaning)."""
+    explained, options = meanings(config), {}
+    for option in dataclasses.fields(config):
+        if option.default is not dataclasses.MISSING:
+            default = repr(option.default)
+        else:
+            default = "required" if option.default_factory is dataclasses.MISSING else "{}"
+        options[option.name] = (default, explained.get(option.name, ""))
+    return options
 
 
 def meanings(config: type) -> dict[str, str]:

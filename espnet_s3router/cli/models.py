@@ -4,8 +4,8 @@ import argparse
 import sys
 from typing import Any
 
+from espnet_s3router.cli.arguments import add_base, source_of
 from espnet_s3router.cli.quiet import quiet_imports
-from espnet_s3router.cli.route import add_base, source_of
 from espnet_s3router.errors import InputError
 
 

@@ -12,6 +12,7 @@ from espnet_s3router.cli.models import add_models, open_models
 from espnet_s3router.cli.quiet import quiet_imports
 from espnet_s3router.errors import InputError, raise_problems
 from espnet_s3router.exported.layout import model_path
+from espnet_s3router.progress import progress
 
 MICROPHONE = "microphone"
 """Stands for the path of what a microphone recorded."""
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
         return
     transcribe = opened(args, model)
     problems = []
-    for path in args.audio:
+    for path in progress(args.audio, "transcribe", "recording", prints=True):
         try:
             print(line(path, transcribe(path), args), flush=True)
         except InputError as error:

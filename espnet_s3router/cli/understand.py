@@ -5,9 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from espnet_s3router.cli.arguments import add_json
 from espnet_s3router.cli.models import add_models, open_models
 from espnet_s3router.cli.quiet import quiet_imports
 from espnet_s3router.errors import InputError, raise_problems
+from espnet_s3router.progress import progress
 
 
 def add_to(commands: Any) -> None:
@@ -22,7 +24,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings of any rate and format")
     add_models(parser)
     parser.add_argument("--task", required=True, metavar="NAME", help="name of the route: its file name without .route")
-    parser.add_argument("--json", action="store_true", help="print one line of JSON for each recording")
+    add_json(parser, "recording")
     parser.set_defaults(run=run)
 
 
@@ -36,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
         from espnet_s3router.serving.understanding import check_task, understand
     check_task(models, args.task)  # before the first recording is read
     router, problems = Router(models), []
-    for path in args.audio:
+    for path in progress(args.audio, "understand", "recording", prints=True):
         try:
             print(line(path, understand(router, path, args.task), as_json=args.json), flush=True)
         except InputError as error:

@@ -2,8 +2,8 @@
 
 from espnet_s3router.routes.compare import combine, difference
 from espnet_s3router.routes.file import RouteFile, open_route, read_route, write_route
-from espnet_s3router.routes.gather import gather
-from espnet_s3router.routes.info import describe
+from espnet_s3router.routes.gather import gather, routes_in
+from espnet_s3router.routes.info import describe, inventory
 from espnet_s3router.routes.route import EmptyRoute, Route
 
 __all__ = [
@@ -14,7 +14,9 @@ __all__ = [
     "describe",
     "difference",
     "gather",
+    "inventory",
     "open_route",
     "read_route",
+    "routes_in",
     "write_route",
 ]

@@ -11,6 +11,17 @@ from espnet_s3router.routes.file import RouteFile, open_route
 SUFFIX = ".route"
 
 
+def routes_in(folder: str | Path) -> list[Path]:
+    """The route files of a folder, sorted. Raises InputError if it holds none."""
+    if not (paths := _paths(Path(folder))):
+        raise InputError(f"{folder}: holds no *{SUFFIX} file, expected a folder of routes. Write one: s3router route write")
+    return paths
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
 def gather(files: Iterable[str | Path], folder: str | Path, name: str = "") -> list[Path]:
     """Copy route files to ``folder``/LANGUAGE.route and return the copies. A route of the same language is replaced.
 
@@ -25,7 +36,7 @@ def gather(files: Iterable[str | Path], folder: str | Path, name: str = "") -> l
     if twice := next((target for target in targets if targets.count(target) > 1), None):
         sources = ", ".join(str(route.path) for route, target in zip(routes, targets) if target == twice)
         raise InputError(f"{sources}: all are named {twice.stem}, expected one route for each language")
-    others = [open_route(path) for path in sorted(folder.glob(f"*{SUFFIX}")) if path not in targets]
+    others = [open_route(path) for path in _paths(folder) if path not in targets]
     for route in (*routes, *others):
         first = (*others, *routes)[0]
         if route.header["base"] != first.header["base"]:

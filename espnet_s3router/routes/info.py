@@ -1,10 +1,13 @@
-"""What a route file holds, in numbers: sites, sparsity, bytes by part and bits a connection."""
+"""What route files hold, in numbers: sites, sparsity, bytes by part and bits a connection. A row for each file of a bank."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from espnet_s3router.errors import InputError
 from espnet_s3router.routes.codec import own_entropy_bytes
-from espnet_s3router.routes.file import RouteFile
+from espnet_s3router.routes.file import RouteFile, open_route
+from espnet_s3router.routes.gather import routes_in
 from espnet_s3router.routes.route import PARTS
 
 
@@ -46,3 +49,25 @@ def describe(file: RouteFile) -> dict[str, Any]:
         "metadata": file.header["metadata"],
         "sites": sites,
     }
+
+
+def inventory(folder: str | Path) -> list[dict[str, Any]]:
+    """A row for each route file of a folder, by name. The base is not loaded.
+
+    ``problem`` of a row says why a bank cannot serve the file; it is None for the others. Raises InputError if the folder
+    holds no route file.
+    """
+    rows: list[dict[str, Any]] = []
+    base = None
+    for path in routes_in(folder):
+        try:
+            figures = describe(open_route(path))
+        except InputError as error:
+            rows.append({"name": path.stem, "problem": str(error)})
+            continue
+        base = base or figures["base"]
+        facts = {key: figures["metadata"].get(key) for key in ("language", "task", "method", "licence")}
+        row = {"name": path.stem, **facts, **{key: figures[key] for key in ("sparsity", "bytes", "base")}}
+        other = f"{path}: belongs to base {figures['base'][:16]}, the routes before it to {base[:16]}"
+        rows.append(row | {"problem": None if figures["base"] == base else other})
+    return rows

@@ -15,12 +15,11 @@ import torch
 from espnet_s3router.devices import usable_device
 from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.frontend import MaskedUpstream
-from espnet_s3router.routes import RouteFile, open_route
+from espnet_s3router.routes import RouteFile, open_route, routes_in
 from espnet_s3router.routes.switch import Changes
 from espnet_s3router.serving.base import Base
 from espnet_s3router.serving.changes import changes_of
 
-SUFFIX = ".route"
 AUTO = "auto"
 """Stands for a language that is not known, so no route has this name."""
 NO_ROUTE = "the bank holds no route. Add one: bank.add('nl.route')"
@@ -76,11 +75,7 @@ class Bank:
         Files that cannot be used are listed in ``broken`` and logged, and the others are served. Raises InputError if the
         folder holds no usable file.
         """
-        paths = sorted(Path(folder).glob(f"*{SUFFIX}"))
-        if not paths:
-            raise InputError(
-                f"{folder}: holds no *{SUFFIX} file, expected a folder of routes. Write one: s3router route write"
-            )
+        paths = routes_in(folder)
         bank = cls(source, **options)
         for path in paths:
             try:

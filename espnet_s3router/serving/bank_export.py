@@ -15,7 +15,7 @@ from espnet_s3router.plugin.deployment.bake import outputs
 from espnet_s3router.plugin.deployment.route_model import load_model
 from espnet_s3router.plugin.onnx_export.bank import bank_graph
 from espnet_s3router.plugin.onnx_export.experiment import check_request, usable
-from espnet_s3router.routes import open_route
+from espnet_s3router.routes import open_route, routes_in
 from espnet_s3router.serving.onnx_bank import OnnxBank
 
 
@@ -32,9 +32,7 @@ def export_bank(
     """
     out = Path(out)
     check_request(out, waves, ["fp32"])
-    paths = sorted(Path(folder).glob("*.route"))
-    if not paths:
-        raise InputError(f"{folder}: holds no *.route file, expected a folder of routes. Write one: s3router route write")
+    paths = routes_in(folder)
     files = [open_route(path) for path in paths]
     expected: dict[str, dict[str, list[int]]] = {}
     for path, file in zip(paths, files):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from espnet_s3router.data.data_dir import read_data_dir
 from espnet_s3router.errors import InputError
+from espnet_s3router.progress import progress
 from espnet_s3router.serving.router import Router
 from espnet_s3router.serving.transcript import RATE, read_wave
 
@@ -35,7 +36,7 @@ def judge(router: Router, datasets: Mapping[str, str | Path]) -> list[Judged]:
     recordings = {lang: read_data_dir(folder, allow_empty_text=True).wav for lang, folder in datasets.items()}
     judged = []
     for lang, paths in recordings.items():
-        for utt, path in sorted(paths.items()):
+        for utt, path in progress(sorted(paths.items()), f"identify {lang}", "recording"):
             wave = read_wave(path)
             found = router.identify(wave)
             judged.append(Judged(utt, lang, found.name, len(wave) / RATE, found.confidence))

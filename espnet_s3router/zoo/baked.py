@@ -13,6 +13,7 @@ from espnet_s3router.plugin.best_path import best_path
 from espnet_s3router.plugin.deployment.bake import bake_experiment, check_outputs, load_experiment, outputs
 from espnet_s3router.plugin.deployment.route import speech_like
 from espnet_s3router.plugin.deployment.stock import open_with_espnet
+from espnet_s3router.progress import progress
 from espnet_s3router.zoo.archive import write_zip
 from espnet_s3router.zoo.card import write_card
 from espnet_s3router.zoo.facts import base_facts, model_facts
@@ -59,7 +60,7 @@ def pack_baked(
     with work_folder(out) as work:
         bake_experiment(train_config, model_file, work / "baked", task=task)
         model, args = load_experiment(Path(train_config), Path(model_file), task)
-        expected = [outputs(model, wave) for wave in waves]
+        expected = [outputs(model, wave) for wave in progress(waves, "trained model", "recording")]
         folder = work / "pack"
         folder.mkdir()
         config = packed_config(read_yaml(work / "baked" / CONFIG), folder)

@@ -13,6 +13,7 @@ from espnet_s3router.plugin.deployment.bake import NotBakeable, load_experiment,
 from espnet_s3router.plugin.deployment.route import speech_like
 from espnet_s3router.plugin.frontend import FRONTEND_NAME
 from espnet_s3router.plugin.upstreams.source import opening
+from espnet_s3router.progress import progress
 from espnet_s3router.zoo.baked import MODEL, pack_baked, write_description
 from espnet_s3router.zoo.facts import model_facts
 from espnet_s3router.zoo.meta import BAKED, EXPERIMENT
@@ -65,7 +66,7 @@ def pack_experiment(
         raise InputError(
             f"{train_config}: frontend is {args.frontend}, expected {FRONTEND_NAME}. Pack it with espnet2.bin.pack"
         )
-    expected = [outputs(model, wave) for wave in waves]
+    expected = [outputs(model, wave) for wave in progress(waves, "trained model", "recording")]
     with work_folder(out) as work:
         folder = work / "pack"
         folder.mkdir()

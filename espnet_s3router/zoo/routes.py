@@ -10,6 +10,7 @@ from torch import Tensor
 from espnet_s3router.errors import InputError
 from espnet_s3router.files import write_atomic
 from espnet_s3router.plugin.deployment.route import speech_like
+from espnet_s3router.progress import progress
 from espnet_s3router.routes import open_route
 from espnet_s3router.routes.container import CHECKSUM, pack, unpack
 from espnet_s3router.serving import Bank, Router
@@ -121,7 +122,9 @@ def with_source(path: Path, source: Mapping[str, Any]) -> bytes:
 
 def answers(router: Router, name: str, waves: Sequence[Tensor]) -> Answers:
     """(texts, outputs) of a route for each audio."""
-    return [router.transcribe(wave, name).text for wave in waves], [router.hidden(name, wave) for wave in waves]
+    shown = progress(waves, f"route {name}", "recording")
+    pairs = [(router.transcribe(wave, name).text, router.hidden(name, wave)) for wave in shown]
+    return [text for text, _ in pairs], [hidden for _, hidden in pairs]
 
 
 def _check(router: Router, waves: Sequence[Tensor], expected: Mapping[str, Answers], out: Path) -> None:

@@ -88,6 +88,8 @@ def test_real_time_factors(exp, capsys, tmp_path, monkeypatch):
 
     from espnet_s3router.plugin.deployment import speed
 
+    capsys.readouterr()  # ESPnet prints when it is imported for the first time
+
     def column(*words):
         return {row["system"].split()[0]: row["RTF"] for row in json.loads(compared(exp, capsys, *words, "--json"))["rates"]}
 

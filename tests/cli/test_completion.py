@@ -37,7 +37,7 @@ def offered(tmp_path_factory):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("ba",), ["bake"]),
+        (("ba",), ["bake", "bank"]),
         (("route", "ver"), ["verify"]),
         (("transcribe", "--ba"), ["--bank"]),
         (("count", "mod"), ["model.pth"]),

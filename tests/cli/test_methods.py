@@ -1,6 +1,7 @@
 """``s3router methods`` explains every option of ``mask_conf``."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -21,3 +22,11 @@ def test_an_option_with_its_default_and_meaning(capsys):
     _, output = capsys.readouterr().out.split("\nparp  [https://arxiv.org/abs/2106.05933]\n")
     assert "    sparsity: None\n        Fraction of the target tensors" in output
     assert "    form: 'hard_threshold'\n        hard_threshold (as between two prunings of the authors' code)" in output
+
+
+def test_json(capsys):
+    assert main(["methods", "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about.keys() == METHODS.keys()
+    default, meaning = about["routing"]["options"]["sparsity"]
+    assert default == "None" and meaning.startswith("Fraction of the target tensors")

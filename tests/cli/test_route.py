@@ -6,7 +6,7 @@ import pytest
 from toy_routes import head, masks, route, weights
 
 from espnet_s3router.cli.main import main
-from espnet_s3router.cli.route import MERGE_RULES
+from espnet_s3router.cli.routes.route import MERGE_RULES
 from espnet_s3router.routes import read_route, write_route
 from espnet_s3router.routes.compare import MERGES
 
@@ -101,3 +101,30 @@ def test_help_has_an_example(action, capsys):
     with pytest.raises(SystemExit):
         main(["route", action, "--help"])
     assert "example: s3router route" in capsys.readouterr().out
+
+
+def test_a_bank(files, tmp_path, capsys):
+    """A row for each file with the figures of ``route info``; broken files and another base are errors."""
+    assert main(["bank", str(tmp_path)]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["name", "language", "task", "method", "removed", "bytes", "licence", "base"]
+    assert [row.split()[:2] for row in rows] == [["de", "mdw"], ["nl", "mdw"]]
+    figures = json.loads(output(capsys, "info", "--json", files[0]).out)
+    (tmp_path / "xx.route").write_bytes((tmp_path / "nl.route").read_bytes()[:-5])
+    other = route(tensors=head(0), base="f" * 64)
+    write_route(tmp_path / "yy.route", other)
+    assert main(["bank", str(tmp_path), "--json"]) == 1
+    printed = capsys.readouterr()
+    de, nl, xx, yy = map(json.loads, printed.out.splitlines())
+    assert {key: nl[key] for key in ("sparsity", "bytes", "base")} == {
+        key: figures[key] for key in ("sparsity", "bytes", "base")
+    }
+    assert (nl["method"], nl["licence"]) == tuple(figures["metadata"].get(key) for key in ("method", "licence"))
+    assert de["problem"] is nl["problem"] is None and "is truncated" in xx["problem"]
+    assert "belongs to base ffff" in yy["problem"]
+    assert "Others can be served: 2" in printed.err and "4 route files: 2 problem(s)" in printed.err
+
+
+def test_a_bank_of_nothing(tmp_path, capsys):
+    assert main(["bank", str(tmp_path)]) == 1
+    assert "holds no *.route file, expected a folder of routes" in capsys.readouterr().err

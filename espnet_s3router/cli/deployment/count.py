@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from espnet_s3router.cli.arguments import add_folder, add_json, add_task
+
 
 def add_to(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
@@ -13,11 +15,10 @@ def add_to(commands: Any) -> None:
         help="parameters, bytes and MACs per second of audio, dense against pruned",
         epilog="example: s3router count exp/asr_hj --seconds 10",
     )
-    parser.add_argument("experiment", help="folder of a finished run, with its config.yaml, or a folder of s3router shrink")
-    parser.add_argument("--model_file", help="model in that folder; by default valid.cer_ctc.ave.pth, or the only average")
+    add_folder(parser, "folder of a finished run, with its config.yaml, or a folder of s3router shrink")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the utterance: attention grows with it")
-    parser.add_argument("--task", choices=("asr", "slu"), default="asr")
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    add_task(parser)
+    add_json(parser)
     parser.set_defaults(run=run)
 
 

@@ -1,7 +1,10 @@
 """``s3router export``: a finished experiment, or a folder of routes, as a model in ONNX."""
 
 import argparse
+import json
 from typing import Any
+
+from espnet_s3router.cli.arguments import add_folder, add_json, source_of
 
 DESCRIPTION = """
 Writes a model that onnxruntime runs without torch, ESPnet and this package: model.onnx, vocab.txt and config.json.
@@ -20,12 +23,10 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="example: s3router export exp/asr_routing --out onnx --kinds fp32 int8 --check_data dump/raw/dev",
     )
-    parser.add_argument(
-        "experiment", nargs="?", metavar="EXPERIMENT", help="folder of a finished experiment, or one of s3router shrink"
-    )
+    text = "folder of a finished experiment, or one of s3router shrink"
+    add_folder(parser, text, nargs="?", metavar="EXPERIMENT")
     parser.add_argument("--bank", metavar="DIR", help="instead of an experiment: a folder of .route files on one base")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
-    parser.add_argument("--model_file", help="model in that folder; by default valid.cer_ctc.ave.pth, or the only average")
     parser.add_argument("--kinds", nargs="+", choices=("fp32", "int8"), default=["fp32"], help="which files to write")
     parser.add_argument("--audio", nargs="+", default=[], metavar="AUDIO", help="recordings to compare the models on")
     parser.add_argument("--check_data", metavar="DIR", help="Kaldi-style data directory to compare on, with texts for int8")
@@ -33,6 +34,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--accept_loss", action="store_true", help="write an int8 model that loses more than 0.5 %%")
     parser.add_argument("--upstream", help="with --bank: load this base, instead of the one that the routes name")
     parser.add_argument("--path_or_url", help="with --bank: load the base from here")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -51,14 +53,17 @@ def run(args: argparse.Namespace) -> None:
     if not recordings.paths:
         raise InputError("there is no recording to compare the models on: give some with --audio or --check_data")
     check_gate(recordings, args.kinds, args.accept_loss)
-    print_report(args.out, export(args, recordings))
+    report = export(args, recordings)
+    if args.json:
+        print(json.dumps({"out": args.out, **report}))
+        return
+    print_report(args.out, report)
 
 
 def export(args: argparse.Namespace, recordings: Any) -> dict[str, Any]:
     """The report of what was written."""
     from espnet_s3router.bin.onnx_export import gate_of
     from espnet_s3router.cli.quiet import quiet_imports
-    from espnet_s3router.cli.route import source_of
     from espnet_s3router.files import read_yaml
 
     if args.bank:

@@ -4,6 +4,8 @@ import argparse
 import json
 from typing import Any
 
+from espnet_s3router.cli.arguments import add_folder, add_json, add_task, audio_of
+
 
 def add_to(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
@@ -12,13 +14,12 @@ def add_to(commands: Any) -> None:
         help="remove the closed units of a run of hj, omp_units, uniform or ranking: units; outputs stay the same",
         epilog="example: s3router shrink exp/asr_hj --out exp/asr_hj_small --audio a.wav",
     )
-    parser.add_argument("experiment", help="folder of the finished run, with its config.yaml")
+    add_folder(parser, "folder of the finished run, with its config.yaml")
     parser.add_argument("--out", required=True, help="folder to write: config.yaml, model.pth and upstream.safetensors")
-    parser.add_argument("--model_file", help="model in that folder; by default valid.cer_ctc.ave.pth, or the only average")
     parser.add_argument("--audio", nargs="*", default=[], metavar="FILE", help="recordings to compare both models on")
     parser.add_argument("--sparsity", type=float, help="size to take out of a run of method hj with several sizes")
-    parser.add_argument("--task", choices=("asr", "slu"), default="asr")
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    add_task(parser)
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -26,7 +27,6 @@ def run(args: argparse.Namespace) -> None:
     """Shrink the model and print what is left, and how to decode with it."""
     from espnet_s3router.cli.deployment.count import table
     from espnet_s3router.cli.quiet import quiet_imports
-    from espnet_s3router.cli.route import audio_of
 
     with quiet_imports():
         from espnet_s3router.plugin.deployment.finished import files_of

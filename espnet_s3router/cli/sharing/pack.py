@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from espnet_s3router.cli.route import FACTS, add_base, audio_of, metric_of, source_of
+from espnet_s3router.cli.arguments import add_base, add_facts, add_files, add_json, add_task, audio_of, facts_of, source_of
 
 BASES = ("auto", "inside", "name")
 
@@ -47,12 +47,9 @@ def add_to(commands: Any) -> None:
 
 def _add_experiment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", help="file to write (….zip), or a folder")
-    parser.add_argument("train_config", help="config.yaml of the experiment")
-    parser.add_argument("model_file", help="model of the experiment, for example valid.cer_ctc.ave.pth")
-    parser.add_argument("--task", choices=("asr", "slu"), default="asr")
-    for fact in FACTS:
-        parser.add_argument(f"--{fact}", help=f"{fact.replace('_', ' ')}, for the card")
-    parser.add_argument("--metric", action="append", default=[], metavar="NAME=VALUE", help="for example test_cer=31.2")
+    add_files(parser)
+    add_task(parser)
+    add_facts(parser, "for the card")
     _add_common(parser)
     parser.set_defaults(run=run_experiment, kind=parser.prog.split()[-1])
 
@@ -62,7 +59,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audio", nargs="+", default=[], metavar="FILE", help="recordings to transcribe from the pack")
     text = "PNG files to put into the pack and on its card, such as exp/cer_against_sparsity.png"
     parser.add_argument("--plots", nargs="+", default=[], metavar="FILE", help=text)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    add_json(parser)
 
 
 def run_routes(args: argparse.Namespace) -> None:
@@ -85,7 +82,7 @@ def run_experiment(args: argparse.Namespace) -> None:
     with quiet_imports():
         from espnet_s3router.zoo.experiment import pack_model
 
-        facts = {fact: getattr(args, fact) for fact in FACTS} | {"metrics": dict(map(metric_of, args.metric))}
+        facts = facts_of(args)
         waves = [audio_of(path) for path in args.audio]
         files = (args.train_config, args.model_file, args.out)
         options = {"kind": args.kind, "task": args.task, "base_licence": args.base_licence, "plots": args.plots}

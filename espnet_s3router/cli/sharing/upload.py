@@ -4,6 +4,8 @@ import argparse
 import json
 from typing import Any
 
+from espnet_s3router.cli.arguments import add_json
+
 
 def add_to(commands: Any) -> None:
     """Add the command to a parser's subparsers."""
@@ -21,7 +23,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--update", action="store_true", help="add a commit to a repository that exists, or go on")
     parser.add_argument("--revision", default="", metavar="TAG", help="tag this version, to open it as OWNER/NAME@TAG")
     parser.add_argument("--dry_run", action="store_true", help="check the pack and list its files, and send nothing")
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 

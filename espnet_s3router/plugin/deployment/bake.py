@@ -25,6 +25,7 @@ from espnet_s3router.plugin.masked_hugging_face import POSTENCODER_NAME
 from espnet_s3router.plugin.register import S3PRL_ENTRIES
 from espnet_s3router.plugin.training.task import S3RouterASRTask, S3RouterSLUTask
 from espnet_s3router.plugin.upstreams.source import opening, resolve_source
+from espnet_s3router.progress import progress
 from espnet_s3router.upstreams import EMBEDDED
 
 TASKS: dict[str, Any] = {"asr": S3RouterASRTask, "slu": S3RouterSLUTask}
@@ -111,7 +112,7 @@ def outputs(model: Any, wave: Tensor) -> Tensor:
 
 def check_outputs(model: Any, waves: Sequence[Tensor], expected: Sequence[Tensor], failure: str) -> None:
     """InputError that begins with ``failure`` unless ``model`` gives the ``expected`` outputs of each audio, bit for bit."""
-    for wave, values in zip(waves, expected, strict=True):
+    for wave, values in progress(list(zip(waves, expected, strict=True)), "written model", "recording"):
         if not torch.equal(outputs(model, wave), values):
             raise InputError(f"{failure}: a model from it gives other outputs than the trained model")
 

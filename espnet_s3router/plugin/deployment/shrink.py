@@ -25,6 +25,7 @@ from espnet_s3router.plugin.checkpoint import FINGERPRINT, FRONTEND_KEYS, whole_
 from espnet_s3router.plugin.deployment.bake import TASKS, bake_upstream, load_experiment
 from espnet_s3router.plugin.deployment.count import counts
 from espnet_s3router.plugin.frontend import FRONTEND_NAME
+from espnet_s3router.progress import progress
 from espnet_s3router.upstreams.count import SAMPLE_RATE
 from espnet_s3router.upstreams.structure import structure_of
 
@@ -97,7 +98,7 @@ def shrink_experiment(
             raise InputError(f"{train_config}: a sparsity can be chosen only in a run of method hj with several sizes")
         attached.choose(sparsity)
     out = out.resolve()  # config.yaml names the file of the upstream, for decoding from any directory
-    expected = [hidden_states(model, wave) for wave in waves]
+    expected = [hidden_states(model, wave) for wave in progress(waves, "trained model", "recording")]
     head = {key: t.clone() for key, t in model.state_dict().items() if not key.startswith(FRONTEND_KEYS + "upstream.")}
     del head[FRONTEND_KEYS + FINGERPRINT]
     target, reached, seconds = asked_and_reached(attached)
@@ -180,7 +181,7 @@ def real_time_factor(model: Any, waves: Sequence[Tensor]) -> float:
     if not waves:
         return 0.0
     passes = []
-    for _ in range(4):  # the first one warms up
+    for _ in progress(range(4), "speed", "pass"):  # the first one warms up
         start = time.perf_counter()
         for wave in waves:
             hidden_states(model, wave)

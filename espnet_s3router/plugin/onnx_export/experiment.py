@@ -22,6 +22,7 @@ from espnet_s3router.plugin.frontend import FRONTEND_NAME
 from espnet_s3router.plugin.onnx_export.encoders import longest_of, receptive_field
 from espnet_s3router.plugin.onnx_export.model import WaveformCTC
 from espnet_s3router.plugin.onnx_export.write import description_of, graph_of
+from espnet_s3router.progress import progress
 
 KINDS = {"fp32": layout.MODEL, "int8": layout.INT8}
 """What can be written, and the names of the files."""
@@ -109,7 +110,7 @@ def usable(waves: Mapping[str, Callable[[], Tensor]], where: str | Path, model: 
     """The utterances that the graph takes at once. Raises InputError if there is none."""
     found = False
     description = limits(model)
-    for key, read in waves.items():
+    for key, read in progress(waves.items(), "trained model", "recording"):
         try:
             check_length(len(read()), description)
         except InputError as error:

@@ -2,14 +2,13 @@
 
 import argparse
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from espnet_s3router.cli.route_text import comparison, description
+from espnet_s3router.cli.arguments import add_base, add_facts, add_files, add_json, add_task, audio_of, facts_of, source_of
+from espnet_s3router.cli.routes.route_text import comparison, description
 
-FACTS = ("language", "corpus", "licence", "training_command")
 MERGE_RULES = ("union", "intersection", "majority")
 
 
@@ -20,13 +19,10 @@ def add_to(commands: Any) -> None:
 
     example = "s3router route write exp/asr/config.yaml exp/asr/valid.cer_ctc.ave.pth nl.route --language nl"
     write = _action(actions, "write", run_write, "the route file of a trained experiment", example)
-    write.add_argument("train_config", help="config.yaml of the experiment")
-    write.add_argument("model_file", help="model of the experiment, for example valid.cer_ctc.ave.pth")
+    add_files(write)
     write.add_argument("out", help="file to write, for example nl.route")
-    write.add_argument("--task", choices=("asr", "slu"), default="asr")
-    for fact in FACTS:
-        write.add_argument(f"--{fact}", help=f"{fact.replace('_', ' ')}, kept in the file")
-    write.add_argument("--metric", action="append", default=[], metavar="NAME=VALUE", help="for example test_cer=31.2")
+    add_task(write)
+    add_facts(write, "kept in the file")
     write.add_argument("--decode_config", help="YAML file of decoding options to keep in the file")
     text = "store the head in 16 bits if the best-path text of these files stays the same"
     write.add_argument("--half_if_same_text", nargs="+", default=[], metavar="AUDIO", help=text)
@@ -66,15 +62,9 @@ def _action(actions: Any, name: str, run: Callable[[argparse.Namespace], None], 
     parser = actions.add_parser(
         name, help=text, description=f"Writes or reads route files: {text}.", epilog=f"example: {example}"
     )
-    parser.add_argument("--json", action="store_true", help="print one line of JSON for each file")
+    add_json(parser, "file")
     parser.set_defaults(run=run)
     return parser
-
-
-def add_base(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name a base."""
-    parser.add_argument("--upstream", help="load this base, instead of the one that the file names")
-    parser.add_argument("--path_or_url", help="load the base from here")
 
 
 def run_write(args: argparse.Namespace) -> None:
@@ -86,9 +76,7 @@ def run_write(args: argparse.Namespace) -> None:
     with quiet_imports():
         from espnet_s3router.plugin.deployment.route import write_experiment
 
-    metadata = {fact: getattr(args, fact) for fact in FACTS if getattr(args, fact) is not None}
-    if args.metric:
-        metadata["metrics"] = dict(metric_of(text) for text in args.metric)
+    metadata = facts_of(args)
     decoding = read_yaml(args.decode_config) if args.decode_config else {}
     audio = [audio_of(path) for path in args.half_if_same_text]
     file = write_experiment(
@@ -177,34 +165,6 @@ def _decoded(path: str, args: argparse.Namespace) -> Any:
         from espnet_s3router.plugin.deployment.route_model import base_weights
 
     return file.decode(base_weights(file, source_of(args)))
-
-
-def source_of(args: argparse.Namespace) -> dict[str, str] | None:
-    """The base that the command line names."""
-    return {name: getattr(args, name) for name in ("upstream", "path_or_url") if getattr(args, name) is not None} or None
-
-
-def metric_of(text: str) -> tuple[str, float]:
-    """Name and value of NAME=VALUE. Raises InputError for another text."""
-    from espnet_s3router.errors import InputError
-
-    name, _, value = text.partition("=")
-    try:
-        number = float(value) if name else math.nan
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"--metric is {text!r}, expected NAME=VALUE with a number, for example test_cer=31.2")
-    return name, number
-
-
-def audio_of(path: str) -> Any:
-    """Samples at 16 kHz."""
-    import torch
-
-    from espnet_s3router.data.audio import load_at
-
-    return torch.from_numpy(load_at(path, 16000))
 
 
 def _print(args: argparse.Namespace, figures: dict[str, Any], text: str) -> None:

@@ -1,0 +1,1 @@
+"""Commands about route files: `route`, `bank`, `language`."""
