@@ -23,13 +23,13 @@ def run(args: argparse.Namespace) -> None:
     """Print every method with its source, and its options with their defaults and meanings."""
     from espnet_s3router.methods import METHODS
 
-    about = {name: {"source": method.source, "options": options_of(method.config)} for name, method in METHODS.items()}
     if args.json:
+        about = {name: {"source": row.source, "options": options_of(row.config)} for name, row in METHODS.items()}
         print(json.dumps(about))
         return
-    for name, facts in about.items():
-        print(f"{name}  [{facts['source']}]")
-        for option, (default, meaning) in facts["options"].items():
+    for name, method in METHODS.items():
+        print(f"{name}  [{method.source}]")
+        for option, (default, meaning) in options_of(method.config).items():
             print(f"    {option}: {default}")
             if meaning:
                 print(textwrap.fill(meaning, 120, initial_indent=" " * 8, subsequent_indent=" " * 8))
