@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from espnet_s3router.cli.arguments import add_json
-from espnet_s3router.cli.models import add_models, open_models
+from espnet_s3router.cli.models import add_models, name_left_out, open_models
 from espnet_s3router.cli.quiet import quiet_imports
 from espnet_s3router.errors import InputError
 
@@ -39,7 +39,9 @@ def run(args: argparse.Namespace) -> None:
     same = [name for name in args.same.split(",") if name]
     for name in same:
         models.config(name)
-    judged = judge(Router(models), datasets)
+    router = Router(models)
+    name_left_out(router)
+    judged = judge(router, datasets)
     figures = {"recordings": len(judged), "accuracy": accuracy(judged)}
     if any(one.seconds >= SHORTEST for one in judged):
         name = f"accuracy_from_{SHORTEST:g}_s"

@@ -34,3 +34,9 @@ def open_models(args: argparse.Namespace) -> Any:
     for reason in bank.broken.values():
         print(f"left out: {reason}", file=sys.stderr)
     return bank
+
+
+def name_left_out(router: Any) -> None:
+    """Print on stderr which routes ``--lang auto`` does not choose."""
+    for name, reason in router.left_out().items():
+        print(f"notice: auto leaves out {name}, which {reason}", file=sys.stderr)

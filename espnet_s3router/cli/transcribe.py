@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_s3router.cli.models import add_models, open_models
+from espnet_s3router.cli.models import add_models, name_left_out, open_models
 from espnet_s3router.cli.quiet import quiet_imports
 from espnet_s3router.errors import InputError, raise_problems
 from espnet_s3router.exported.layout import model_path
@@ -21,6 +21,7 @@ Prints the text of each recording. One base is loaded, and the routes of a bank 
 An exported model stands before the recordings: s3router transcribe onnx/model.onnx a.wav.
 """
 AUDIO = "recordings of any length, rate and format; before them a model in ONNX, where no other model is given"
+AUTO = "auto"
 RATE = 16000  # Hz
 SHORTEST_WINDOW = 0.4  # seconds; windows share a quarter
 
@@ -109,15 +110,18 @@ def opened(args: argparse.Namespace, model: Path | None) -> Callable[[Any], Any]
     ``model``: the model in ONNX instead of ``--bank`` and ``--model``.
     """
     windows: dict[str, Any] = {"window_s": args.window, "overlap_s": min(2.0, args.window / 4)}
+    onnx = model or (model_path(args.bank) if args.bank else None)
+    if onnx is not None:
+        refuse_options(args, onnx)
     if model is not None:
         from espnet_s3router.serving.onnx_model import OnnxModel
 
         return OnnxModel(model, **windows).transcribe
-    if args.bank is not None and model_path(args.bank) is not None:
+    if onnx is not None:
         from espnet_s3router.serving.onnx_bank import OnnxBank
 
         bank = OnnxBank(args.bank, **windows)
-        lang = chosen(args.lang, bank.names)
+        lang = chosen(args.lang, bank.names, "")
         bank.file(lang)
         return lambda path: bank.transcribe(path, lang)
     with quiet_imports():
@@ -125,15 +129,27 @@ def opened(args: argparse.Namespace, model: Path | None) -> Callable[[Any], Any]
     models = open_models(args)
     router = Router(models, **windows)
     lang = chosen(args.lang, models.names)
-    if lang != "auto":
+    if lang == AUTO:
+        name_left_out(router)
+    else:
         models.config(lang)  # an unknown language is reported before the first recording is read
     return lambda path: router.transcribe(path, lang)
 
 
-def chosen(lang: str | None, names: Sequence[str]) -> str:
+def refuse_options(args: argparse.Namespace, model: Path) -> None:
+    """Raises InputError for options that a model in ONNX cannot follow."""
+    given = [f"--{name}" for name in ("upstream", "path_or_url") if getattr(args, name) is not None]
+    given += ["--device"] * (args.device != "cpu")
+    if given:
+        raise InputError(f"{model}: a model in ONNX holds its base and runs on the CPU. Leave out {' and '.join(given)}")
+    if args.lang == AUTO:
+        raise InputError(f"{model}: a model in ONNX does not find the language. Name it with --lang instead of {AUTO}")
+
+
+def chosen(lang: str | None, names: Sequence[str], auto: str = f", or give {AUTO} to find it for each recording") -> str:
     """The route of the command line, or the only one. Raises InputError if there are several and none is named."""
     if lang is None and len(names) > 1:
-        raise InputError(f"--lang is missing: name one of {', '.join(names)}, or give auto to find it for each recording")
+        raise InputError(f"--lang is missing: name one of {', '.join(names)}{auto}")
     return lang or names[0]
 
 

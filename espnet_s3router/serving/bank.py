@@ -101,11 +101,12 @@ class Bank:
 
     def file(self, name: str) -> RouteFile:
         """The file of a route. Raises InputError that lists the names for an unknown one."""
-        if name not in self._files:
-            near = get_close_matches(name, self._files, n=1)
+        file = self._files.get(name)  # one step, without the lock: another thread may drop the route at any time
+        if file is None:
+            near = get_close_matches(name, self.names, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise InputError(f"there is no route {name!r}, expected one of {', '.join(self.names) or 'none'}.{hint}")
-        return self._files[name]
+        return file
 
     def config(self, name: str) -> Mapping[str, Any]:
         """ESPnet's configuration of a route. Raises InputError that lists the names for an unknown one."""

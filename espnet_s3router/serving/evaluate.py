@@ -29,10 +29,13 @@ class Judged:
 def judge(router: Router, datasets: Mapping[str, str | Path]) -> list[Judged]:
     """Identify every utterance of Kaldi-style data directories, given by language: the name of a route.
 
-    Raises InputError for a language without a route and for a faulty directory, before any recording is read.
+    Raises InputError for a language without a route that ``auto`` can choose, and for a faulty directory, before any
+    recording is read.
     """
     for lang in datasets:
         router.bank.config(lang)
+        if lang in (left_out := router.left_out()):
+            raise InputError(f"route {lang} {left_out[lang]}, so auto never chooses it. Leave out its dataset")
     recordings = {lang: read_data_dir(folder, allow_empty_text=True).wav for lang, folder in datasets.items()}
     judged = []
     for lang, paths in recordings.items():

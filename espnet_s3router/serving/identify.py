@@ -7,14 +7,13 @@ base, it tells how much more weight for one mask would lower the entropy. Only t
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from espnet_s3router.routes.switch import Removed
 from espnet_s3router.serving.bank import Bank
 
 NO_TOKEN = 1e-6
@@ -71,48 +70,41 @@ def rank_by_gradient(bank: Bank, names: Sequence[str], wave: Tensor) -> list[str
 def slopes_of_entropy(bank: Bank, names: Sequence[str], wave: Tensor) -> dict[str, float]:
     """dH/da_j of each route j: H is the mean entropy of all heads on a base with the weights W * sum_j a_j M_j.
 
-    All a_j are 1 / routes. The slope is the sum of dH/dW_eff * W over what the mask of the route keeps. The changes of all
-    routes are in memory meanwhile.
+    All a_j are 1 / routes. The slope is the sum of dH/dW_eff * W over what the mask of the route keeps. Routes that are not
+    ready are decoded one after the other, before and after the gradient. The heads of all are in memory meanwhile.
     """
     with bank.lock:
-        # Routes are decoded on the unchanged base, so this ends before the weights change.
-        removed, models = {}, []
-        for name in names:
-            removed[name] = bank.changes(name).removed
-            models.append(bank.model(name))
-        bank.restore()
         parameters = dict(bank.frontend.expert.named_parameters())
-        sites = sorted({site for parts in removed.values() for site in parts})
-        if not sites:
+        models: list[Any] = []
+        counts: dict[str, Tensor] = {}  # how many routes remove each entry of a flattened tensor
+        for name in names:  # on the unchanged base, so this ends before the weights change
+            models.append(bank.model(name))
+            for site, part in bank.changes(name).removed.items():
+                if site not in counts:
+                    counts[site] = torch.zeros_like(parameters[site], dtype=torch.int16).flatten()
+                counts[site][part.index] += 1  # the positions of one route differ
+        bank.restore()
+        base = {site: parameters[site].detach().clone() for site in counts}
+        if not base:
             return dict.fromkeys(names, 0.0)
-        base = {site: parameters[site].detach().clone() for site in sites}
         try:
-            for site in sites:
-                parameters[site].detach().mul_(
-                    _share_kept(base[site], [r[site] for r in removed.values() if site in r], len(names))
-                )
+            for site, count in counts.items():
+                share_kept = 1.0 - count / len(names)
+                parameters[site].detach().mul_(share_kept.view_as(base[site]))
                 parameters[site].requires_grad_(True)
             with torch.enable_grad():
                 loss = _mean_entropy(bank, models, wave)
-                gradients = torch.autograd.grad(loss, [parameters[site] for site in sites], allow_unused=True)
+                gradients = torch.autograd.grad(loss, [parameters[site] for site in base], allow_unused=True)
         finally:
-            for site in sites:
+            for site in base:
                 parameters[site].requires_grad_(False).copy_(base[site])
-    products = {site: (g * base[site]).flatten() for site, g in zip(sites, gradients) if g is not None}
-    total = sum(float(product.sum()) for product in products.values())
-
-    def lost(sites: Mapping[str, Removed]) -> float:
-        return sum(float(products[site][part.index].sum()) for site, part in sites.items() if site in products)
-
-    return {name: total - lost(removed[name]) for name in names}
-
-
-def _share_kept(weight: Tensor, removed: Sequence[Removed], routes: int) -> Tensor:
-    """Share of the routes that keep each entry, in the shape of ``weight``."""
-    counts = torch.zeros(weight.numel(), device=weight.device)
-    for part in removed:
-        counts[part.index] += 1.0  # the positions of one route differ
-    return (1.0 - counts / routes).view(weight.shape)
+        products = {site: (g * base[site]).flatten() for site, g in zip(base, gradients) if g is not None}
+        total = sum(float(product.sum()) for product in products.values())
+        slopes = {}
+        for name in reversed(names):  # those that were decoded last may still be ready
+            removed = bank.changes(name).removed.items()
+            slopes[name] = total - sum(float(products[site][part.index].sum()) for site, part in removed if site in products)
+        return slopes
 
 
 def _mean_entropy(bank: Bank, models: Sequence[Any], wave: Tensor) -> Tensor:

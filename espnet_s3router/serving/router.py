@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from espnet_s3router.errors import InputError
+from espnet_s3router.plugin.mean_pooling import MeanPooling
+from espnet_s3router.routes.route import OUTPUT
 from espnet_s3router.serving.bank import AUTO, NO_ROUTE, Bank
 from espnet_s3router.serving.identify import Identified, by_entropy, rank_by_gradient
 from espnet_s3router.serving.search import beam_tokens, best_path_tokens, words_of
 from espnet_s3router.serving.transcript import RATE, Audio, Transcript, Word, read_wave, timed
-from espnet_s3router.serving.windows import Windows, frames_in_windows
+from espnet_s3router.serving.windows import Windows, frames_in_windows, mean_of_pieces
 
 INTENTS = "intents"
 """Key in the decoding options of a route: true if its texts begin with an intent."""
@@ -76,8 +78,8 @@ class Router:
     def transcribe_many(self, audios: Sequence[Audio], langs: Sequence[str]) -> list[Transcript]:
         """The texts of recordings with a route each, in the given order.
 
-        Recordings of one route follow each other, so the base changes once for each route. Every recording is encoded alone:
-        its text does not depend on the others, whatever the upstream does with padding.
+        Recordings are run one after the other, those of one route together, so the base changes once for each route. Each is
+        encoded alone, in a batch of one: padding beside longer ones would change the outputs of many upstreams.
         """
         if len(audios) != len(langs):
             raise InputError(f"got {len(audios)} recordings and {len(langs)} languages, expected a language for each")
@@ -97,7 +99,7 @@ class Router:
     def identify(self, audio: Audio) -> Identified:
         """The routes of the bank for a recording, the surest first. Long recordings are judged by their first window.
 
-        Routes that give intents are left out.
+        Routes of ``left_out`` do not take part. Raises InputError if no other is there.
         """
         wave = read_wave(audio)[: int(self._window_s * RATE)]
         if not isinstance(self.bank, Bank):
@@ -105,12 +107,22 @@ class Router:
         with self.bank.lock:  # no route is dropped meanwhile
             if not self.bank.names:
                 raise InputError(NO_ROUTE)
-            names = [name for name in self.bank.names if not understands(self.bank, name)]
+            left_out = self.left_out()
+            names = [name for name in self.bank.names if name not in left_out]
             if not names:
-                raise InputError(f"no route transcribes, all give intents: {', '.join(self.bank.names)}. Name one of them")
+                reasons = ", ".join(f"{name} {reason}" for name, reason in left_out.items())
+                raise InputError(f"{AUTO} can choose no route: {reasons}. Name one of them")
             if len(names) > self._candidates:
                 names = rank_by_gradient(self.bank, names, wave)[: self._candidates]
             return by_entropy(names, wave, self.log_probs)
+
+    def left_out(self) -> dict[str, str]:
+        """Routes of a bank that ``auto`` never chooses, with the reason: their outputs are not comparable."""
+        if not isinstance(self.bank, Bank):
+            return {}
+        reasons = {name: "gives intents" for name in self.bank.names if understands(self.bank, name)}
+        no_ctc = {name: "has no CTC head" for name in self.bank.names if OUTPUT[0] not in self.bank.file(name).tensors}
+        return no_ctc | reasons
 
     @torch.no_grad()
     def log_probs(self, name: str, wave: Tensor) -> Tensor:
@@ -147,7 +159,10 @@ class Router:
         def encode(window: Tensor) -> Tensor:
             return model.encode(window[None].to(device), torch.tensor([len(window)], device=device))[0][0]
 
-        windows = Windows(int(self._window_s * RATE), int(self._overlap_s * RATE), model.frontend.hop_length)
+        length = int(self._window_s * RATE)
+        if isinstance(model.encoder, MeanPooling):
+            return mean_of_pieces(encode, wave, length), len(wave)
+        windows = Windows(length, int(self._overlap_s * RATE), model.frontend.hop_length)
         return frames_in_windows(encode, wave, windows)
 
 

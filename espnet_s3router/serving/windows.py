@@ -1,4 +1,4 @@
-"""Long recordings in overlapping windows: the frames of all windows as one sequence.
+"""Long recordings in overlapping windows: the frames of all windows as one sequence. A mean over frames comes from pieces.
 
 A Transformer takes time and memory that grow with the square of the length, and it was trained on short utterances.
 """
@@ -31,7 +31,7 @@ class Windows:
         while start + self.length < samples:
             yield start, start + self.length
             start += step
-        yield max(samples - self.length, 0) // self.hop * self.hop, samples
+        yield -(-(samples - self.length) // self.hop) * self.hop, samples  # rounded up: no window is longer than the others
 
 
 def frames_in_windows(encode: Callable[[Tensor], Tensor], wave: Tensor, windows: Windows) -> tuple[Tensor, int]:
@@ -58,3 +58,12 @@ def frames_in_windows(encode: Callable[[Tensor], Tensor], wave: Tensor, windows:
         parts.append(frames[max(done - first, 0) : last - first])
         done = last
     return torch.cat(parts), windows.hop
+
+
+def mean_of_pieces(encode: Callable[[Tensor], Tensor], wave: Tensor, longest: int) -> Tensor:
+    """The vector (1, dim) of ``wave`` (samples,), by an encoder whose output is the mean over all frames (1, dim).
+
+    A recording of more than ``longest`` samples is cut into equal pieces: the mean of their vectors is that of all frames.
+    """
+    pieces = wave.tensor_split(-(-len(wave) // longest))
+    return torch.stack([encode(piece) for piece in pieces]).mean(dim=0)

@@ -9,13 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
-from toy_routes import TOKENS, head, masks, route, weights
+from toy_routes import TOKENS, edit, head, masks, route, weights
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import Candidates, topk_mask
 from espnet_s3router.masks.code_length import entropy_bytes
 from espnet_s3router.routes import container, describe, open_route, read_route, write_route
-from espnet_s3router.routes.container import pack, unpack
 from espnet_s3router.routes.file import to_bytes
 from espnet_s3router.routes.route import first_difference
 
@@ -25,14 +24,6 @@ def written(tmp_path):
     """A route file with all codes."""
     write_route(tmp_path / "a.route", route(), weights())
     return tmp_path / "a.route"
-
-
-def edit(path, change):
-    """Rewrite a file with another header or other tensors, and with a right checksum."""
-    header, tensors, _ = unpack(path)
-    header.pop("checksum")
-    change(header, tensors)
-    path.write_bytes(pack(header, tensors))
 
 
 def test_what_is_written_is_read(written):

@@ -3,14 +3,16 @@
 import random
 import shutil
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
+from toy_routes import edit
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.deployment.route import outputs, speech_like, write_experiment
 from espnet_s3router.plugin.deployment.route_model import load_model
-from espnet_s3router.routes import open_route, switch
+from espnet_s3router.routes import open_route, switch, write_route
 from espnet_s3router.serving import Bank, changes
 
 WAVE = speech_like(1.3, pitch=150.0)
@@ -211,6 +213,43 @@ class TestBadInput:
         assert "a.route: is damaged" in bank.broken["a"]
         assert torch.equal(outputs(bank.use("b"), WAVE), outputs(load_model(three / "b.route"), WAVE))
 
+    def test_metadata_without_a_method(self, routes):
+        """The method is that of the configuration. The others are served, whatever the metadata say."""
+        folder = routes(a=METHODS["lora"], b=METHODS["routing"], c=METHODS["head_only"])
+        expected = {name: outputs(load_model(folder / f"{name}.route"), WAVE) for name in "abc"}
+        for name in "ac":
+            edit(folder / f"{name}.route", lambda header, _: header.update(metadata={"language": "nl", "task": "asr"}))
+        bank = Bank.from_dir(folder)
+        assert bank.names == ["a", "b", "c"]
+        assert all(torch.equal(outputs(bank.use(name), WAVE), expected[name]) for name in "abc")
+
+    def test_low_rank_updates_of_another_shape(self, routes):
+        def widen(header, tensors):
+            name = next(name for name in tensors if name.endswith(".0.a"))
+            tensors[name] = torch.nn.functional.pad(tensors[name], (0, 1))
+
+        folder = routes(a=METHODS["lora"], b=METHODS["routing"])
+        edit(folder / "a.route", widen)
+        bank = Bank.from_dir(folder)
+        assert bank.names == ["b"]
+        assert "0.a has shape (2, 17), expected (2, 16)" in bank.broken["a"]
+
+    def test_routes_that_change_nothing(self, routes):
+        """Masks that keep all, an update of zeros, and biases of the base, each with a head."""
+        folder = routes(**{name: METHODS[name] for name in ("routing", "lora", "bitfit", "head_only")})
+        base = dict(Bank.from_dir(folder).frontend.expert.named_parameters())
+        route = open_route(folder / "routing.route").decode()
+        masks = {name: torch.ones_like(mask) for name, mask in route.masks.items()}
+        write_route(folder / "routing.route", replace(route, masks=masks))
+        edit(folder / "lora.route", lambda _, tensors: [t.zero_() for name, t in tensors.items() if name.endswith(".0.b")])
+        names = [
+            name.removeprefix("upstream/") for name in open_route(folder / "bitfit.route").tensors if "upstream" in name
+        ]
+        edit(folder / "bitfit.route", lambda _, tensors: tensors.update({f"upstream/{n}": base[n].clone() for n in names}))
+        bank = Bank.from_dir(folder)
+        assert bank.names == ["head_only"] and sorted(bank.broken) == ["bitfit", "lora", "routing"]
+        assert all("the route is empty" in reason for reason in bank.broken.values())
+
     def test_no_usable_file(self, three, tmp_path):
         with pytest.raises(InputError, match=r"holds no \*.route file"):
             Bank.from_dir(tmp_path)
@@ -240,6 +279,23 @@ class TestBadInput:
             bank.add(tmp_path / "z.route")
         assert bank.names == ["a", "b", "c"] and bank.current == "a"
         assert torch.equal(outputs(model, WAVE), expected)
+
+
+def test_a_route_that_another_thread_drops_meanwhile(three):
+    class Dropping(dict):
+        """Forgets a name as soon as someone has asked whether it is there."""
+
+        def __contains__(self, name):
+            found = super().__contains__(name)
+            self.pop(name, None)
+            return found
+
+    bank = Bank.from_dir(three)
+    bank._files = Dropping(bank._files)
+    assert bank.file("a").path.name == "a.route"
+    bank.drop("a")
+    with pytest.raises(InputError, match="there is no route 'a'"):
+        bank.file("a")
 
 
 def test_threads_take_turns(three):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from toy_routes import edit
 
 from espnet_s3router.cli.main import main
 from espnet_s3router.data.data_dir import DataDir, write_data_dir
@@ -58,6 +59,13 @@ def test_bad_calls(bank, tmp_path, capsys):
     ):
         assert main(["identify", "--bank", str(bank), *words]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_a_route_that_auto_never_chooses(bank, tmp_path):
+    (bank / "nl.route").rename(bank / "vm.route")
+    edit(bank / "vm.route", lambda header, _: header["config"].update(decoding={"intents": True}))
+    with pytest.raises(InputError, match="route vm gives intents, so auto never chooses it. Leave out its dataset"):
+        judge(Router.from_dir(bank), {"vm": tmp_path / "missing"})
 
 
 def test_short_recordings_have_no_figure_for_long_ones(bank, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Texts of recordings: routes in turn, long recordings in windows, beam search, and the language of a recording."""
 
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.deployment.route import speech_like, write_experiment
-from espnet_s3router.serving import Bank, Router, identify
+from espnet_s3router.serving import Bank, Router, bank, identify
 from espnet_s3router.serving.search import Token, best_path_tokens, spelling, words_of
 from espnet_s3router.serving.windows import Windows, frames_in_windows
 
@@ -103,6 +104,13 @@ class TestWindows:
         frames, hop = frames_in_windows(encode, wave, Windows(6400, 1600, 320))
         assert hop == 320
         assert torch.equal(frames, encode(wave))
+
+    @pytest.mark.parametrize("samples", [480_001, 720_100, 720_319, 959_040, 1_000_003])
+    def test_no_window_is_longer_than_allowed(self, samples):
+        """479,680 samples are the most that the graph of Whisper takes."""
+        spans = list(Windows(479_680, 32_000, 320).spans(samples))
+        assert max(end - start for start, end in spans) <= 479_680 and spans[-1][1] == samples
+        assert all(first[1] - second[0] >= 32_000 for first, second in zip(spans, spans[1:]))
 
     def test_an_encoder_that_merges_frames(self):
         frames, hop = frames_in_windows(lambda w: w[::640, None], torch.arange(32000.0), Windows(6400, 1600, 320))
@@ -214,6 +222,32 @@ class TestLanguage:
         assert identify.slopes_of_entropy(bank, list(TONES), WAVES[1]) == expected
         router, other = Router(bank, candidates=2), Router(Bank.from_dir(folder), candidates=2)
         assert router.transcribe(WAVES[1]) == other.transcribe(WAVES[1])
+
+    def test_one_route_at_a_time_is_decoded_for_the_slopes(self, folder, monkeypatch):
+        routes, decode, decoded, alive = Bank.from_dir(folder, ready_mb=0), bank.changes_of, [], []
+
+        def counting(*given):
+            alive.append(sum(removed() is not None for removed in decoded))
+            changes = decode(*given)
+            decoded.extend(weakref.ref(removed) for removed in changes.removed.values())
+            return changes
+
+        monkeypatch.setattr(bank, "changes_of", counting)
+        identify.slopes_of_entropy(routes, list(TONES), WAVES[1])
+        assert len(alive) >= 3 and max(alive) <= len(routes.changes("a").removed) + 1  # a loop names one of the last route
+
+    def test_routes_without_a_ctc_head_are_left_out(self, folder, trained_like):
+        files = trained_like(name="att", mask_conf={"method": "routing", "sparsity": 0.2}, model_conf={"ctc_weight": 0.0})
+        before, numbers = Bank.from_dir(folder), (8, 2)
+        expected = [Router(before, candidates=number).identify(WAVES[0]) for number in numbers]
+        write_experiment(*files, folder / "att.route")
+        with_att = Bank.from_dir(folder)
+        assert Router(with_att).left_out() == {"att": "has no CTC head"}
+        assert [Router(with_att, candidates=number).identify(WAVES[0]) for number in numbers] == expected
+        for name in TONES:
+            with_att.drop(name)
+        with pytest.raises(InputError, match="auto can choose no route: att has no CTC head. Name one of them"):
+            Router(with_att).identify(WAVES[0])
 
     def test_confidence(self):
         cases = (([0.2], 1.0), ([0.0, 0.5], 1.0), ([0.1, 0.4], 0.75), ([0.0, 0.0], 0.0), ([0.3, 0.3], 0.0))

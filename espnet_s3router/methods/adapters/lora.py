@@ -39,14 +39,19 @@ class LowRank(nn.Module):
 
     def __init__(self, weight: Tensor, rank: int, alpha: float, generator: torch.Generator) -> None:
         super().__init__()
-        fan_in = weight[0].numel()
-        bound = 1.0 / math.sqrt(fan_in)  # Kaiming uniform with a = sqrt(5), as the paper's code
-        self.a = nn.Parameter(torch.rand(rank, fan_in, generator=generator).mul_(2 * bound).sub_(bound))
-        self.b = nn.Parameter(torch.zeros(weight.shape[0], rank))
+        sizes = sizes_of(weight.shape, rank)
+        bound = 1.0 / math.sqrt(sizes["a"][1])  # Kaiming uniform with a = sqrt(5), as the paper's code
+        self.a = nn.Parameter(torch.rand(sizes["a"], generator=generator).mul_(2 * bound).sub_(bound))
+        self.b = nn.Parameter(torch.zeros(sizes["b"]))
         self.scaling = alpha / rank
 
     def forward(self, weight: Tensor) -> Tensor:
         return low_rank_sum(weight, self.a, self.b, self.scaling)
+
+
+def sizes_of(shape: torch.Size, rank: int) -> dict[str, list[int]]:
+    """Shapes of the parameters of a ``LowRank``, by name."""
+    return {"a": [rank, math.prod(shape[1:])], "b": [shape[0], rank]}
 
 
 def low_rank_sum(weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:

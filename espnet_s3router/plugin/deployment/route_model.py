@@ -94,12 +94,17 @@ def apply(file: RouteFile, frontend: MaskedUpstream) -> None:
     if missing:
         raise InputError(f"{file.path}: lacks {len(missing)} tensors that its method learns, for example {missing[0]}")
     same = all(name in parameters and torch.equal(parameters[name].to(t.dtype), t) for name, t in trained.items())
-    if same and not route.removed() and file.header["metadata"].get("method") != "head_only":
-        raise EmptyRoute(f"{file.path}: the route is empty: its method left the upstream as it was. Train it first")
+    refuse_empty(file, route, same)
     place(file, "upstream", trained, parameters)
     place(file, "featurizer", route.part("featurizer"), dict(frontend.featurizer.named_parameters()))
     for name, mask in route.masks.items():
         parameters[name].mul_(as_factor(mask.to(parameters[name].device)))
+
+
+def refuse_empty(file: RouteFile, route: Route, same: bool) -> None:
+    """Raises EmptyRoute if the method left the upstream as it was. ``same``: trained tensors are those of the base."""
+    if same and not route.removed() and mask_conf_of(file).get("method") != "head_only":
+        raise EmptyRoute(f"{file.path}: the route is empty: its method left the upstream as it was. Train it first")
 
 
 def decode_on(file: RouteFile, frontend: MaskedUpstream) -> Route:
