@@ -15,6 +15,11 @@ SHOWN = 10
 """How many problems a message lists."""
 
 
+def install_extra(extra: str) -> str:
+    """The command that adds the libraries of an extra of setup.py to this package, however it was installed."""
+    return f"pip install 'espnet-s3router[{extra}]'"
+
+
 def raise_problems(problems: Sequence[str], where: str, fix: str) -> None:
     """Raise InputError if there are problems. It names ``where``, the first ten problems, their number and the ``fix``."""
     if problems:

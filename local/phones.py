@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from espnet_s3router.errors import InputError, summary
+from espnet_s3router.errors import InputError, install_extra, summary
 
 VOICES = {"en": "en-us", "fr": "fr-fr", "sv-SE": "sv", "zh-TW": "cmn", "zh-CN": "cmn"}
 """Language of Common Voice -> voice of espeak-ng, where their names differ."""
 WORD_END = "|"
-INSTALL = 'pip install "phonemizer>=3.4" espeakng-loader'
+INSTALL = install_extra("phones")
 
 
 def phones(sentences: Sequence[str], lang: str) -> list[str]:
@@ -63,7 +63,8 @@ def backend(lang: str) -> Any:
     except ImportError as error:
         raise InputError(f"phones: no package {error.name}. Install it ({INSTALL}), or use --units characters") from error
     except AttributeError as error:  # before 3.4, phonemizer cannot be told where the voices are
-        raise InputError(f"phones: phonemizer is too old ({summary(error)}). Update it: {INSTALL}") from error
+        problem = f"phones: phonemizer is too old ({summary(error)}), expected phonemizer>=3.4"
+        raise InputError(f"{problem}. Update it: {INSTALL}") from error
     if not EspeakBackend.is_supported_language(voice(lang)):
         raise InputError(
             f"phones: espeak-ng has no voice {voice(lang)!r} for {lang}. Use --units characters, or --phone_labels"

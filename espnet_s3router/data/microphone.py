@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from espnet_s3router.data.audio import resample
-from espnet_s3router.errors import InputError, summary
+from espnet_s3router.errors import InputError, install_extra, summary
 
 LONGEST = 600.0
 """Seconds of the longest recording."""
-INSTALL = "Install what a microphone needs: pip install 'espnet-s3router[microphone]'"
+INSTALL = f"Install what a microphone needs: {install_extra('microphone')}"
 ON_LINUX = "On Linux, PortAudio is a package of the system, too: apt install libportaudio2"
 
 

@@ -4,11 +4,11 @@ import re
 from importlib import import_module
 from typing import Any
 
-from espnet_s3router.errors import InputError
+from espnet_s3router.errors import InputError, install_extra
 
 OLDEST = {"onnx": "1.17", "onnxruntime": "1.20", "onnxscript": "0.5"}
 """The oldest versions that work; setup.py has the same."""
-FIX = "Install what ONNX models need: pip install 'espnet-s3router[export]'"
+FIX = f"Install what ONNX models need: {install_extra('export')}"
 
 
 def need(name: str) -> Any:

@@ -18,6 +18,11 @@ LONGER_MEASURES = ("macro_f1", "slu_f1", "slot_type_f1", "slot_value_cer")
 """Names of measures of understanding, which hold underscores."""
 PLACEHOLDER = "OWNER/NAME"
 """Name of a pack in the examples of a card, until it is uploaded."""
+INSTALL = (
+    "The command belongs to the Python package `espnet-s3router`. Install its wheel with `pip install FILE.whl`, or run "
+    "`pip install .` in a clone of its repository."
+)
+"""Where the package comes from; it is on no package index."""
 HUB_LICENCES = ("mit", "apache-2.0", "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0")
 """Names of licences on the hub, of those that speech corpora and models have. The hub calls all others ``other``."""
 
@@ -152,7 +157,7 @@ def usage(meta: Meta, name: str) -> str:
     ]
     text = "## Usage\n\n```python\n" + "\n".join(ours) + "\n```\n"
     command = {"asr": f"transcribe --model {name} --lang", "slu": f"understand --model {name} --task"}[meta.task]
-    text += f"\n```\npip install espnet-s3router\ns3router {command} {first} a.wav\n```"
+    text += f"\n{INSTALL}\n\n```\ns3router {command} {first} a.wav\n```"
     if meta.kind == BAKED:
         stock = [
             f"from espnet2.bin.{meta.task}_inference import {opener}",

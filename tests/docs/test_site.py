@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from espnet_s3router.cli.main import parser
+from espnet_s3router.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -27,6 +28,8 @@ def test_the_site_builds_without_warnings(tmp_path):
     python, commands = ((tmp_path / "site" / name / "index.html").read_text("utf-8") for name in ("python", "commands"))
     assert "from_pretrained" in python and "set_target_lang" in python
     assert "usage: s3router pack routes" in commands and "&lt;!--" not in commands
+    methods = (tmp_path / "site/methods/index.html").read_text("utf-8")
+    assert "movement pruning" in methods and methods.count("Options of ") == len(METHODS) and "&lt;!--" not in methods
     method = (tmp_path / "site/method/index.html").read_text("utf-8")
     assert "<code>espnet_s3router/masks/select.py</code>" in method  # a file outside the site
 
@@ -73,13 +76,15 @@ def options_of(recipe):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_of_recipes_exist(page):
-    """Every option after ./run.sh is one of the recipe; in docs, of the main job."""
-    recipe = page.parent if page.parent.joinpath("run.sh").is_file() else ROOT / "egs2/s3router/asterisk/asr1"
-    known = options_of(recipe)
+    """Every option after ./run.sh is one of the recipe; in docs, of the recipe that the block enters, or of the main job."""
     for block in BLOCK.findall(page.read_text("utf-8")):
+        recipe = page.parent if page.parent.joinpath("run.sh").is_file() else ROOT / "egs2/s3router/asterisk/asr1"
         whole = re.sub(r'"[^"]*"', lambda quoted: quoted[0].replace("\n", " "), block.replace("\\\n", " "))
         for line in whole.splitlines():
+            if entered := re.match(r"cd (egs2/s3router/\S+)", line):
+                recipe = ROOT / entered[1]
             if found := re.match(r"(?:\w+=\S* )*\./run\.sh (.*)", line):
+                known = options_of(recipe)
                 words = shlex.split(found[1], comments=True)
                 used = {word[2:].replace("-", "_") for word in words if re.fullmatch(r"--[\w-]+", word)}
                 assert used <= known, f"{page.relative_to(ROOT)}: {used - known}"
@@ -92,6 +97,12 @@ def claims():
     return [(NUMBERS.findall(" ".join(row[2:4])), re.search(r"\]\(([^)]+)\)", row[4])[1]) for row in rows]
 
 
+def stands_on(figure, page):
+    """True if a figure with its interval or seed is in the text of a page, as an error rate or a relative difference."""
+    value, bounds = figure.split(" ", 1)
+    return re.search(rf"{re.escape(value)} (% relative [\w ]+ )?{re.escape(bounds)}", page)
+
+
 def test_every_figure_of_a_claim_stands_on_its_page():
     rows = claims()
     assert len(rows) >= 7
@@ -99,9 +110,7 @@ def test_every_figure_of_a_claim_stands_on_its_page():
         page = (DOCS / link).read_text("utf-8")
         assert figures and Path(link).name.startswith("RESULTS")
         for figure in figures:
-            value, bounds = figure.split(" ", 1)
-            relative = re.search(rf"{re.escape(value)} (% relative \w+ )?{re.escape(bounds)}", page)
-            assert relative, f"claims.md: {figure} is not on {link}"
+            assert stands_on(figure, page), f"claims.md: {figure} is not on {link}"
 
 
 def test_every_claim_has_a_command_of_its_page():

@@ -10,6 +10,7 @@ from toy_points import ROW, add_point
 from espnet_s3router.cli.main import main
 from espnet_s3router.data.data_dir import DataDir, write_data_dir
 from espnet_s3router.results.rows import put_rows
+from tests.docs.test_espnet_page import CALLS
 from tests.plugin.conftest import write_untrained
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +77,8 @@ def build(folder, trained, write_experiment, corpus):
 
     # audio and text
     wave = speech_like(1.6).numpy()
-    for name in ("a.wav", "b.wav", "b.flac", "b.mp3", "lecture.wav"):
+    spoken = [f"{lang}.wav" for lang in ("en", "es", "fr", "it", "ru")]
+    for name in ("a.wav", "b.wav", "b.flac", "b.mp3", "lecture.wav", *spoken):
         soundfile.write(here / name, wave, 16000)
     wav = {f"utt{number}": str(corpus / f"utt{number}.wav") for number in range(8)}
     text = {f"utt{number}": "AB" if number % 2 else "BA" for number in range(8)}
@@ -100,7 +102,7 @@ def build(folder, trained, write_experiment, corpus):
         (here / name / "text").write_text("utt1 VM ten\nutt2 CONF\n", encoding="utf-8")
     (here / "results").mkdir()
     put_rows(here / "exp/results.tsv", [ROW])
-    (here / "asr.sh").write_text("${python} -m espnet2.bin.${asr_task}_train --use_preprocessor true\n", encoding="utf-8")
+    (here / "asr.sh").write_text(CALLS, encoding="utf-8")
     shutil.copy(ROOT / "docs/cer_against_sparsity.png", here / "exp")
     for name in ("asr1", "multi1", "de"):  # neighbours of a recipe
         (folder / name).symlink_to("here")
