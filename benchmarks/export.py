@@ -10,7 +10,7 @@ import argparse
 import contextlib
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -47,34 +47,32 @@ def seconds_of(call: Callable[[], Any], rounds: int, meter: LoadMeter) -> float:
     return median(times)
 
 
-def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return all figures by key."""
-    checkpoint, fp32, int8 = folder / "base.pt", folder / "model.onnx", folder / "model.int8.onnx"
-    write_upstream(checkpoint, TINY if args.tiny else Size())
-    source = {"upstream": "wav2vec2_custom", "path_or_url": str(checkpoint)}
-    frontend = MaskedUpstream(frontend_conf=source, mask_conf={"method": "head_only"}).eval()
+def onnx_ratios(
+    frontend: MaskedUpstream, folder: Path, *, seconds: float, rounds: int, threads: Sequence[int]
+) -> dict[str, Any]:
+    """``onnx_over_torch``, ``int8_over_onnx`` and ``quiet`` of an upstream with a CTC head, which is taken apart."""
+    fp32, int8 = folder / "model.onnx", folder / "model.int8.onnx"
     ctc = CTC(TOKENS, frontend.output_size()).eval()
-    wave = 0.1 * torch.randn(SECONDS * 16000, generator=torch.Generator().manual_seed(0))
-    meters = {count: LoadMeter(count) for count in THREADS}
+    wave = 0.1 * torch.randn(int(seconds * 16000), generator=torch.Generator().manual_seed(0))
+    meters = {count: LoadMeter(count) for count in threads}
     torch_s = {}
-    for count in THREADS:
+    for count in threads:
         torch.set_num_threads(count)
         with torch.no_grad():
             torch_s[count] = seconds_of(
-                lambda: ctc.log_softmax(frontend(wave[None], torch.tensor([len(wave)]))[0]), args.rounds, meters[count]
+                lambda: ctc.log_softmax(frontend(wave[None], torch.tensor([len(wave)]))[0]), rounds, meters[count]
             )
     whole = WaveformCTC(SimpleNamespace(frontend=frontend, ctc=ctc, blank_id=0), "benchmark")
     description = description_of(whole, frontend)
     graph.save(graph_of(whole, "benchmark"), fp32)
     quantize(fp32, int8)
     onnx_s, int8_s = (
-        {count: onnx_seconds(path, description, wave.numpy(), count, args.rounds, meters[count]) for count in THREADS}
+        {count: onnx_seconds(path, description, wave.numpy(), count, rounds, meters[count]) for count in threads}
         for path in (fp32, int8)
     )
     return {
-        "onnx_over_torch": {str(count): onnx_s[count] / torch_s[count] for count in THREADS},
-        "int8_over_onnx": {str(count): int8_s[count] / onnx_s[count] for count in THREADS},
-        "vnni": sums_in_32_bits(),
+        "onnx_over_torch": {str(count): onnx_s[count] / torch_s[count] for count in threads},
+        "int8_over_onnx": {str(count): int8_s[count] / onnx_s[count] for count in threads},
         "quiet": all(meter.quiet() for meter in meters.values()),
     }
 
@@ -83,6 +81,15 @@ def onnx_seconds(path: Path, description: Any, wave: Any, threads: int, rounds: 
     """Median seconds of a model in ONNX."""
     session = Session(path, description, threads=threads)
     return seconds_of(lambda: session.log_probs(wave), rounds, meter)
+
+
+def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Return all figures by key."""
+    checkpoint = folder / "base.pt"
+    write_upstream(checkpoint, TINY if args.tiny else Size())
+    source = {"upstream": "wav2vec2_custom", "path_or_url": str(checkpoint)}
+    frontend = MaskedUpstream(frontend_conf=source, mask_conf={"method": "head_only"}).eval()
+    return onnx_ratios(frontend, folder, seconds=SECONDS, rounds=args.rounds, threads=THREADS) | {"vnni": sums_in_32_bits()}
 
 
 if __name__ == "__main__":

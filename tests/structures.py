@@ -1,7 +1,8 @@
-"""Sizes of real upstreams without their weights, and shares of their cost."""
+"""Sizes of real upstreams without their weights, shares of their cost, and toys in another precision."""
 
+from espnet_s3router.upstreams import family_of
 from espnet_s3router.upstreams.count import macs, parameters
-from espnet_s3router.upstreams.structure import Convolution, Layer, Structure
+from espnet_s3router.upstreams.structure import Convolution, Layer, Structure, structure_of
 
 CNN = ("spectrum", "convolutions", "projection")
 
@@ -33,3 +34,14 @@ def base_structure(layers=12):
         layers=tuple(Layer(path=f"{index}", **layer) for index in range(layers)), multiple=2, samples_per_input=1,
         parameters=95_000_000, unused=0,
     )  # fmt: skip
+
+
+def in_kind(expert, kind):
+    """The expert with parameters and inputs of this type. Spectra and feature extractors of transformers make float32."""
+    expert.to(kind)
+    first = expert.get_submodule(structure_of(expert, family_of(expert)).convolutions[0].path)
+    first.register_forward_pre_hook(lambda module, args: (args[0].to(kind),))
+    for module in expert.modules():
+        if type(module).__name__ == "LogMel":
+            module.float()
+    return expert

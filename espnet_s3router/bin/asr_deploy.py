@@ -2,8 +2,8 @@
 
 Both are compared with the trained model on recordings, bit for bit, before they are put in place. A report says what was
 written: ``route``, ``bytes``, ``bytes_masks`` and ``tensor_types``, else ``no_route`` with the reason; ``baked`` or
-``not_baked`` with the reason; ``exported`` and ``bytes_exported``, or ``not_exported`` with the reason; ``checked_on``, the
-number of recordings.
+``not_baked`` with the reason; ``exported``, ``bytes_exported`` and ``export_left_out``, the number of utterances that the
+exported model was not judged on, or ``not_exported`` with the reason; ``checked_on``, the number of recordings.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_s3router.bin.recordings import read_waves, spread
+from espnet_s3router.bin.recordings import read_waves
 from espnet_s3router.errors import InputError, exit_status
 from espnet_s3router.files import read_yaml, write_atomic
 
@@ -47,21 +47,20 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
 
 def export(args: argparse.Namespace) -> dict[str, Any]:
     """Write the models in ONNX, and return their part of the report."""
-    from espnet_s3router.bin.onnx_export import Recordings, gate_of
+    from espnet_s3router.bin.onnx_export import chosen_of, gate_of
     from espnet_s3router.plugin.onnx_export.experiment import export_experiment
     from espnet_s3router.text_files import read_text
 
-    paths, texts = read_text(args.wav_scp), read_text(args.text)
-    chosen = spread(sorted(paths), args.utterances)
-    recordings = Recordings({key: paths[key] for key in chosen}, {key: texts[key] for key in chosen})
+    recordings = chosen_of(read_text(args.wav_scp), read_text(args.text), args.export_utterances)
     phones = read_yaml(args.asr_train_config).get("token_type") == "phn"
-    gate = gate_of(recordings.texts, phones=phones, accept_loss=args.accept_loss)
+    gate = gate_of(recordings, phones=phones, accept_loss=args.accept_loss)
     files = (args.asr_train_config, args.asr_model_file, args.exported)
     try:
         made = export_experiment(*files, recordings.waves(), kinds=args.export, gate=gate)
     except InputError as reason:  # the route counts, whatever becomes of the export
         return {"not_exported": str(reason)}
-    return {"exported": Path(args.exported).name, "bytes_exported": made["bytes"]}
+    report = {"exported": Path(args.exported).name, "bytes_exported": made["bytes"]}
+    return report | {"export_left_out": made.get("utterances_left_out", recordings.left_out)}
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
@@ -83,6 +82,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     parser.add_argument("--baked", help="folder to bake into, if the method has no route")
     parser.add_argument("--exported", help="folder to write models in ONNX into")
     parser.add_argument("--export", nargs="+", default=["fp32"], help="fp32, int8 or both")
+    parser.add_argument("--export_utterances", type=int, help="judge models in ONNX on so many utterances instead of on all")
     parser.add_argument("--text", help="table of the texts of the recordings, on which int8 is judged")
     parser.add_argument("--accept_loss", action="store_true", help="write an int8 model that loses more than 0.5 points")
     args = parser.parse_args(cmd)

@@ -1,7 +1,7 @@
 """Recordings that an export to ONNX is checked on, and the gate: how much an int8 model may lose."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ class Recordings:
 
     paths: Mapping[str, str]
     texts: Mapping[str, str] = field(default_factory=dict)
+    left_out: int = 0
+    """Utterances of the data directory that were not taken."""
 
     def waves(self) -> dict[str, Callable[[], Any]]:
         """Readers of the samples (samples,) at 16 kHz, as tensors."""
@@ -34,27 +36,35 @@ def read_wave(path: str) -> Any:
     return torch.from_numpy(load_at(path, 16000))
 
 
-def recordings_of(audio: Sequence[str], folder: str | Path | None, count: int) -> Recordings:
-    """The files ``audio``, and ``count`` utterances, spread over a Kaldi-style data directory."""
+def recordings_of(audio: Sequence[str], folder: str | Path | None, count: int | None = None) -> Recordings:
+    """The files ``audio``, and all utterances of a Kaldi-style data directory, or ``count`` spread over it."""
     from espnet_s3router.data.data_dir import read_data_dir
 
     paths = {path: path for path in audio}
     if folder is None:
         return Recordings(paths)
     data = read_data_dir(folder, check_audio=False)
-    chosen = spread(sorted(data.wav), count)
-    return Recordings(paths | {key: data.wav[key] for key in chosen}, {key: data.text[key] for key in chosen})
+    chosen = chosen_of(data.wav, data.text, count)
+    return replace(chosen, paths=paths | dict(chosen.paths))
 
 
-def gate_of(texts: Mapping[str, str], *, phones: bool, accept_loss: bool) -> Callable[..., dict[str, Any]]:
+def chosen_of(paths: Mapping[str, str], texts: Mapping[str, str], count: int | None) -> Recordings:
+    """All utterances of two tables, or ``count`` of them at equal distances."""
+    chosen = spread(sorted(paths), count)
+    left_out = len(paths) - len(chosen)
+    return Recordings({key: paths[key] for key in chosen}, {key: texts[key] for key in chosen}, left_out)
+
+
+def gate_of(recordings: Recordings, *, phones: bool, accept_loss: bool) -> Callable[..., dict[str, Any]]:
     """A gate for ``export_experiment`` that compares error rates on the utterances with a reference text.
 
-    The gate returns the error rates of both models in percent. It raises InputError if a rate of the int8 model is more than
-    ALLOWED_LOSS above that of the trained model, unless the loss is accepted.
+    The gate returns the error rates of both models in percent, on how many utterances, and how many of the data directory
+    are missing there. It raises InputError if a rate of the int8 model is more than ALLOWED_LOSS above that of the trained
+    model, unless the loss is accepted.
     """
 
     def gate(trained: Mapping[str, str], int8: Mapping[str, str]) -> dict[str, Any]:
-        known = {key: text for key, text in texts.items() if key in trained}
+        known = {key: text for key, text in recordings.texts.items() if key in trained}
         if not known:
             return {}
         before, after = error_rates(known, trained, phones), error_rates(known, int8, phones)
@@ -66,7 +76,9 @@ def gate_of(texts: Mapping[str, str], *, phones: bool, accept_loss: bool) -> Cal
                 f"utterances, expected at most {ALLOWED_LOSS} more. Nothing was written. Export fp32 alone, or accept "
                 "this with --accept_loss"
             )
-        return {"utterances_with_text": len(known), "error_rates": before, "error_rates_int8": after}
+        left_out = recordings.left_out + len(recordings.texts) - len(known)
+        judged = {"utterances_with_text": len(known), "utterances_left_out": left_out}
+        return judged | {"error_rates": before, "error_rates_int8": after}
 
     return gate
 

@@ -18,9 +18,9 @@ FIX = (
 )
 
 
-def spread(items: Sequence[str], count: int) -> list[str]:
-    """At most ``count`` of the items, at equal distances."""
-    count = min(count, len(items))
+def spread(items: Sequence[str], count: int | None) -> list[str]:
+    """At most ``count`` of the items, at equal distances. None: all."""
+    count = len(items) if count is None else min(count, len(items))
     return [items[number * len(items) // count] for number in range(count)]
 
 

@@ -57,7 +57,8 @@ def lines_of(folders: Sequence[Path]) -> list[str]:
             lines.append(f"{folder / layout.SHRUNK}: a smaller model, {sizes}")
         if "exported" in made:
             files = ", ".join(f"{name} {scaled(size)}B" for name, size in made["bytes_exported"].items())
-            lines.append(f"{folder / made['exported']}: {files}")
+            missing = f". Not judged on {left} utterances of the set" if (left := made.get("export_left_out")) else ""
+            lines.append(f"{folder / made['exported']}: {files}{missing}")
         elif "not_exported" in made:
             lines.append(f"{folder.name}: not exported. {made['not_exported']}")
     return lines

@@ -114,6 +114,8 @@ class Options(DataOptions):
     """true: bake the runs whose method has no route, for ESPnet without this package"""
     export: Words = ()
     """models in ONNX of every run: fp32, int8 or both"""
+    export_utterances: int = 0
+    """utterances of valid_set on which models in ONNX are compared, and int8 is judged; 0: all"""
     export_accept_loss: bool = False
     """true: write int8 models, too, whose error rates on valid_set are more than 0.5 points above those of the run"""
     routes_dir: str = ""
@@ -355,6 +357,8 @@ class Options(DataOptions):
     def _check_deployment(self) -> None:
         message = f"--route_utterances is {self.route_utterances}, expected at least 1: routes are checked on them"
         require(self.route_utterances >= 1, message)
+        message = f"--export_utterances is {self.export_utterances}, expected a number of utterances, or 0 for all"
+        require(self.export_utterances >= 0, message)
         message = f"--route_language is {self.language!r}, expected a word such as nl: it is the name of a file"
         require(not self.language or re.fullmatch(r"[\w-][\w.-]*", self.language), message)
         unknown = [kind for kind in self.export if kind not in EXPORT_KINDS]

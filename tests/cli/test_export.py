@@ -37,6 +37,7 @@ def test_what_is_printed(capsys):
         "compared_on": 40,
         "error_rates": {"wer": 36.64},
         "error_rates_int8": {"wer": 37.07},
+        "utterances_left_out": 160,
         "int8_products": 25,
         "reduce_range": True,
     }
@@ -44,4 +45,5 @@ def test_what_is_printed(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "onnx/model.int8.onnx: 12.7 MB" and "same text as the trained model on 40 recordings" in lines
     assert "WER: 36.64 %, int8 37.07 %" in lines
+    assert "the rates are those of a part: 160 utterances of the directory are left out" in lines
     assert "25 matrix products in 7 bits: this processor needs it; convolutions stay in 32" in lines

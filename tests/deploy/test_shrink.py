@@ -6,6 +6,8 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from structures import in_kind
+from toy_audio import recorded_speech
 from toys import TOYS, counted_by_torch
 
 from espnet_s3router.deploy.file import load_shrunk, write_shrunk
@@ -19,7 +21,8 @@ from espnet_s3router.upstreams import family_of
 from espnet_s3router.upstreams.count import macs, parameters
 from espnet_s3router.upstreams.structure import structure_of
 
-WAVES = [speech_like(1.3), speech_like(0.9, pitch=180.0)]
+WAVES = recorded_speech() or [speech_like(1.3), speech_like(0.9, pitch=180.0)]
+"""Two recordings where this repository has some, else two sounds. ``tests/recipes/test_asterisk.py`` has recordings."""
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 NO_UNITS = ("attention.0", "feed_forward.0", "feed_forward.1")
 EMPTY = {torch.float64: NO_UNITS, torch.float32: ()}
@@ -45,20 +48,9 @@ def gated(source, name, *, kind="hard_concrete", empty=(), sparsity=None, seed=0
     return attached, upstream
 
 
-def in_kind(expert, kind):
-    """The expert with parameters and inputs of this type. Spectra and feature extractors of transformers make float32."""
-    expert.to(kind)
-    first = expert.get_submodule(structure_of(expert, family_of(expert)).convolutions[0].path)
-    first.register_forward_pre_hook(lambda module, args: (args[0].to(kind),))
-    for module in expert.modules():
-        if type(module).__name__ == "LogMel":
-            module.float()
-    return expert
-
-
 @torch.no_grad()
-def states(expert):
-    return [state.clone() for state in expert(WAVES)["hidden_states"]]
+def states(expert, waves=WAVES):
+    return [state.clone() for state in expert(waves)["hidden_states"]]
 
 
 def difference(before, after):

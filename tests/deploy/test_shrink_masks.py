@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from structures import in_kind
 from toys import HEADS, INNER, TOYS, counted_by_torch
 
 from espnet_s3router.deploy.shrink import shrink
@@ -11,7 +12,7 @@ from espnet_s3router.plugin.upstreams.build import load_upstream
 from espnet_s3router.upstreams import family_of
 from espnet_s3router.upstreams.count import macs
 from espnet_s3router.upstreams.structure import structure_of
-from tests.deploy.test_shrink import TOLERANCE, difference, in_kind, states
+from tests.deploy.test_shrink import TOLERANCE, difference, states
 
 UNITS = {"method": "routing", "ranking": "units", "targets": "all", "sparsity": 0.5}
 

@@ -90,6 +90,28 @@ def test_an_unpruned_student_has_nothing_to_learn(student):
     assert float(stats["loss"]) == pytest.approx(float(stats["loss_ctc"] + stats["loss_distill"]), rel=1e-5)
 
 
+def test_structured_pruning_learns_from_its_dense_model(asr_model, dense):
+    """By posteriors and layer by layer: the teacher has the weights of ``start``, and the loss falls."""
+    mask_conf = {"method": "hj", "sparsity": 0.4, "updates": 9, "start": dense}
+    model, _ = asr_model(mask_conf=mask_conf, frontend={"distill": {**DISTILL, "weight": 20.0}})
+    start_method(model)
+    install_distillation(S3RouterASRTask, model)
+    teacher, attached = model.forward.func.__self__.teacher, model.frontend.attached
+    state = teacher.state_dict()
+    assert teacher.frontend.attached.method == "finetune"
+    assert all(torch.equal(state[key], tensor) for key, tensor in torch.load(dense).items())
+    attached.end_epoch()  # gates as in evaluation: the batch has the same loss until the weights change
+    adam = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.02)
+    losses = []
+    for _ in range(12):
+        loss, stats, _ = forward(model.train())
+        losses.append(float(stats["loss_distill"]))
+        loss.backward()
+        adam.step()
+        adam.zero_grad()
+    assert losses[0] > 0.1 and losses[-1] < 0.8 * losses[0]
+
+
 @pytest.mark.parametrize("layers", [[], [1, 2]], ids=str)
 def test_added_loss_by_its_definition(layers, student, dense_copy):
     """Computed with two separate models: weight * (T^2 * divergence + mean over the layers), each summed over the frames of

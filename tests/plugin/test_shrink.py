@@ -11,11 +11,12 @@ from espnet_s3router.bin.asr_train import main as train
 from espnet_s3router.cli.main import main as command
 from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.deployment.bake import NotBakeable, bake_experiment, load_experiment
+from espnet_s3router.plugin.deployment.encoding import hidden_states
 from espnet_s3router.plugin.deployment.finished import files_of
 from espnet_s3router.plugin.deployment.route import speech_like
 from espnet_s3router.plugin.deployment.route import write_experiment as write_experiment_route
 from espnet_s3router.plugin.deployment.route_model import load_model
-from espnet_s3router.plugin.deployment.shrink import NothingToShrink, hidden_states, shrink_experiment
+from espnet_s3router.plugin.deployment.shrink import NothingToShrink, shrink_experiment
 from espnet_s3router.plugin.training.optimizers import check_ascent
 from espnet_s3router.upstreams.count import macs
 from tests.plugin.conftest import HJ

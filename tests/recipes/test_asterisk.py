@@ -6,6 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from structures import in_kind
+from toy_audio import recorded_speech
+
+from espnet_s3router.deploy.shrink import shrink
+from tests.deploy.test_shrink import STYLES, TOLERANCE, difference, gated, states
 
 # An untrained model never ends a sentence: at most 12 letters each keep decoding short.
 OPTIONS = (
@@ -83,6 +88,18 @@ def test_nothing_of_dev_or_test_is_trained_on(first_call):
     for name in RUNS.values():
         config = (recipes.here / "exp" / name / "config.yaml").read_text("utf-8")
         assert "dump/raw/train_10min_en/wav.scp" in config and "dump/raw/test_en" not in config
+
+
+@pytest.mark.parametrize("kind", TOLERANCE, ids=str)
+def test_smaller_models_on_recorded_speech(first_call, toy_upstreams, kind):
+    """They give the outputs of the gated ones, in every family."""
+    recipes, _ = first_call
+    waves = recorded_speech(folder=Path(recipes.env.get("ASTERISK", recipes.here / "downloads/asterisk")))
+    assert len(waves) == 2 and len(waves[0]) != len(waves[1]) and all(float(wave.abs().max()) > 0.1 for wave in waves)
+    for name in STYLES:
+        attached, _ = gated(toy_upstreams[name], name)
+        before = states(in_kind(attached.upstream, kind), waves)
+        assert before[-1].dtype == kind and difference(before, states(shrink(attached), waves)) <= TOLERANCE[kind]
 
 
 def test_the_second_call_has_nothing_to_do(first_call):

@@ -62,7 +62,7 @@ def grid(*files, methods=None, source=None, conf=None, over=()):
     }
     if source:
         given |= {"upstream": source["upstream"], "upstream_path": source["path_or_url"]}
-    sweeps = {*PRUNING, "omp_units"} & set(methods)
+    sweeps = {*PRUNING, "omp_units", "omp_continued"} & set(methods)
     if not sweeps or "head_only" in methods:  # the latter trains from the pretrained model, as a grid
         return specs_of(Options(**given, methods=tuple(methods)))
     pruning = tuple(name for name in methods if name != "finetune")

@@ -318,8 +318,9 @@ def test_the_best_run_is_packed_and_would_be_uploaded(prepared, copied, options,
 
 
 def test_models_in_onnx(prepared, options, copied, capsys):
-    """Of each run, compared with the trained model on recordings of the validation set. A second call writes nothing."""
+    """Of each run, compared with the trained model on the whole validation set. A second call writes nothing."""
     given = {"methods": "routing", "licence": "CC0-1.0", "export": "fp32 int8", "export_accept_loss": "true"}
+    given |= {"route_utterances": 1}
     assert deploy.main(as_words(options(copied, **given))) == 0
     experiment = copied / ROUTED["routing"]
     report = deployment.read_report(experiment)
@@ -327,6 +328,10 @@ def test_models_in_onnx(prepared, options, copied, capsys):
     assert f"{experiment}/onnx: model.int8.onnx " in capsys.readouterr().out
     made = json.loads((experiment / "onnx/export.json").read_text("utf-8"))
     assert made["compared_on"] == made["utterances_with_text"] == 2 and made["int8_products"] > 0
+    assert made["utterances_left_out"] == report["export_left_out"] == 0
+    fewer = options(copied, **given, export_utterances=1)
+    assert not deployment.is_deployed(experiment, fewer)
+    assert deployment.deploy_options(experiment, fewer).count("--export_utterances") == 1
     before = (experiment / "onnx/model.onnx").stat().st_mtime_ns
     assert deploy.main(as_words(options(copied, **given))) == 0
     assert (experiment / "onnx/model.onnx").stat().st_mtime_ns == before

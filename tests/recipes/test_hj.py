@@ -126,8 +126,10 @@ def test_every_row_builds(recipe, toy_upstream, tmp_path):
     specs = grid(conf / "train_asr.yaml", conf=tmp_path, source=toy_upstream)
     variants = {spec.mask_conf.get("variant") for spec in specs if spec.mask_conf["method"] == "hj"}
     assert variants >= {"size", "macs", "sep_macs"} and "finetune" in rows
+    length = {spec.label: spec.config["max_epoch"] for spec in specs}
+    assert length["omp_continued"] == length["hj_macs"]  # the control with the same updates
+    assert rows["hj_macs_distilled"]["frontend_conf"]["distill"]["layers"]
     if "uniform" in rows:  # as long as the dense model and its pruning together
-        length = {spec.label: spec.config["max_epoch"] for spec in specs}
         assert length["uniform"] == length["finetune"] + length["hj_macs"] == 2 * length["omp_units"]
     for spec in specs[:2] if recipe == "mboshi/hj1" else specs:  # its rows are those of asterisk/hj1
         (folder := tmp_path / spec.name).mkdir()

@@ -11,7 +11,8 @@ from espnet_s3router import Speech2Text
 from espnet_s3router.bin.asr_train import main as train
 from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.deployment.bake import NotBakeable, load_experiment
-from espnet_s3router.plugin.deployment.shrink import hidden_states, shrink_experiment
+from espnet_s3router.plugin.deployment.encoding import hidden_states
+from espnet_s3router.plugin.deployment.shrink import shrink_experiment
 from espnet_s3router.zoo.experiment import pack_experiment, pack_model
 from tests.zoo.conftest import FACTS
 

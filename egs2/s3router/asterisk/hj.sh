@@ -6,7 +6,8 @@ hj_sweep() {
     local recipe=$1 configs=$2 rows="conf/rows.yaml${methods#conf/methods.yaml}" choices
     shift 2
     choices=(--asr_config "${configs}" --methods_config "${rows}" --results_md "${results}.md"
-        --prune_methods "hj_size hj_macs hj_sep_macs omp_units uniform" --sparsities "0.1 0.2 0.3 0.4 0.5 0.6 0.7" --seeds "0 1 2")
+        --prune_methods "hj_size hj_macs hj_sep_macs omp_units uniform" --sparsities "0.1 0.2 0.3 0.4 0.5 0.6 0.7" --seeds "0 1 2"
+        --control_method omp_continued)
     if "${quick}"; then
         choices=(--asr_config "${configs} conf/quick/train_asr.yaml" --methods_config "${rows} conf/quick/methods.yaml"
             --expdir exp/quick --results_md exp/quick/RESULTS.md --prune_methods hj_macs --sparsities "0.3 0.6" --seeds 0)

@@ -30,7 +30,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--kinds", nargs="+", choices=("fp32", "int8"), default=["fp32"], help="which files to write")
     parser.add_argument("--audio", nargs="+", default=[], metavar="AUDIO", help="recordings to compare the models on")
     parser.add_argument("--check_data", metavar="DIR", help="Kaldi-style data directory to compare on, with texts for int8")
-    parser.add_argument("--check_utterances", type=int, default=200, help="how many of them, spread over the directory")
+    parser.add_argument("--check_utterances", type=int, help="only so many of them, spread over the directory")
     parser.add_argument("--accept_loss", action="store_true", help="write an int8 model that loses more than 0.5 %%")
     parser.add_argument("--upstream", help="with --bank: load this base, instead of the one that the routes name")
     parser.add_argument("--path_or_url", help="with --bank: load the base from here")
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError("expected the folder of an experiment, or --bank with a folder of routes: give one of them")
     if args.bank and args.kinds != ["fp32"]:
         raise InputError("--bank with int8: the weights that routes change stay in 32 bits. Export one language for int8")
-    if args.check_utterances < 1:
+    if args.check_utterances is not None and args.check_utterances < 1:
         raise InputError(f"--check_utterances is {args.check_utterances}, expected at least 1")
     recordings = recordings_of(args.audio, args.check_data, args.check_utterances)
     if not recordings.paths:
@@ -77,7 +77,7 @@ def export(args: argparse.Namespace, recordings: Any) -> dict[str, Any]:
 
         config, model_file = files_of(args.experiment, args.model_file)
         phones = read_yaml(config).get("token_type") == "phn"
-        gate = gate_of(recordings.texts, phones=phones, accept_loss=args.accept_loss)
+        gate = gate_of(recordings, phones=phones, accept_loss=args.accept_loss)
         return export_experiment(config, model_file, args.out, recordings.waves(), kinds=args.kinds, gate=gate)
 
 
@@ -90,6 +90,8 @@ def print_report(out: str, report: dict[str, Any]) -> None:
     print(f"same text as the trained model on {report['compared_on']} recordings")
     for metric, rate in report.get("error_rates", {}).items():
         print(f"{metric.upper()}: {rate:.2f} %, int8 {report['error_rates_int8'][metric]:.2f} %")
+    if report.get("utterances_left_out"):
+        print(f"the rates are those of a part: {report['utterances_left_out']} utterances of the directory are left out")
     if "int8_products" in report:
         bits = "7 bits: this processor needs it" if report["reduce_range"] else "8 bits"
         print(f"{report['int8_products']} matrix products in {bits}; convolutions stay in 32")

@@ -73,7 +73,7 @@ def deployment_marker(experiment: Path, options: Options) -> str:
         "utterances": options.route_utterances,
         **({"task": options.task} if options.understands else {}),
         "bake": options.bake,
-        **({"export": [*options.export, options.export_accept_loss]} if options.export else {}),
+        **({"export": [*options.export, options.export_accept_loss, options.export_utterances]} if options.export else {}),
     }
     return json.dumps(about, sort_keys=True) + "\n"
 
@@ -145,5 +145,6 @@ def deploy_options(experiment: Path, options: Options) -> list[str]:
     if options.export:
         text = Path(options.test_data(options.valid_set), layout.TEXT)
         words += ["--exported", str(experiment / layout.EXPORTED), "--text", str(text), "--export", *options.export]
+        words += ["--export_utterances", str(options.export_utterances)] if options.export_utterances else []
         words += ["--accept_loss"] if options.export_accept_loss else []
     return words

@@ -33,7 +33,7 @@ class PruneConfig(SparsityOptions):
     biases: bool = False
     """Rank and remove the biases of the target matrices with them, as PARP's code does."""
     train_cnn: bool = False
-    """Train the convolutional frontend too; must be as in the run that ``start`` comes from."""
+    """Train the convolutional frontend too. The run that ``start`` comes from may have kept it frozen."""
     start: str | None = None
     """Model file of a finished run of method ``finetune`` on the same upstream: initial weights and head."""
 
@@ -74,9 +74,10 @@ class Pruned(Attached):
     @classmethod
     def of(cls, upstream: nn.Module, config: PruneConfig, schedule: Schedule, **options: Any) -> Self:
         """A handle that trains what ``finetune`` trains and will prune the targets. ``options`` are further fields."""
-        trained = finetuned(upstream, config.train_cnn)
+        trained, transformer = finetuned(upstream, config.train_cnn), finetuned(upstream, False)
         sites, ranking = _targets(upstream, trained, config), Ranking(config.ranking, config.rounding)
-        options |= {"trained": trained, "startable": trained, "sites": sites, "ranking": ranking, "schedule": schedule}
+        options |= {"trained": trained, "startable": trained, "start_may_lack": trained.keys() - transformer.keys()}
+        options |= {"sites": sites, "ranking": ranking, "schedule": schedule}
         return cls(upstream=upstream, **options)
 
     @torch.no_grad()

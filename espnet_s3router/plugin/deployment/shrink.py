@@ -2,11 +2,9 @@
 
 import argparse
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -20,13 +18,14 @@ from espnet_s3router.errors import InputError
 from espnet_s3router.files import replacing_dir
 from espnet_s3router.methods import METHODS, Attached
 from espnet_s3router.methods.structured.nested import NestedHj
+from espnet_s3router.methods.structured.place import Place
 from espnet_s3router.methods.structured.removal import Structured
 from espnet_s3router.plugin.checkpoint import FINGERPRINT, FRONTEND_KEYS, whole_hexadecimal
 from espnet_s3router.plugin.deployment.bake import TASKS, bake_upstream, load_experiment
 from espnet_s3router.plugin.deployment.count import counts
+from espnet_s3router.plugin.deployment.encoding import hidden_states, largest_difference, real_time_factor
 from espnet_s3router.plugin.frontend import FRONTEND_NAME
 from espnet_s3router.progress import progress
-from espnet_s3router.upstreams.count import SAMPLE_RATE
 from espnet_s3router.upstreams.structure import structure_of
 
 UPSTREAM = "upstream.safetensors"
@@ -88,42 +87,18 @@ def shrink_experiment(
     if args.frontend != FRONTEND_NAME:
         raise InputError(f"{train_config}: frontend is {args.frontend}, expected {FRONTEND_NAME}")
     frontend, attached = model.frontend, model.frontend.attached
-    if not isinstance(attached, Structured) and not attached.masks:
-        raise NothingToShrink(
-            f"{train_config}: method {attached.method} removes no units, so nothing can shrink. Expected method "
-            f"{' or '.join(name for name, row in METHODS.items() if row.units)}, or masks with ranking: units"
-        )
-    if sparsity is not None:
-        if not isinstance(attached, NestedHj):
-            raise InputError(f"{train_config}: a sparsity can be chosen only in a run of method hj with several sizes")
-        attached.choose(sparsity)
+    check_removal(attached, sparsity, str(train_config))
     out = out.resolve()  # config.yaml names the file of the upstream, for decoding from any directory
     expected = [hidden_states(model, wave) for wave in progress(waves, "trained model", "recording")]
     head = {key: t.clone() for key, t in model.state_dict().items() if not key.startswith(FRONTEND_KEYS + "upstream.")}
     del head[FRONTEND_KEYS + FINGERPRINT]
     target, reached, seconds = asked_and_reached(attached)
-    if not isinstance(attached, Structured):
-        bake_upstream(frontend.expert)  # refuses masks of several languages
-    places, kept = fold(attached)
-    dense_structure = structure_of(frontend.expert, frontend.family)
-    if not isinstance(attached, Structured) and all(len(kept[place.name]) == place.size for place in places):
-        raise NothingToShrink(
-            f"{train_config}: method {attached.method} with ranking {attached.config.get('ranking')} has removed no whole "
-            "unit, so nothing can shrink. Train with ranking: units, which removes units from all their matrices"
-        )
-    before = real_time_factor(model, waves)
+    places, kept = fold_units(frontend, str(train_config))
+    dense_structure, before = structure_of(frontend.expert, frontend.family), real_time_factor(model, waves)
     keep_units(frontend.expert, frontend.family, places, kept)
     structure = structure_of(frontend.expert, frontend.family)
     with replacing_dir(out) as folder:
-        write_shrunk(
-            folder / UPSTREAM,
-            frontend.expert,
-            frontend.family,
-            base=base_of(frontend),
-            upstream=str(frontend.source["upstream"]),
-        )
-        smaller = TASKS[task].build_model(argparse.Namespace(**shrunk_config(vars(args), folder)))
-        smaller.load_state_dict(smaller.state_dict() | head)
+        smaller = rebuilt(frontend, shrunk_config(vars(args), folder), head, folder / UPSTREAM, task)
         difference = largest_difference(smaller, waves, expected)
         if difference > TOLERANCE:
             raise InputError(
@@ -144,6 +119,45 @@ def shrink_experiment(
         dense_rtf=before,
         rtf=after,
     )
+
+
+def rebuilt(frontend: Any, config: dict[str, Any], head: dict[str, Tensor], file: Path, task: str) -> Any:
+    """Write the smaller upstream of ``frontend`` to a file; return the model of ``config`` that is built from it, with the
+    tensors ``head`` outside the upstream."""
+    write_shrunk(file, frontend.expert, frontend.family, base=base_of(frontend), upstream=str(frontend.source["upstream"]))
+    model = TASKS[task].build_model(argparse.Namespace(**config))
+    model.load_state_dict(model.state_dict() | head)
+    return model
+
+
+def check_removal(attached: Attached, sparsity: float | None, where: str) -> None:
+    """Choose the size ``sparsity``, if one is given. Raises NothingToShrink for a method that removes no units, and
+    InputError for a run without this size."""
+    if not isinstance(attached, Structured) and not attached.masks:
+        raise NothingToShrink(
+            f"{where}: method {attached.method} removes no units, so nothing can shrink. Expected method "
+            f"{' or '.join(name for name, row in METHODS.items() if row.units)}, or masks with ranking: units"
+        )
+    if sparsity is not None:
+        if not isinstance(attached, NestedHj):
+            raise InputError(f"{where}: a sparsity can be chosen only in a run of method hj with several sizes")
+        attached.choose(sparsity)
+
+
+def fold_units(frontend: Any, where: str) -> tuple[list[Place], dict[str, Tensor]]:
+    """See ``fold``. Raises InputError for masks of several languages, and NothingToShrink for masks that remove no whole
+    unit."""
+    attached = frontend.attached
+    if isinstance(attached, Structured):
+        return fold(attached)
+    bake_upstream(frontend.expert)
+    places, kept = fold(attached)
+    if all(len(kept[place.name]) == place.size for place in places):
+        raise NothingToShrink(
+            f"{where}: method {attached.method} with ranking {attached.config.get('ranking')} has removed no whole "
+            "unit, so nothing can shrink. Train with ranking: units, which removes units from all their matrices"
+        )
+    return places, kept
 
 
 def asked_and_reached(attached: Attached) -> tuple[float, float, float]:
@@ -167,29 +181,3 @@ def base_of(frontend: Any) -> str:
     if source is not None:
         return read_shrunk(Path(source), "shrunk")[1]["base"]
     return whole_hexadecimal(getattr(frontend, FINGERPRINT))
-
-
-@torch.no_grad()
-def hidden_states(model: Any, wave: Tensor) -> Tensor:
-    """Output (frames, dim) of the encoder for audio (samples,)."""
-    model.eval()
-    return model.encode(wave[None], torch.tensor([len(wave)]))[0][0]
-
-
-def real_time_factor(model: Any, waves: Sequence[Tensor]) -> float:
-    """Seconds that encoding takes for each second of audio (samples,), one recording at a time. Median of three."""
-    if not waves:
-        return 0.0
-    passes = []
-    for _ in progress(range(4), "speed", "pass"):  # the first one warms up
-        start = time.perf_counter()
-        for wave in waves:
-            hidden_states(model, wave)
-        passes.append(time.perf_counter() - start)
-    return median(passes[1:]) / (sum(map(len, waves)) / SAMPLE_RATE)
-
-
-def largest_difference(model: Any, waves: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """Between outputs of ``model`` and the ``expected`` ones, relative to the largest."""
-    pairs = [(hidden_states(model, wave), values) for wave, values in zip(waves, expected)]
-    return max((float((ours - theirs).abs().max() / theirs.abs().max()) for ours, theirs in pairs), default=0.0)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.deployment.bake import NotBakeable, bake_upstream, load_experiment
+from espnet_s3router.plugin.deployment.encoding import real_time_factor
 from espnet_s3router.plugin.deployment.finished import files_of, task_of
-from espnet_s3router.plugin.deployment.shrink import real_time_factor
 from espnet_s3router.plugin.frontend import FRONTEND_NAME
 
 SMALLER = "shrunk"

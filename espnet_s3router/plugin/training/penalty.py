@@ -20,7 +20,8 @@ def _forward(model: Any, forward: Callable[..., Any], *args: Any, **batch: Any) 
     loss, stats, weight = forward(*args, **batch)
     if model.training:
         added, numbers = model.frontend.attached.penalty()
+        stats = stats | numbers
         if added is not None:
             loss = loss + added
-            stats = stats | numbers | {"loss": stats["loss"] + added.detach()}
+            stats["loss"] = stats["loss"] + added.detach()
     return loss, stats, weight

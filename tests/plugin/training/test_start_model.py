@@ -107,10 +107,16 @@ def test_a_run_on_other_tokens(finetuned, started, asr_model, tmp_path):
 
 
 def test_another_extent_of_finetuning(finetuned, started):
+    """A frozen frontend has its pretrained values, from which it can be trained. What was trained cannot be frozen."""
     frozen, _ = finetuned("frozen")
     trained, _ = finetuned("trained", mask_conf={"method": "finetune", "train_cnn": True})
+    model = started(conf(frozen, train_cnn=True))
+    attached, pretrained = model.frontend.attached, started({"method": "head_only"}).frontend.expert
+    assert attached.start_may_lack < attached.trained.keys()
+    for name in attached.start_may_lack:
+        assert torch.equal(attached.trained[name], pretrained.get_parameter(name))
     with pytest.raises(InputError, match="lacks.*same train_cnn"):
-        started(conf(frozen, train_cnn=True))
+        started({"method": "routing_prune", "sparsity": 0.4, "train_cnn": True, "start": frozen})
     with pytest.raises(InputError, match="holds .* not finetuned here.*same train_cnn"):
         started(conf(trained))
 

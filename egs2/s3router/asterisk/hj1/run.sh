@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # HJ-Pruning on ten minutes of recorded English prompts: smaller and faster models, from the same dense models (stage 16).
-#   ./run.sh            three variants and two controls, 10 to 70 % less, three seeds: 3 dense models and 105 runs; writes RESULTS.md
+#   ./run.sh            three variants and two controls, 10 to 70 % less, three seeds: 3 dense models and 108 runs; writes RESULTS.md
 #   ./run.sh --quick    one variant, two targets, one seed, 60 updates; writes into exp/quick
 # Every run leaves its smaller model in exp/<run>/shrunk, compared and timed. It decodes and finetunes like any other.
 

@@ -15,4 +15,5 @@ own_options "$@"
 # stage 16 trains its dense models itself
 ../../TEMPLATE/router1/router.sh --recipe librispeech/hj1 "${corpus[@]}" --methods_config conf/rows.yaml \
     --stop_stage 16 --skip_train true --skip_eval true \
-    --prune_methods "hj_size hj_macs hj_sep_macs" --sparsities "0.1 0.2 0.3 0.4 0.5 0.6 0.7" "${rest[@]}"
+    --prune_methods "hj_size hj_macs hj_sep_macs" --sparsities "0.1 0.2 0.3 0.4 0.5 0.6 0.7" \
+    --control_method omp_continued "${rest[@]}"

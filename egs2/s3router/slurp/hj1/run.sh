@@ -20,4 +20,5 @@ target=transcript
     --train_set train --valid_set devel --test_sets "devel test" --asr_tag "${model}_${target}" \
     --asr_config "conf/train_asr.yaml conf/split/${split}.yaml conf/target/${target}.yaml conf/upstream/${model}.yaml" \
     --methods_config conf/rows.yaml --stop_stage 16 --skip_train true --skip_eval true \
-    --prune_methods "hj_size hj_macs hj_sep_macs" --sparsities "0.1 0.2 0.3 0.4 0.5 0.6 0.7" "${rest[@]}"
+    --prune_methods "hj_size hj_macs hj_sep_macs" --sparsities "0.1 0.2 0.3 0.4 0.5 0.6 0.7" \
+    --control_method omp_continued "${rest[@]}"
