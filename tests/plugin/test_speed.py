@@ -7,7 +7,7 @@ import torch
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks import masked_tensors
-from espnet_s3router.plugin.deployment import shrink, speed
+from espnet_s3router.plugin.deployment import encoding, speed
 from espnet_s3router.plugin.deployment.finished import task_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of ESPnet and s3prl
@@ -24,8 +24,8 @@ def clock(monkeypatch):
         now[0] += (1.0 if len(encoded) < len(SECONDS) else 0.1) * len(wave) / 1600 / 10
         encoded.append(model)
 
-    monkeypatch.setattr(shrink, "hidden_states", hidden_states)
-    monkeypatch.setattr(shrink.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(encoding, "hidden_states", hidden_states)
+    monkeypatch.setattr(encoding.time, "perf_counter", lambda: now[0])
     return encoded
 
 
