@@ -146,10 +146,16 @@ def run(options: Options, sweep: Sweep, committed: Sequence[ResultRow]) -> dict[
     best = best_of(tuned, [row for row in rows.values() if row.seed == first], options)
     rest = [spec for spec in sweep.specs if spec.config["seed"] in others]
     reason = f"not started, because seed {first}, which chooses the rate, finished none for its method at its sparsity"
-    failed |= {spec.name: reason for spec in rest if (spec.method, sparsity_of(spec.mask_conf)) not in best}
     variants = {(variant.method, variant.variant) for variant in best.values()}
     left = [spec for spec in rest if (spec.method, spec.variant) in variants]
+    chosen = {_point(spec) for spec in tuned.specs if (spec.method, spec.variant) in variants}
+    failed |= {spec.name: reason for spec in rest if _point(spec) not in chosen}
     return failed | grid.run_unfinished(options, jobs_of(options, sweep.part(others, left), committed))
+
+
+def _point(spec: Spec) -> tuple[str, float | None]:
+    """What has one best rate: a method at the sparsity that was asked for, None if bytes were asked for."""
+    return spec.method, sparsity_of(spec.mask_conf)
 
 
 def best_of(sweep: Sweep, rows: Iterable[ResultRow], options: Options) -> dict[tuple[str, float | None], Variant]:

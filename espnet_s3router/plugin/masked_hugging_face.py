@@ -18,6 +18,8 @@ from espnet_s3router.upstreams.text import known_text_family
 POSTENCODER_NAME = "masked_hugging_face"
 ALLOWED = ("head_only", "finetune", "bitfit", "routing", "random", "magnitude")
 """Methods that need no call in training, and no model to start from."""
+NOT_HERE = ("initial_mask", "flip_penalty")
+"""Options of these methods that need such a call or model."""
 
 
 class MaskedHuggingFace(HuggingFaceTransformersPostEncoder):
@@ -40,9 +42,12 @@ class MaskedHuggingFace(HuggingFaceTransformersPostEncoder):
         lang_token_id: int = -1,
     ) -> None:
         self.mask_conf = dict(mask_conf or {"method": "head_only"})
-        method = resolve(self.mask_conf)[0]
+        method, options = resolve(self.mask_conf)
         if method not in ALLOWED:
             raise InputError(f"postencoder_conf: method is {method}, expected one of {', '.join(ALLOWED)} for a text model")
+        for name in NOT_HERE:
+            if getattr(options, name, None):
+                raise InputError(f"postencoder_conf: mask_conf has {name}, which works for the upstream alone: leave it out")
         try:
             super().__init__(input_size, model_name_or_path, length_adaptor_n_layers, lang_token_id)
         except (OSError, ValueError) as error:

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,9 @@ def upload(
         raise InputError(f"the repository is {repo!r}, expected OWNER/NAME, for example jane/routes-of-europe")
     if not Path(pack).exists():
         raise InputError(f"{pack}: there is no such pack. Write one with s3router pack")
-    with folder_of(pack) as folder, _with_card(folder, repo) as ready:
-        check_licences(read_meta(ready), pack)
+    with folder_of(pack) as folder, ExitStack() as stack:
+        check_licences(read_meta(folder), pack)  # before anything is copied: it may be any folder
+        ready = stack.enter_context(_with_card(folder, repo))
         files = {name: (ready / name).stat().st_size for name in files_below(ready)}
         if dry_run:
             return Upload(repo, files, "")
@@ -61,14 +62,16 @@ def _with_card(folder: Path, repo: str) -> Iterator[Path]:
     """A copy of a pack whose card has the name of the repository in its examples."""
     with tempfile.TemporaryDirectory(prefix="s3router_upload_") as name:
         ready = Path(name) / "pack"
-        shutil.copytree(folder, ready, copy_function=_link_or_copy, ignore=shutil.ignore_patterns(".*"))
+        for file in files_below(folder):
+            (ready / file).parent.mkdir(parents=True, exist_ok=True)
+            _link_or_copy(folder / file, ready / file)
         text = (folder / CARD).read_text(encoding="utf-8") if (folder / CARD).is_file() else ""
         (ready / CARD).unlink(missing_ok=True)  # it may be a link to the original
         (ready / CARD).write_text(text.replace(PLACEHOLDER, repo), encoding="utf-8")
         yield ready
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:  # another disk

@@ -64,6 +64,8 @@ def test_masks_of_all_matrices_learn_and_weights_stay(folders, name):
     [
         ({"method": "parp", "sparsity": 0.2}, "method is parp, expected one of head_only"),
         ({"method": "routing", "sparsity": 1.2}, "sparsity"),
+        (routing(initial_mask="other.pth"), "initial_mask, which works for the upstream alone"),
+        (routing(flip_penalty=1.0), "flip_penalty, which works for the upstream alone"),
         (routing(targets="*.nothing.weight"), "matches no maskable tensor"),
         (routing(targets="conv"), r"targets is 'conv', and this model \(bert\) has no such tensors"),
     ],
@@ -71,6 +73,16 @@ def test_masks_of_all_matrices_learn_and_weights_stay(folders, name):
 def test_options_that_do_not_fit(folders, conf, words):
     with pytest.raises(InputError, match=words):
         MaskedHuggingFace(8, str(folders["Bert"]), conf)
+
+
+def test_scores_of_text_models_are_averaged_as_magnitudes(folders):
+    from espnet_s3router.plugin.training.trainer import keys_of_unsigned_scores
+
+    model = torch.nn.Module()
+    model.postencoder = MaskedHuggingFace(8, str(folders["Bert"]), routing())
+    keys = keys_of_unsigned_scores(model)
+    assert len(keys) == len(model.postencoder.attached.masks) > 0
+    assert all(key.startswith("postencoder.transformer.") and key in model.state_dict() for key in keys)
 
 
 def test_a_folder_without_a_model_and_an_unknown_family(folders, tmp_path):

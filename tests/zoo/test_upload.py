@@ -169,6 +169,16 @@ def test_names_that_are_no_repository(packed_routes, tmp_path):
         upload(tmp_path / "x.zip", "jane/two")
 
 
+def test_a_folder_that_is_no_pack_is_not_copied(tmp_path, monkeypatch):
+    """It may be large, or hold the folder for temporary files."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "notes.txt").write_text("no pack")
+    with pytest.raises(InputError, match="no pack|meta.yaml"):
+        upload(tmp_path, "jane/routes")
+    assert not list((tmp_path / "temporary").iterdir())
+
+
 def test_an_unknown_licence(hub, routes, tmp_path):
     from espnet_s3router.zoo.routes import pack_routes
 

@@ -10,6 +10,7 @@ from espnet2.train.trainer import Trainer
 
 from espnet_s3router.methods import Attached
 from espnet_s3router.plugin.checkpoint import UPSTREAM_KEYS
+from espnet_s3router.plugin.masked_hugging_face import attachments
 from espnet_s3router.plugin.training import checkpoint_files
 from espnet_s3router.plugin.training.flip_log import HEADER as FLIP_HEADER
 from espnet_s3router.plugin.training.flip_log import FlipLog
@@ -24,6 +25,8 @@ class S3RouterTrainer(Trainer):
 
     attached: Attached | None = None
     flips: FlipLog | None = None
+    unsigned: frozenset[str] = frozenset()
+    """Keys of the scores of the upstream and of text models whose magnitudes are ranked."""
     updates: int = 0
     """Updates since ``run`` was called."""
 
@@ -33,6 +36,7 @@ class S3RouterTrainer(Trainer):
         options = kwargs["trainer_options"]
         folder = Path(options.output_dir)
         cls.attached = getattr(getattr(model, "frontend", None), "attached", None)
+        cls.unsigned = keys_of_unsigned_scores(model)
         cls.flips = FlipLog(cls.attached.kept) if cls.attached is not None else None
         if cls.flips is not None:
             cls.flips.start()
@@ -63,12 +67,7 @@ class S3RouterTrainer(Trainer):
     def unsigned_scores(cls, state: dict[str, Any]) -> dict[str, Any]:
         """A model file with the magnitudes of its scores, for an average. Where magnitudes are ranked, signs are arbitrary,
         and scores of opposite signs would cancel out."""
-        if cls.attached is None:
-            return state
-        unsigned = {id(s) for m in cls.attached.masks.values() if m.estimator != "signed" for s in m.all_scores()}
-        parameters = cls.attached.trained | cls.attached.saved
-        keys = {UPSTREAM_KEYS + name for name, parameter in parameters.items() if id(parameter) in unsigned}
-        return {key: tensor.abs() if key in keys else tensor for key, tensor in state.items()}
+        return {key: tensor.abs() if key in cls.unsigned else tensor for key, tensor in state.items()}
 
     @classmethod
     def finish_average(cls, state: dict[str, Any]) -> dict[str, Any]:
@@ -117,6 +116,13 @@ class S3RouterTrainer(Trainer):
                 f"{since_start:.3%} since the start"
             )
             write_rows(folder / "masks.tsv", FLIP_HEADER, epoch, rows)
+
+
+def keys_of_unsigned_scores(model: Any) -> frozenset[str]:
+    """Keys, in the model's state dict, of all scores whose magnitudes are ranked."""
+    masks = [masked for attached in attachments(model) for masked in attached.masks.values()]
+    unsigned = {id(scores) for masked in masks if masked.estimator != "signed" for scores in masked.all_scores()}
+    return frozenset(name for name, one in model.named_parameters(remove_duplicate=False) if id(one) in unsigned)
 
 
 def is_first_process(distributed: Any) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_s3router.results.comparisons import Comparison, compare
+from espnet_s3router.results.comparisons import Comparison, compare, corrected
 from espnet_s3router.results.pages.document import Section, percent, publish
 from espnet_s3router.results.pages.transfer import TransferPage
 from espnet_s3router.results.rows import put_rows
@@ -12,6 +12,8 @@ from espnet_s3router.results.scored_runs import ScoredRun, System, metrics_of, s
 from espnet_s3router.results.tables import NOTHING, Table
 from espnet_s3router.text_format import scaled
 
+Changes = dict[tuple[str, str, str], Comparison]
+"""(what is compared, with what, metric) -> comparison"""
 SAME_RUNS = ("sparsity", "lr", "targets", "init")
 """Columns that tell the variants of a method apart, before and after another task."""
 
@@ -42,18 +44,19 @@ class TasksPage(TransferPage):
         return [*self._one_after_the_other(systems(runs), self.size_note(runs)), *matrix]
 
     def _one_after_the_other(self, group: Sequence[System], note: str) -> list[Section]:
-        forgotten, lines = self._forgotten(group)
+        forgotten, changes = self._forgotten(group)
         learned, more = self._learned(group)
+        lines = [change.line(*names) for names, change in corrected(changes | more).items()]
         tables = {
             f"The first task on test in %, before and after the second one was learned on its upstream{note}": forgotten,
             "The second task on test in %, from the weights of the upstream and from those that the first one left": learned,
         }
         tables = {caption: table for caption, table in tables.items() if len(table) > 1}
-        return [Section([*group[0].place[:2], "one task after the other"], tables, [*lines, *more])] if tables else []
+        return [Section([*group[0].place[:2], "one task after the other"], tables, lines)] if tables else []
 
-    def _forgotten(self, group: Sequence[System]) -> tuple[Table, list[str]]:
+    def _forgotten(self, group: Sequence[System]) -> tuple[Table, Changes]:
         rows = [["method", "sparsity", "task", "metric", "before", "after", "errors, relative %", "weights changed"]]
-        lines = []
+        changes = {}
         for row in (self.weights_row, self.row):
             for first, second in self._orders():
                 for own, later in self._pairs(group, first, row, then(row, second)):
@@ -62,19 +65,19 @@ class TasksPage(TransferPage):
                     size = f"{scaled(max(bytes_changed))}B" if bytes_changed else NOTHING
                     rows.append([row, _sparsity(own), f"{first}, then {second}", metric.upper(), *rates, size])
                     if change:
-                        lines.append(change.line(f"{first} after {second} by {row}", "before", metric))
-        return rows, lines
+                        changes[f"{first} after {second} by {row}", "before", metric] = change
+        return rows, changes
 
-    def _learned(self, group: Sequence[System]) -> tuple[Table, list[str]]:
+    def _learned(self, group: Sequence[System]) -> tuple[Table, Changes]:
         rows = [["method", "task", "metric", "from the upstream", "from the first task", "errors, relative %"]]
-        lines = []
+        changes = {}
         for first, second in self._orders():
             for own, later in self._pairs(group, second, self.weights_row, after(self.weights_row, first)):
                 metric, rates, change = self._compared(own, later)
                 rows.append([self.weights_row, f"{second} after {first}", metric.upper(), *rates])
                 if change:
-                    lines.append(change.line(f"{second} from the weights of {first}", "from the upstream", metric))
-        return rows, lines
+                    changes[f"{second} from the weights of {first}", "from the upstream", metric] = change
+        return rows, changes
 
     def _compared(self, own: System, later: System) -> tuple[str, list[str], Comparison | None]:
         """(metric, cells with both rates and their relative difference, comparison) of a task before and after another."""

@@ -128,10 +128,12 @@ def test_averages_of_opposite_signs(frontend):
     """The sign of a score is arbitrary where magnitudes are ranked: averages have the mask of the mean magnitude."""
     from espnet_s3router.masks import topk_mask
     from espnet_s3router.plugin.checkpoint import UPSTREAM_KEYS
-    from espnet_s3router.plugin.training.trainer import S3RouterTrainer
+    from espnet_s3router.plugin.training.trainer import S3RouterTrainer, keys_of_unsigned_scores
 
     model = frontend("hf_hubert")
-    trainer = type("Trainer", (S3RouterTrainer,), {"attached": model.attached})
+    whole = torch.nn.Module()
+    whole.frontend = model
+    trainer = type("Trainer", (S3RouterTrainer,), {"unsigned": keys_of_unsigned_scores(whole)})
     generator = torch.Generator().manual_seed(0)
     names = [UPSTREAM_KEYS + name for name in model.attached.trained]
     first = {key: parameter.detach().clone() for key, parameter in zip(names, model.attached.trained.values())}
@@ -145,6 +147,7 @@ def test_averages_of_opposite_signs(frontend):
     assert read[0]["head"] == -1.0
     for masked in model.attached.masks.values():
         masked.estimator = "signed"
+    trainer.unsigned = keys_of_unsigned_scores(whole)
     assert all(torch.equal(trainer.unsigned_scores(first)[key], first[key]) for key in names)
 
 
