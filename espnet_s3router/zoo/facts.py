@@ -54,6 +54,8 @@ def base_facts(frontend: Any, source: Mapping[str, Any], folder: Path, licence: 
     facts = {"upstream": source["upstream"], "inside": inside, "fingerprint": hexadecimal(getattr(frontend, FINGERPRINT))}
     if place and not inside:
         facts["path_or_url"] = place
+    if source.get("shrunk"):
+        facts["shrunk"] = source["shrunk"]
     shipped = EMBEDDED.get(source["upstream"])
     return facts | {"licence": licence or licence_of(shipped[1] if shipped else folder / UPSTREAM)}
 

@@ -49,6 +49,8 @@ def _bank(folder: Path, meta: Meta, device: str) -> Bank:
     source = {name: base[name] for name in ("upstream", "path_or_url") if isinstance(base.get(name), str)}
     if isinstance(base.get("inside"), str) and not escapes(base["inside"]):
         source["path_or_url"] = str(folder / base["inside"])
+    if isinstance(base.get("shrunk"), str) and not escapes(base["shrunk"]):
+        source["shrunk"] = str(folder / base["shrunk"])
     bank = Bank(source, device=device)
     for name, path in meta.routes.items():
         bank.add(folder / path, name)

@@ -19,7 +19,7 @@ from espnet_s3router.zoo.facts import base_facts, route_facts
 from espnet_s3router.zoo.meta import ROUTES, Meta, write_meta
 from espnet_s3router.zoo.opened import open_folder
 from espnet_s3router.zoo.plots import add_plots, check_plots
-from espnet_s3router.zoo.scrub import is_local, packed_source
+from espnet_s3router.zoo.scrub import is_local, packed_source, without_folders
 from espnet_s3router.zoo.write import Packed, check_out, put_pack, work_folder
 
 Answers = tuple[list[str], list[Tensor]]
@@ -113,11 +113,14 @@ def packed_base(source: Mapping[str, Any], base: str, folder: Path) -> dict[str,
 
 
 def with_source(path: Path, source: Mapping[str, Any]) -> bytes:
-    """The route file with another place of its base. Masks and tensors stay as they are."""
+    """The route file with another place of its base, and without folders of this machine. Its tensors stay as they are."""
     header, tensors, _ = unpack(path)
-    frontend = header["config"]["frontend_conf"] | {"frontend_conf": dict(source)}
-    config = header["config"] | {"frontend_conf": frontend}
-    return pack({key: value for key, value in header.items() if key != CHECKSUM} | {"config": config}, tensors)
+    frontend, metadata = header["config"]["frontend_conf"] | {"frontend_conf": dict(source)}, dict(header["metadata"])
+    for part, name in ((frontend, "mask_conf"), (metadata, "options")):
+        if isinstance(part.get(name), Mapping):
+            part[name] = without_folders(part[name])
+    changed = {"config": header["config"] | {"frontend_conf": frontend}, "metadata": metadata}
+    return pack({key: value for key, value in header.items() if key != CHECKSUM} | changed, tensors)
 
 
 def answers(router: Router, name: str, waves: Sequence[Tensor]) -> Answers:

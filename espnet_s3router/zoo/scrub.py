@@ -55,12 +55,17 @@ def packed_config(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
                 result[keys[0]] = holder
     frontend = {name: value for name, value in result["frontend_conf"].items() if name not in ("download_dir", "distill")}
     frontend["frontend_conf"] = packed_source(frontend["frontend_conf"], folder)
-    if isinstance(frontend.get("mask_conf"), Mapping):  # files that a run began from are not read again
-        frontend["mask_conf"] = {
-            name: Path(value).name if _holds_path(value) and isinstance(value, str) else value
-            for name, value in frontend["mask_conf"].items()
-        }
+    if isinstance(frontend.get("mask_conf"), Mapping):
+        frontend["mask_conf"] = without_folders(frontend["mask_conf"])
     return result | {"frontend_conf": frontend}
+
+
+def without_folders(mask_conf: Mapping[str, Any]) -> dict[str, Any]:
+    """``mask_conf`` with the names alone of the files that a run began from, which are not read again."""
+    return {
+        name: Path(value).name if isinstance(value, str) and _holds_path(value) else value
+        for name, value in mask_conf.items()
+    }
 
 
 def packed_source(source: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from espnet_s3router.errors import InputError, summary
 from espnet_s3router.zoo.archive import extract
 from espnet_s3router.zoo.meta import META
 
-ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 WHERE = "Expected a folder, a zip file, or OWNER/NAME or OWNER/NAME@REVISION of the Hugging Face hub"
 
 
@@ -40,6 +40,7 @@ def download(tag: str) -> Path:
     from huggingface_hub.errors import (
         EntryNotFoundError,
         HfHubHTTPError,
+        HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
@@ -69,6 +70,8 @@ def download(tag: str) -> Path:
         ) from error
     except EntryNotFoundError as error:
         raise InputError(f"{tag}: holds no {META}, so no pack of this package. Upload one with s3router upload") from error
+    except HFValidationError as error:
+        raise InputError(f"{tag}: is no file here, and no name of the hub ({summary(error)}). {WHERE}") from error
     except HfHubHTTPError as error:
         raise InputError(f"{tag}: the hub answered {summary(error)}. Try again later") from error
     except OSError as error:

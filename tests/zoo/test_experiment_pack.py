@@ -12,8 +12,12 @@ from espnet_s3router.bin.asr_train import main as train
 from espnet_s3router.errors import InputError
 from espnet_s3router.plugin.deployment.bake import NotBakeable, load_experiment
 from espnet_s3router.plugin.deployment.encoding import hidden_states
+from espnet_s3router.plugin.deployment.route import write_experiment as write_route
 from espnet_s3router.plugin.deployment.shrink import shrink_experiment
+from espnet_s3router.serving import Router
 from espnet_s3router.zoo.experiment import pack_experiment, pack_model
+from espnet_s3router.zoo.opened import open_pack
+from espnet_s3router.zoo.routes import pack_routes
 from tests.zoo.conftest import FACTS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -46,6 +50,18 @@ def test_a_shrunk_model(small, wave, tmp_path):
     assert speech2text(wave)[0][0] == packed.texts["nl"][0]
     with pytest.raises(NotBakeable, match="stock ESPnet builds every upstream in its pretrained size"):
         pack_model(*files, tmp_path / "x.zip", kind="baked")
+
+
+def test_a_route_on_a_smaller_base(small, write_experiment, toy_upstreams, wave, tmp_path):
+    """The pack holds the smaller base, too, and opens elsewhere."""
+    inner = toy_upstreams["hf_hubert"] | {"shrunk": str(small / "upstream.safetensors")}
+    train(write_experiment(tmp_path, frontend={"frontend_conf": inner}, max_epoch=1))
+    route = write_route(tmp_path / "exp/config.yaml", tmp_path / "exp/1epoch.pth", tmp_path / "nl.route", metadata=FACTS)
+    packed = pack_routes([tmp_path / "nl.route"], tmp_path / "one", base_licence="MIT", waves=[wave])
+    shutil.rmtree(tmp_path / "exp")
+    router = Router(open_pack(shutil.move(packed.path, tmp_path / "moved")))
+    assert route and router.transcribe(wave, "nl").text == packed.texts["nl"][0]
+    assert str(tmp_path) not in (tmp_path / "moved/meta.yaml").read_text("utf-8")
 
 
 def test_a_finetuned_run_keeps_no_path_of_its_start(write_experiment, trained, wave, tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from toy_routes import edit
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.routes import open_route
@@ -109,6 +110,19 @@ def test_a_pack_of_routes_by_name_is_little_more_than_its_routes(routes, tmp_pat
         renamed[-1].write_bytes(with_source(path, {"upstream": "hf_hubert_custom", "path_or_url": "OWNER/NAME"}))
     assert sum(path.stat().st_size for path in renamed) < 1.05 * sum(path.stat().st_size for path in routes)
     assert open_route(renamed[0]).decode().masks.keys() == open_route(routes[0]).decode().masks.keys()
+
+
+def test_a_packed_route_has_no_folder_of_the_machine_that_trained_it(routes, tmp_path):
+    shutil.copy(routes[0], tmp_path / "nl.route")
+
+    def start_from_another_run(header, tensors):
+        started = {"initial_mask": "/home/jane/exp/1epoch.pth"}
+        header["config"]["frontend_conf"]["mask_conf"] |= started
+        header["metadata"]["options"] |= started
+
+    edit(tmp_path / "nl.route", start_from_another_run)
+    content = with_source(tmp_path / "nl.route", {"upstream": "hf_hubert_custom", "path_or_url": "OWNER/NAME"})
+    assert b"1epoch.pth" in content and b"jane" not in content
 
 
 def test_an_embedded_base_is_named(untrained_route, tmp_path):

@@ -197,6 +197,12 @@ def test_ids_without_a_pack(hub):
         download("jane/none")
 
 
+@pytest.mark.parametrize("name", ["./nl.zip", "../packs", "a--b/c"])
+def test_names_that_the_hub_cannot_have(hub, name):
+    with pytest.raises(InputError, match="there is no such file or folder|is no file here, and no name of the hub"):
+        download(name)
+
+
 def test_without_network(hub, monkeypatch):
     hub.close()
     with pytest.raises(InputError, match="is not in the cache of this machine, and the hub cannot be reached"):
