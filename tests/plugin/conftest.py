@@ -219,26 +219,27 @@ def untrained(write_experiment, tmp_path):
     return partial(write_untrained, write_experiment, tmp_path)
 
 
-@pytest.fixture
-def trained_like(untrained, tmp_path):
-    """make(name, **as for untrained) -> (config.yaml, model file) with every trained tensor moved, as by training."""
-
+def write_trained_like(write_experiment, folder, name="exp", seed=0, **options):
+    """(config.yaml, model file) of a run in ``folder``/``name`` with every trained tensor moved, as by training."""
     import torch
 
     from espnet_s3router.plugin.deployment.bake import load_experiment
 
-    def make(name="exp", seed=0, **options):
-        out = untrained(out=tmp_path / name, **options)
-        model, _ = load_experiment(out / "config.yaml", out / "1epoch.pth", "asr")
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.requires_grad:
-                    parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
-            for name in model.frontend.attached.packed:
-                packed = model.frontend.attached.saved[name]
-                packed.copy_(torch.randint(0, 256, packed.shape, generator=generator))
-        torch.save(model.state_dict(), out / "1epoch.pth")
-        return out / "config.yaml", out / "1epoch.pth"
+    out = write_untrained(write_experiment, folder, folder / name, **options)
+    model, _ = load_experiment(out / "config.yaml", out / "1epoch.pth", "asr")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+        for packed_name in model.frontend.attached.packed:
+            packed = model.frontend.attached.saved[packed_name]
+            packed.copy_(torch.randint(0, 256, packed.shape, generator=generator))
+    torch.save(model.state_dict(), out / "1epoch.pth")
+    return out / "config.yaml", out / "1epoch.pth"
 
-    return make
+
+@pytest.fixture
+def trained_like(write_experiment, tmp_path):
+    """make(name, **as for untrained) -> as ``write_trained_like`` in the folder of the test."""
+    return partial(write_trained_like, write_experiment, tmp_path)

@@ -117,27 +117,48 @@ class TestHalf:
 
     @pytest.mark.parametrize("changes", [False, True])
     def test_written_once(self, changes, trained_like, tmp_path, monkeypatch):
-        from espnet_s3router.plugin.deployment import route
+        from espnet_s3router.plugin.deployment import half, route
 
         written = []
         monkeypatch.setattr(route, "write_route", lambda *given: written.append(write_route(*given)) or written[-1])
         paths = iter(range(100))
         if changes:
-            monkeypatch.setattr(route, "best_path", lambda values: ([next(paths)], 0.0))
+            monkeypatch.setattr(half, "best_path", lambda values: ([next(paths)], 0.0))
         assert write_experiment(*trained_like(), tmp_path / "x.route", same_text=[WAVE]) is written[0] and len(written) == 1
 
     def test_stored_in_32_bits_if_it_changes(self, trained_like, tmp_path, monkeypatch):
-        from espnet_s3router.plugin.deployment import route
+        from espnet_s3router.plugin.deployment import half
 
         paths = iter(range(100))
-        monkeypatch.setattr(route, "best_path", lambda values: ([next(paths)], 0.0))
+        monkeypatch.setattr(half, "best_path", lambda values: ([next(paths)], 0.0))
         files = trained_like()
         file = write_experiment(*files, tmp_path / "x.route", same_text=[WAVE])
         assert {tensor.dtype for tensor in file.tensors.values()} == {torch.float32}
         check_same_outputs(files, tmp_path / "x.route")
 
+    @pytest.mark.parametrize(("changing", "kept"), [("featurizer/", {"head/ctc", "upstream"}), ("head/", {"upstream"})])
+    def test_each_part_is_stored_as_the_text_allows(self, changing, kept, trained_like, tmp_path, monkeypatch):
+        """The text depends on one part here, and in the second case on the featurizer, too: all else takes 16 bits."""
+        from espnet_s3router.plugin.deployment import half
+        from espnet_s3router.plugin.deployment.route import learned_tensors
+
+        files = trained_like(mask_conf=METHODS["lora"], frontend={"multilayer_feature": True})
+        runs = []
+
+        def outputs_of_parts(model, wave):
+            runs.append(wave)
+            parts = ("featurizer/", changing)
+            return [float(t.sum()) for name, t in learned_tensors(model).items() if name.startswith(parts)]
+
+        monkeypatch.setattr(half, "outputs", outputs_of_parts)
+        monkeypatch.setattr(half, "best_path", lambda values: (values, 0.0))
+        file = write_experiment(*files, tmp_path / "x.route", same_text=[WAVE])
+        halves = {half.part_name(name) for name, tensor in file.tensors.items() if tensor.dtype == torch.float16}
+        assert halves == kept and {tensor.dtype for tensor in file.tensors.values()} == {torch.float16, torch.float32}
+        assert len(runs) == 5  # exact, all, and each of three parts
+
     def test_values_beyond_float16_stay(self):
-        from espnet_s3router.plugin.deployment.route import in_16_bits
+        from espnet_s3router.plugin.deployment.half import in_16_bits
 
         assert in_16_bits(torch.tensor([7e4])).dtype == torch.float32
         assert in_16_bits(torch.tensor([6e4])).dtype == torch.float16

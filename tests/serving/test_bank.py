@@ -46,12 +46,6 @@ def routes(trained_like, tmp_path):
     return write
 
 
-@pytest.fixture
-def three(routes):
-    """Routes a, b and c with different masks, sparsities and heads."""
-    return routes(**{name: {"method": "routing", "sparsity": s} for name, s in {"a": 0.1, "b": 0.3, "c": 0.6}.items()})
-
-
 def bits(model):
     """The parameters of a model as integers, so that -0.0 is not 0.0."""
     return [parameter.detach().clone().view(torch.int32) for parameter in model.parameters()]
@@ -97,10 +91,10 @@ def test_the_base_comes_back_bit_for_bit(ready_mb, threads, routes, monkeypatch)
 
 
 @pytest.mark.parametrize("applied", [None, "b"])
-def test_a_failure_while_a_route_is_applied_leaves_the_base(three, monkeypatch, applied):
+def test_a_failure_while_a_route_is_applied_leaves_the_base(abc, monkeypatch, applied):
     """Also where it replaces another route. Chunks are small here, so that a tensor has several."""
     monkeypatch.setattr(switch, "CHUNK", 64)
-    bank = Bank.from_dir(three)
+    bank = Bank.from_dir(abc)
     bank.restore()
     before = bits(bank.frontend.expert)
     assert len(bank.changes("a").removed) > 3
@@ -132,27 +126,27 @@ def test_updates_are_computed_where_the_base_lies(method, routes):
         assert new.device.type == "meta" and new.shape == base[name].shape
 
 
-def test_only_the_last_route_stays_ready_without_memory_for_more(three):
-    bank = Bank.from_dir(three, ready_mb=0)
+def test_only_the_last_route_stays_ready_without_memory_for_more(abc):
+    bank = Bank.from_dir(abc, ready_mb=0)
     for name in ("a", "b", "a"):
         bank.use(name)
         assert list(bank._ready) == [name]
 
 
-def test_routes_come_and_go(three, tmp_path):
+def test_routes_come_and_go(abc, tmp_path):
     bank = Bank()
     with pytest.raises(InputError, match="holds no route. Add one"):
         bank.frontend  # noqa: B018
-    assert bank.add(three / "a.route") == "a"
+    assert bank.add(abc / "a.route") == "a"
     bank.use("a")
     expected = outputs(bank.model("a"), WAVE)
-    assert bank.add(three / "b.route", "other") == "other"
+    assert bank.add(abc / "b.route", "other") == "other"
     assert bank.current == "a" and torch.equal(outputs(bank.use("a"), WAVE), expected)
     bank.drop("other")
     with pytest.raises(InputError, match="there is no route 'other', expected one of a"):
         bank.use("other")
     before = Bank()
-    before.add(three / "b.route")
+    before.add(abc / "b.route")
     before.restore()
     bank.drop("a")
     assert same(bits(bank.frontend.expert), bits(before.frontend.expert))
@@ -160,19 +154,19 @@ def test_routes_come_and_go(three, tmp_path):
         bank.use("a")
 
 
-def test_a_replaced_route_is_the_new_one(three, tmp_path):
-    bank = Bank.from_dir(three)
+def test_a_replaced_route_is_the_new_one(abc, tmp_path):
+    bank = Bank.from_dir(abc)
     bank.use("a")
-    shutil.copyfile(three / "b.route", tmp_path / "a.route")
+    shutil.copyfile(abc / "b.route", tmp_path / "a.route")
     bank.add(tmp_path / "a.route")
-    assert torch.equal(outputs(bank.use("a"), WAVE), outputs(load_model(three / "b.route"), WAVE))
+    assert torch.equal(outputs(bank.use("a"), WAVE), outputs(load_model(abc / "b.route"), WAVE))
 
 
-def test_blocks_may_be_nested(three, tmp_path):
+def test_blocks_may_be_nested(abc, tmp_path):
     """Also a route that is added within a block, or refused, leaves the route of the block applied."""
-    bank = Bank.from_dir(three, ready_mb=0)
-    expected = {name: outputs(load_model(three / f"{name}.route"), WAVE) for name in "abc"}
-    (tmp_path / "x.route").write_bytes((three / "b.route").read_bytes())
+    bank = Bank.from_dir(abc, ready_mb=0)
+    expected = {name: outputs(load_model(abc / f"{name}.route"), WAVE) for name in "abc"}
+    (tmp_path / "x.route").write_bytes((abc / "b.route").read_bytes())
     with bank.using("a") as outer:
         with bank.using("b") as inner:
             assert torch.equal(outputs(inner, WAVE), expected["b"])
@@ -189,9 +183,9 @@ def test_blocks_may_be_nested(three, tmp_path):
 
 
 class TestBadInput:
-    def test_a_name_that_asks_for_the_language(self, three):
-        (three / "a.route").rename(three / "auto.route")
-        bank = Bank.from_dir(three)
+    def test_a_name_that_asks_for_the_language(self, abc):
+        (abc / "a.route").rename(abc / "auto.route")
+        bank = Bank.from_dir(abc)
         assert bank.names == ["b", "c"] and "no route can be named auto" in bank.broken["auto"]
 
     @pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
@@ -199,19 +193,19 @@ class TestBadInput:
         with pytest.raises(InputError, match=f"the device is '{device}', which cannot be used here.*Expected cpu, or cuda"):
             Bank(device=device)
 
-    def test_unknown_names_are_refused_with_a_list(self, three):
-        bank = Bank.from_dir(three)
+    def test_unknown_names_are_refused_with_a_list(self, abc):
+        bank = Bank.from_dir(abc)
         with pytest.raises(InputError, match="there is no route 'aa', expected one of a, b, c. Did you mean a?"):
             bank.use("aa")
 
-    def test_a_broken_file_is_named_and_the_others_are_served(self, three):
-        content = bytearray((three / "a.route").read_bytes())
+    def test_a_broken_file_is_named_and_the_others_are_served(self, abc):
+        content = bytearray((abc / "a.route").read_bytes())
         content[-3] ^= 1
-        (three / "a.route").write_bytes(content)
-        bank = Bank.from_dir(three)
+        (abc / "a.route").write_bytes(content)
+        bank = Bank.from_dir(abc)
         assert bank.names == ["b", "c"] and list(bank.broken) == ["a"]
         assert "a.route: is damaged" in bank.broken["a"]
-        assert torch.equal(outputs(bank.use("b"), WAVE), outputs(load_model(three / "b.route"), WAVE))
+        assert torch.equal(outputs(bank.use("b"), WAVE), outputs(load_model(abc / "b.route"), WAVE))
 
     def test_metadata_without_a_method(self, routes):
         """The method is that of the configuration. The others are served, whatever the metadata say."""
@@ -250,18 +244,18 @@ class TestBadInput:
         assert bank.names == ["head_only"] and sorted(bank.broken) == ["bitfit", "lora", "routing"]
         assert all("the route is empty" in reason for reason in bank.broken.values())
 
-    def test_no_usable_file(self, three, tmp_path):
+    def test_no_usable_file(self, abc, tmp_path):
         with pytest.raises(InputError, match=r"holds no \*.route file"):
             Bank.from_dir(tmp_path)
-        for path in three.iterdir():
+        for path in abc.iterdir():
             path.write_bytes(path.read_bytes()[:-1])
         with pytest.raises(InputError, match="none of its 3 routes can be used.*truncated"):
-            Bank.from_dir(three)
+            Bank.from_dir(abc)
 
-    def test_a_base_that_is_not_there(self, three):
+    def test_a_base_that_is_not_there(self, abc):
         lost = {"path_or_url": "lost/folder.pt"}
         with pytest.raises(InputError, match="a.route: its base cannot be loaded.*lost/folder.pt.*give the base"):
-            Bank.from_dir(three, lost)
+            Bank.from_dir(abc, lost)
 
     def test_a_method_that_adds_modules(self, routes):
         folder = routes(adapter={"method": "houlsby", "bottleneck": 3}, b=METHODS["routing"])
@@ -270,18 +264,18 @@ class TestBadInput:
         assert "method houlsby adds modules to the base" in bank.broken["adapter"]
         assert "Load it alone" in bank.broken["adapter"]
 
-    def test_another_base(self, three, trained_like, tmp_path):
+    def test_another_base(self, abc, trained_like, tmp_path):
         files = trained_like(name="other", family="wav2vec2", mask_conf=METHODS["routing"])
         write_experiment(*files, tmp_path / "z.route")
-        bank = Bank.from_dir(three)
-        model, expected = bank.use("a"), outputs(load_model(three / "a.route"), WAVE)
+        bank = Bank.from_dir(abc)
+        model, expected = bank.use("a"), outputs(load_model(abc / "a.route"), WAVE)
         with pytest.raises(InputError, match="z.route: "):
             bank.add(tmp_path / "z.route")
         assert bank.names == ["a", "b", "c"] and bank.current == "a"
         assert torch.equal(outputs(model, WAVE), expected)
 
 
-def test_a_route_that_another_thread_drops_meanwhile(three):
+def test_a_route_that_another_thread_drops_meanwhile(abc):
     class Dropping(dict):
         """Forgets a name as soon as someone has asked whether it is there."""
 
@@ -290,7 +284,7 @@ def test_a_route_that_another_thread_drops_meanwhile(three):
             self.pop(name, None)
             return found
 
-    bank = Bank.from_dir(three)
+    bank = Bank.from_dir(abc)
     bank._files = Dropping(bank._files)
     assert bank.file("a").path.name == "a.route"
     bank.drop("a")
@@ -298,9 +292,9 @@ def test_a_route_that_another_thread_drops_meanwhile(three):
         bank.file("a")
 
 
-def test_threads_take_turns(three):
-    bank = Bank.from_dir(three, ready_mb=0)
-    expected = {name: outputs(load_model(three / f"{name}.route"), WAVE) for name in "abc"}
+def test_threads_take_turns(abc):
+    bank = Bank.from_dir(abc, ready_mb=0)
+    expected = {name: outputs(load_model(abc / f"{name}.route"), WAVE) for name in "abc"}
     wrong = []
 
     def work(seed):

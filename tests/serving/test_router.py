@@ -15,18 +15,6 @@ from espnet_s3router.serving.search import Token, best_path_tokens, spelling, wo
 from espnet_s3router.serving.windows import Windows, frames_in_windows
 
 WAVES = [speech_like(seconds, pitch) for seconds, pitch in ((1.3, 150.0), (0.7, 220.0), (2.1, 90.0))]
-TONES = {"a": 0.1, "b": 0.3, "c": 0.6}
-
-
-@pytest.fixture
-def folder(trained_like, tmp_path):
-    """Routes a, b and c."""
-    made = tmp_path / "routes"
-    made.mkdir()
-    for seed, (name, sparsity) in enumerate(TONES.items()):
-        files = trained_like(name=name, seed=seed, mask_conf={"method": "routing", "sparsity": sparsity})
-        write_experiment(*files, made / f"{name}.route")
-    return made
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # ESPnet's prefix scores of impossible tokens
@@ -53,26 +41,26 @@ def test_the_text_is_that_of_espnets_inference(trained, tmp_path):
         assert router.transcribe(wave, "beam").text == by_beam(wave)[0][0]
 
 
-def test_a_batch_of_languages_gives_the_texts_of_single_recordings(folder):
-    router = Router.from_dir(folder)
+def test_a_batch_of_languages_gives_the_texts_of_single_recordings(abc):
+    router = Router.from_dir(abc)
     langs = ["b", "a", "c"]
-    alone = [Router.from_dir(folder).transcribe(wave, lang) for wave, lang in zip(WAVES, langs)]
+    alone = [Router.from_dir(abc).transcribe(wave, lang) for wave, lang in zip(WAVES, langs)]
     assert router.transcribe_many(WAVES, langs) == alone
     assert [transcript.lang for transcript in alone] == langs
     assert router.transcribe_many(WAVES[::-1], langs[::-1]) == alone[::-1]
 
 
-def test_files_of_any_rate(folder, tmp_path):
+def test_files_of_any_rate(abc, tmp_path):
     soundfile.write(tmp_path / "a.wav", WAVES[0].numpy(), 16000, subtype="FLOAT")
     stereo = np.repeat(WAVES[0].numpy()[:, None], 2, axis=1)
     soundfile.write(tmp_path / "b.wav", stereo, 16000, subtype="FLOAT")
-    router = Router.from_dir(folder)
+    router = Router.from_dir(abc)
     expected = router.transcribe(WAVES[0], "a")
     assert router.transcribe(tmp_path / "a.wav", "a") == router.transcribe(tmp_path / "b.wav", "a") == expected
 
 
-def test_bad_calls(folder):
-    router = Router.from_dir(folder)
+def test_bad_calls(abc):
+    router = Router.from_dir(abc)
     with pytest.raises(InputError, match="there is no route 'x', expected one of a, b, c"):
         router.transcribe_many(["missing.wav"], ["x"])
     with pytest.raises(InputError, match="no file missing.wav"):
@@ -117,14 +105,14 @@ class TestWindows:
         assert hop == 640
         assert torch.equal(frames[:, 0], torch.arange(32000.0)[::640])
 
-    def test_a_long_recording_has_the_text_of_its_parts_and_rising_times(self, folder):
+    def test_a_long_recording_has_the_text_of_its_parts_and_rising_times(self, abc):
         long = torch.cat(WAVES * 3)
-        router = Router(Bank.from_dir(folder), window_s=2.0, overlap_s=0.5)
+        router = Router(Bank.from_dir(abc), window_s=2.0, overlap_s=0.5)
         words = router.transcribe(long, "a").words
         assert words and all(word.start < word.end <= len(long) / 16000 for word in words)
         assert [word.start for word in words] == sorted(word.start for word in words)
         short = router.transcribe(WAVES[0], "a")
-        assert short == Router.from_dir(folder).transcribe(WAVES[0], "a")
+        assert short == Router.from_dir(abc).transcribe(WAVES[0], "a")
 
 
 class TestWords:
@@ -150,10 +138,10 @@ class TestWords:
 
 
 class TestLanguage:
-    def test_the_surest_route_is_chosen(self, folder):
-        router = Router.from_dir(folder)
+    def test_the_surest_route_is_chosen(self, abc):
+        router = Router.from_dir(abc)
         for wave in WAVES:
-            entropies = {name: float(identify.entropy(router.log_probs(name, wave))) for name in TONES}
+            entropies = {name: float(identify.entropy(router.log_probs(name, wave))) for name in "abc"}
             found = router.identify(wave)
             assert dict(found.ranking) == entropies
             assert found.name == min(entropies, key=entropies.get)
@@ -176,10 +164,10 @@ class TestLanguage:
     def test_a_route_that_finds_no_token_is_the_last_choice(self):
         assert float(identify.entropy(torch.tensor([[0.0, -200.0, -200.0]]))) == pytest.approx(1.0)
 
-    def test_the_slope_is_that_of_its_definition(self, folder):
+    def test_the_slope_is_that_of_its_definition(self, abc):
         """Numerically: the mean entropy on W * sum_j a_j M_j, by a_j."""
-        names, wave = list(TONES), WAVES[1]
-        bank = Bank.from_dir(folder)
+        names, wave = list("abc"), WAVES[1]
+        bank = Bank.from_dir(abc)
         found = identify.slopes_of_entropy(bank, names, wave)
         assert bank.current is None
         bank.restore()
@@ -205,26 +193,26 @@ class TestLanguage:
         for name in names:
             ends = [mean_entropy({n: 1 / 3 + (end if n == name else 0.0) for n in names}) for end in (step, -step)]
             assert found[name] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=0.03), name
-        ranked = identify.rank_by_gradient(Bank.from_dir(folder), names, wave)
+        ranked = identify.rank_by_gradient(Bank.from_dir(abc), names, wave)
         assert ranked == sorted(names, key=found.get) and len(set(found.values())) == 3
 
-    def test_the_base_is_unchanged_after_the_slopes(self, folder):
-        bank = Bank.from_dir(folder)
+    def test_the_base_is_unchanged_after_the_slopes(self, abc):
+        bank = Bank.from_dir(abc)
         bank.restore()
         before = {name: parameter.detach().clone() for name, parameter in bank.frontend.expert.named_parameters()}
-        identify.slopes_of_entropy(bank, list(TONES), WAVES[1])
+        identify.slopes_of_entropy(bank, list("abc"), WAVES[1])
         assert all(torch.equal(before[name], p) for name, p in bank.frontend.expert.named_parameters())
         assert not any(parameter.requires_grad for parameter in bank.frontend.expert.parameters())
 
-    def test_the_ranking_does_not_depend_on_the_routes_that_stay_ready(self, folder):
-        bank = Bank.from_dir(folder, ready_mb=0)
-        expected = identify.slopes_of_entropy(Bank.from_dir(folder), list(TONES), WAVES[1])
-        assert identify.slopes_of_entropy(bank, list(TONES), WAVES[1]) == expected
-        router, other = Router(bank, candidates=2), Router(Bank.from_dir(folder), candidates=2)
+    def test_the_ranking_does_not_depend_on_the_routes_that_stay_ready(self, abc):
+        bank = Bank.from_dir(abc, ready_mb=0)
+        expected = identify.slopes_of_entropy(Bank.from_dir(abc), list("abc"), WAVES[1])
+        assert identify.slopes_of_entropy(bank, list("abc"), WAVES[1]) == expected
+        router, other = Router(bank, candidates=2), Router(Bank.from_dir(abc), candidates=2)
         assert router.transcribe(WAVES[1]) == other.transcribe(WAVES[1])
 
-    def test_one_route_at_a_time_is_decoded_for_the_slopes(self, folder, monkeypatch):
-        routes, decode, decoded, alive = Bank.from_dir(folder, ready_mb=0), bank.changes_of, [], []
+    def test_one_route_at_a_time_is_decoded_for_the_slopes(self, abc, monkeypatch):
+        routes, decode, decoded, alive = Bank.from_dir(abc, ready_mb=0), bank.changes_of, [], []
 
         def counting(*given):
             alive.append(sum(removed() is not None for removed in decoded))
@@ -233,18 +221,18 @@ class TestLanguage:
             return changes
 
         monkeypatch.setattr(bank, "changes_of", counting)
-        identify.slopes_of_entropy(routes, list(TONES), WAVES[1])
+        identify.slopes_of_entropy(routes, list("abc"), WAVES[1])
         assert len(alive) >= 3 and max(alive) <= len(routes.changes("a").removed) + 1  # a loop names one of the last route
 
-    def test_routes_without_a_ctc_head_are_left_out(self, folder, trained_like):
+    def test_routes_without_a_ctc_head_are_left_out(self, abc, trained_like):
         files = trained_like(name="att", mask_conf={"method": "routing", "sparsity": 0.2}, model_conf={"ctc_weight": 0.0})
-        before, numbers = Bank.from_dir(folder), (8, 2)
+        before, numbers = Bank.from_dir(abc), (8, 2)
         expected = [Router(before, candidates=number).identify(WAVES[0]) for number in numbers]
-        write_experiment(*files, folder / "att.route")
-        with_att = Bank.from_dir(folder)
+        write_experiment(*files, abc / "att.route")
+        with_att = Bank.from_dir(abc)
         assert Router(with_att).left_out() == {"att": "has no CTC head"}
         assert [Router(with_att, candidates=number).identify(WAVES[0]) for number in numbers] == expected
-        for name in TONES:
+        for name in "abc":
             with_att.drop(name)
         with pytest.raises(InputError, match="auto can choose no route: att has no CTC head. Name one of them"):
             Router(with_att).identify(WAVES[0])
@@ -259,7 +247,7 @@ class TestLanguage:
         with pytest.raises(InputError, match="the bank holds no route. Add one"):
             Router(Bank()).transcribe(WAVES[0])
 
-    def test_only_the_most_promising_routes_are_run(self, folder):
-        router = Router(Bank.from_dir(folder), candidates=2)
+    def test_only_the_most_promising_routes_are_run(self, abc):
+        router = Router(Bank.from_dir(abc), candidates=2)
         ranked = identify.rank_by_gradient(router.bank, router.bank.names, WAVES[0])
         assert {name for name, _ in router.identify(WAVES[0]).ranking} == set(ranked[:2])

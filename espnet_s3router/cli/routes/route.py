@@ -24,7 +24,7 @@ def add_to(commands: Any) -> None:
     add_task(write)
     add_facts(write, "kept in the file")
     write.add_argument("--decode_config", help="YAML file of decoding options to keep in the file")
-    text = "store the head in 16 bits if the best-path text of these files stays the same"
+    text = "store in 16 bits what leaves the best-path text of these files the same: head, adapters and the like"
     write.add_argument("--half_if_same_text", nargs="+", default=[], metavar="AUDIO", help=text)
 
     info = _action(actions, "info", run_info, "what route files hold", "s3router route info nl.route de.route")
@@ -74,6 +74,7 @@ def run_write(args: argparse.Namespace) -> None:
     from espnet_s3router.routes import describe
 
     with quiet_imports():
+        from espnet_s3router.plugin.deployment.half import part_name
         from espnet_s3router.plugin.deployment.route import write_experiment
 
     metadata = facts_of(args)
@@ -84,8 +85,9 @@ def run_write(args: argparse.Namespace) -> None:
     )
     figures = describe(file)
     _print(args, figures, description(figures))
-    if audio and "float16" not in figures["tensor_types"] and not args.json:
-        print("tensors are stored in 32 bits: 16 bits would change the text")
+    whole = sorted({part_name(name) for name, tensor in file.tensors.items() if tensor.itemsize == 4})
+    if audio and whole and not args.json:
+        print(f"stored in 32 bits: {', '.join(whole)}. 16 bits would change the text, or cannot hold the values")
 
 
 def run_info(args: argparse.Namespace) -> None:

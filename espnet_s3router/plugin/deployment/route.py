@@ -16,9 +16,9 @@ from torch import Tensor
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks.names import original_key
 from espnet_s3router.methods import METHODS
-from espnet_s3router.plugin.best_path import best_path
 from espnet_s3router.plugin.checkpoint import FINGERPRINT, FRONTEND_KEYS
 from espnet_s3router.plugin.deployment.bake import check_outputs, load_experiment, outputs
+from espnet_s3router.plugin.deployment.half import in_16_bits, round_where_text_stays
 from espnet_s3router.plugin.deployment.route_model import FRONTEND_OPTIONS, MODEL_OPTIONS, hexadecimal, load_model
 from espnet_s3router.plugin.frontend import FRONTEND_NAME, MaskedUpstream
 from espnet_s3router.plugin.masked_hugging_face import POSTENCODER_NAME
@@ -47,8 +47,8 @@ def write_experiment(
     Args:
         metadata: language, corpus, metrics, licence and the like, added to method, options, task and seed.
         decoding: options of the decoder that belong to the route.
-        same_text: audio (samples,) at the rate of the frontend. If its best-path text stays the same, all tensors are stored
-            in 16 bits, else in 32.
+        same_text: audio (samples,) at the rate of the frontend. Parts whose rounding leaves its best-path text the same are
+            stored in 16 bits, the others in 32.
 
     Raises:
         NoRoute: the method changes weights of the base, for example.
@@ -57,8 +57,10 @@ def write_experiment(
     check_target(out)
     model, args = load_experiment(Path(train_config), Path(model_file), task)
     route, weights = route_of(model, args, task, metadata or {}, decoding or {}, train_config)
-    if same_text and keeps_text_in_16_bits(model, same_text):
-        route = replace(route, tensors={name: in_16_bits(tensor) for name, tensor in route.tensors.items()})
+    if same_text:
+        rounded = set(round_where_text_stays(model, learned_tensors(model), same_text))
+        tensors = {name: in_16_bits(tensor) if name in rounded else tensor for name, tensor in route.tensors.items()}
+        route = replace(route, tensors=tensors)
     waves = [*same_text, speech_like(2.0), speech_like(0.7, pitch=220.0)]
     expected = [outputs(model, wave) for wave in waves]
 
@@ -66,32 +68,6 @@ def write_experiment(
         check_outputs(load_model(file), waves, expected, f"{out}: was not written")
 
     return write_route(out, route, weights, check)
-
-
-@torch.no_grad()
-def keeps_text_in_16_bits(model: Any, waves: Sequence[Tensor]) -> bool:
-    """True if the best-path text of all audio stays the same with the tensors of the route in 16 bits.
-
-    The tensors of ``model`` are rounded then, in place; otherwise they stay as they are. A model without a CTC head has no
-    best path, and keeps 32 bits.
-    """
-    if getattr(model, "ctc", None) is None:
-        return False
-    expected = [best_path(outputs(model, wave))[0] for wave in waves]
-    tensors = learned_tensors(model)
-    exact = {name: tensor.clone() for name, tensor in tensors.items()}
-    for tensor in tensors.values():
-        tensor.copy_(in_16_bits(tensor))
-    same = all(best_path(outputs(model, wave))[0] == text for wave, text in zip(waves, expected))
-    for name, tensor in tensors.items() if not same else ():
-        tensor.copy_(exact[name])
-    return same
-
-
-def in_16_bits(tensor: Tensor) -> Tensor:
-    """The tensor in float16, or unchanged if it holds other numbers than float32 or leaves the range of float16."""
-    fits = tensor.dtype == torch.float32 and (tensor.abs() <= torch.finfo(torch.float16).max).all()
-    return tensor.half() if fits else tensor
 
 
 def learned_tensors(model: Any) -> dict[str, Tensor]:
