@@ -335,6 +335,10 @@ class Options(DataOptions):
             f"stage {self.stage} (language models) is not part of these recipes: CTC is decoded without one. Use --stage 10"
         )
         require(not 6 <= self.stage <= 9, message)
+        message = (
+            f"--route_utterances is {self.route_utterances}, expected at least 1: routes and smaller models are checked"
+        )
+        require(self.route_utterances >= 1, f"{message} on them")
         if self.prunes:
             self._check_pruning()
         if self.stop_stage == DEPLOY or self.packs:
@@ -355,8 +359,6 @@ class Options(DataOptions):
         require("{seed}" in self.dense_exp or not self.dense_exp or len(self.seeds) == 1, message)
 
     def _check_deployment(self) -> None:
-        message = f"--route_utterances is {self.route_utterances}, expected at least 1: routes are checked on them"
-        require(self.route_utterances >= 1, message)
         message = f"--export_utterances is {self.export_utterances}, expected a number of utterances, or 0 for all"
         require(self.export_utterances >= 0, message)
         message = f"--route_language is {self.language!r}, expected a word such as nl: it is the name of a file"

@@ -12,7 +12,20 @@ from torch import Tensor
 
 from espnet_s3router.routes.route import Route
 
-Update = Callable[[Tensor], Tensor]
+
+@dataclass(frozen=True)
+class Update:
+    """Computes new values of a whole tensor, of its values in the base and of what the route holds."""
+
+    compute: Callable[..., Tensor]
+    """(values in the base, the parts by keyword) -> new values"""
+    parts: Mapping[str, Tensor]
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        """The new values."""
+        return self.compute(weight, **self.parts)
+
+
 """A new tensor from the tensor of the base, for example with a low-rank update added."""
 
 
@@ -60,12 +73,13 @@ class Changes:
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """New values of whole tensors."""
     updates: Mapping[str, Update] = field(default_factory=dict)
-    """Functions that compute new values of whole tensors."""
+    """Updates of whole tensors."""
 
     def nbytes(self) -> int:
         """Bytes of all tensors here."""
         removed = (tensor for part in self.removed.values() for tensor in (part.positions, part.values))
-        return sum(tensor.nbytes for tensor in (*removed, *self.tensors.values()))
+        parts = (tensor for update in self.updates.values() for tensor in update.parts.values())
+        return sum(tensor.nbytes for tensor in (*removed, *self.tensors.values(), *parts))
 
 
 def removed_weights(route: Route, parameters: Mapping[str, Tensor]) -> dict[str, Removed]:

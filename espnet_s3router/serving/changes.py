@@ -51,7 +51,7 @@ def low_rank_updates(file: RouteFile, tensors: Mapping[str, Tensor], base: Mappi
     for name in (name for name in base if parameter_key(name, "a") in tensors):
         sizes = lora.sizes_of(base[name].shape, options.rank)
         parts = {part: tensor.float() for part, tensor in parts_of(file, tensors, name, base[name], sizes).items()}
-        updates[name] = partial(lora.low_rank_sum, **parts, scaling=options.alpha / options.rank)
+        updates[name] = Update(partial(lora.low_rank_sum, scaling=options.alpha / options.rank), parts)
     return updates
 
 
@@ -63,7 +63,7 @@ def sign_updates(file: RouteFile, tensors: Mapping[str, Tensor], base: Mapping[s
     updates: dict[str, Update] = {}
     for name in (name for name in base if parameter_key(name, "signs") in tensors):
         sizes = bitdelta.sizes_of(base[name].shape, options.scales)
-        updates[name] = partial(bitdelta.with_delta, parameters=parts_of(file, tensors, name, base[name], sizes))
+        updates[name] = Update(bitdelta.with_delta, parts_of(file, tensors, name, base[name], sizes))
     return updates
 
 

@@ -14,7 +14,7 @@ from espnet_s3router.plugin.mean_pooling import MeanPooling
 from espnet_s3router.routes.route import OUTPUT
 from espnet_s3router.serving.bank import AUTO, NO_ROUTE, Bank
 from espnet_s3router.serving.identify import Identified, by_entropy, rank_by_gradient
-from espnet_s3router.serving.search import beam_tokens, best_path_tokens, words_of
+from espnet_s3router.serving.search import BEAM_OPTIONS, beam_tokens, best_path_tokens, words_of
 from espnet_s3router.serving.transcript import RATE, Audio, Transcript, Word, read_wave, timed
 from espnet_s3router.serving.windows import Windows, frames_in_windows, mean_of_pieces
 
@@ -144,7 +144,7 @@ class Router:
             config = self.bank.config(name)
             decoding = config.get("decoding") or {}
             hidden, hop = self._encode(model, wave)
-            beam = "beam_size" in decoding and not decoding.get("ctc_best_path")
+            beam = any(name in decoding for name in BEAM_OPTIONS) and not decoding.get("ctc_best_path")
             if beam or getattr(model, "ctc", None) is None:
                 tokens = beam_tokens(model, hidden, decoding)
             else:

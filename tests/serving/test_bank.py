@@ -90,6 +90,14 @@ def test_the_base_comes_back_bit_for_bit(ready_mb, threads, routes, monkeypatch)
     assert same(bits(bank.frontend.expert), before) and bank.current is None
 
 
+@pytest.mark.parametrize("method", ["routing", "lora", "bitdelta"])
+def test_ready_routes_count_all_that_they_hold(method, routes):
+    """As much as the tensors of the file, and more where a mask becomes positions and values."""
+    bank = Bank.from_dir(routes(**{method: METHODS[method]}))
+    held = sum(tensor.nbytes for tensor in bank.file(method).part("upstream").values())
+    assert bank.changes(method).nbytes() >= held and bank.changes(method).nbytes() > 0
+
+
 @pytest.mark.parametrize("applied", [None, "b"])
 def test_a_failure_while_a_route_is_applied_leaves_the_base(abc, monkeypatch, applied):
     """Also where it replaces another route. Chunks are small here, so that a tensor has several."""

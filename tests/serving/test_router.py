@@ -41,6 +41,16 @@ def test_the_text_is_that_of_espnets_inference(trained, tmp_path):
         assert router.transcribe(wave, "beam").text == by_beam(wave)[0][0]
 
 
+@pytest.mark.parametrize(("decoding", "searches"), [({}, False), ({"ctc_weight": 0.3}, True), ({"maxlenratio": 0.5}, True)])
+def test_any_option_of_the_search_asks_for_it(abc, monkeypatch, decoding, searches):
+    """The beam is then as wide as ESPnet's by default."""
+    router, called = Router.from_dir(abc), []
+    monkeypatch.setattr(router.bank, "config", lambda name: {"decoding": decoding, "token_type": "char"})
+    monkeypatch.setattr("espnet_s3router.serving.router.beam_tokens", lambda *given: called.append(given[2]) or [])
+    router.transcribe(WAVES[0], "a")
+    assert called == [decoding] * searches
+
+
 def test_a_batch_of_languages_gives_the_texts_of_single_recordings(abc):
     router = Router.from_dir(abc)
     langs = ["b", "a", "c"]

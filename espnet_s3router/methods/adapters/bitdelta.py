@@ -98,10 +98,10 @@ def sizes_of(shape: torch.Size, scales: str) -> dict[str, list[int]]:
     return {"signs": [-(-shape.numel() // 8)], **factors[scales]}
 
 
-def with_delta(weight: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-    """What a ``SignDelta`` with these ``parameters`` makes of the weight."""
-    scale = math.prod(tensor.to(weight.dtype) for name, tensor in parameters.items() if name != "signs")
-    return weight + scale * unpack(parameters["signs"], weight.shape)
+def with_delta(weight: Tensor, signs: Tensor, **scales: Tensor) -> Tensor:
+    """What a ``SignDelta`` with these parameters makes of the weight."""
+    scale = math.prod(tensor.to(weight.dtype) for tensor in scales.values())
+    return weight + scale * unpack(signs, weight.shape)
 
 
 class _AddScaled(torch.autograd.Function):
