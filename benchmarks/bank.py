@@ -18,8 +18,7 @@ with contextlib.redirect_stdout(io.StringIO()):  # ESPnet's imports print; --jso
 
     from espnet_s3router.masks import topk_mask
     from espnet_s3router.methods.options import sites_of
-    from espnet_s3router.plugin.checkpoint import FINGERPRINT
-    from espnet_s3router.plugin.deployment.route_model import hexadecimal
+    from espnet_s3router.plugin.checkpoint import FINGERPRINT, hexadecimal
     from espnet_s3router.plugin.frontend import MaskedUpstream
     from espnet_s3router.routes import Route, write_route
     from espnet_s3router.serving.bank import Bank

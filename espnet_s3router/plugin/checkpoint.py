@@ -73,7 +73,7 @@ class SlimState:
         if not torch.equal(given[FINGERPRINT].cpu(), live[FINGERPRINT].cpu()):
             raise InputError(
                 f"The checkpoint belongs to other base weights than those of upstream {self._upstream_name!r}: "
-                f"fingerprint {hexadecimal(given[FINGERPRINT])}, expected {hexadecimal(live[FINGERPRINT])}. "
+                f"fingerprint {short_hexadecimal(given[FINGERPRINT])}, expected {short_hexadecimal(live[FINGERPRINT])}. "
                 "Set upstream and path_or_url in frontend_conf to those that it was trained on"
             )
         frozen = sorted(given.keys() - self._kept - adapted(module, self._kept))
@@ -110,11 +110,11 @@ def dense_state(frontend: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def hexadecimal(values: Tensor) -> str:
+def short_hexadecimal(values: Tensor) -> str:
     """The first 12 digits of a fingerprint."""
-    return whole_hexadecimal(values)[:12]
+    return hexadecimal(values)[:12]
 
 
-def whole_hexadecimal(values: Tensor) -> str:
+def hexadecimal(values: Tensor) -> str:
     """All 64 digits of a fingerprint."""
     return bytes(int(value) % 256 for value in values.flatten()).hex()

@@ -16,11 +16,10 @@ from espnet_s3router.exported.layout import BANK_TYPE, HOW_TO_EXPORT, MODEL, rea
 from espnet_s3router.exported.libraries import need
 from espnet_s3router.exported.session import Session
 from espnet_s3router.routes import RouteFile, open_route
+from espnet_s3router.routes.route import OUTPUT
 from espnet_s3router.routes.switch import Changes, Switch, removed_weights
 from espnet_s3router.serving.onnx_model import framewise, transcript, windows_of
 from espnet_s3router.serving.transcript import Audio, Transcript
-
-HEAD = ("head/ctc.ctc_lo.weight", "head/ctc.ctc_lo.bias")
 
 
 class OnnxBank:
@@ -104,7 +103,7 @@ class BankWeights:
         arrays = {
             tensor.name: np.ascontiguousarray(onnx.numpy_helper.to_array(tensor)).copy()
             for tensor in model.graph.initializer
-            if tensor.name in names and tensor.name not in HEAD
+            if tensor.name in names and tensor.name not in OUTPUT
         }
         self.values = {name: self._runtime.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
         self._tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -137,5 +136,5 @@ class BankWeights:
 
     def head(self, file: RouteFile) -> dict[str, Any]:
         """The head of a route as onnxruntime takes it."""
-        arrays = {name: self.turned(name, file.tensors[name].float()).numpy() for name in HEAD}
+        arrays = {name: self.turned(name, file.tensors[name].float()).numpy() for name in OUTPUT}
         return {name: self._runtime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_s3router.plugin.checkpoint import FINGERPRINT
-from espnet_s3router.plugin.deployment.route_model import hexadecimal
+from espnet_s3router.plugin.checkpoint import FINGERPRINT, hexadecimal
 from espnet_s3router.routes import RouteFile, describe
 from espnet_s3router.upstreams import EMBEDDED
 from espnet_s3router.zoo.scrub import UPSTREAM

@@ -14,7 +14,7 @@ from espnet_s3router.deploy.file import load_shrunk, write_shrunk
 from espnet_s3router.deploy.shrink import shrink
 from espnet_s3router.errors import InputError
 from espnet_s3router.methods import attach
-from espnet_s3router.plugin.checkpoint import fingerprint, whole_hexadecimal
+from espnet_s3router.plugin.checkpoint import fingerprint, hexadecimal
 from espnet_s3router.plugin.deployment.route import speech_like
 from espnet_s3router.plugin.upstreams.build import load_upstream
 from espnet_s3router.upstreams import family_of
@@ -90,7 +90,7 @@ def test_binary_gates_lose_nothing(name, toy_upstreams):
 def test_whole_blocks_go(name, toy_upstreams, tmp_path):
     """A removed block adds exact zeros to the residual path, also when it comes from a file."""
     source = toy_upstreams[name]
-    base = whole_hexadecimal(fingerprint(load_upstream(source)))
+    base = hexadecimal(fingerprint(load_upstream(source)))
     closed = ("attention_block.0", "feed_forward_block.1")[name == "wavlm" :]
     attached, _ = gated(source, name, empty=closed, blocks=True, sparsity=0.2 if name == "wavlm" else 0.6)
     before, widths, family = (
@@ -152,7 +152,7 @@ class TestFile:
 
         def make(name):
             source = toy_upstreams[name]
-            base = whole_hexadecimal(fingerprint(load_upstream(source)))
+            base = hexadecimal(fingerprint(load_upstream(source)))
             attached, _ = gated(source, name, empty=NO_UNITS)
             smaller = shrink(attached)
             path = tmp_path / f"{name}.safetensors"

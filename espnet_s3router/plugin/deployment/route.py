@@ -16,10 +16,10 @@ from torch import Tensor
 from espnet_s3router.errors import InputError
 from espnet_s3router.masks.names import original_key
 from espnet_s3router.methods import METHODS
-from espnet_s3router.plugin.checkpoint import FINGERPRINT, FRONTEND_KEYS
+from espnet_s3router.plugin.checkpoint import FINGERPRINT, FRONTEND_KEYS, hexadecimal
 from espnet_s3router.plugin.deployment.bake import check_outputs, load_experiment, outputs
 from espnet_s3router.plugin.deployment.half import in_16_bits, round_where_text_stays
-from espnet_s3router.plugin.deployment.route_model import FRONTEND_OPTIONS, MODEL_OPTIONS, hexadecimal, load_model
+from espnet_s3router.plugin.deployment.route_model import FRONTEND_OPTIONS, MODEL_OPTIONS, load_model
 from espnet_s3router.plugin.frontend import FRONTEND_NAME, MaskedUpstream
 from espnet_s3router.plugin.masked_hugging_face import POSTENCODER_NAME
 from espnet_s3router.routes import Route, RouteFile, write_route

@@ -15,7 +15,7 @@ from espnet_s3router.errors import InputError, summary
 from espnet_s3router.masks.straight_through import as_factor
 from espnet_s3router.methods import METHODS, resolve
 from espnet_s3router.methods.options import sites_of
-from espnet_s3router.plugin.checkpoint import FINGERPRINT
+from espnet_s3router.plugin.checkpoint import FINGERPRINT, hexadecimal
 from espnet_s3router.plugin.deployment.bake import TASKS
 from espnet_s3router.plugin.frontend import MaskedUpstream
 from espnet_s3router.routes import EmptyRoute, Route, RouteFile, open_route
@@ -156,11 +156,6 @@ def place(file: RouteFile, part: str, tensors: Mapping[str, Tensor], targets: Ma
     with torch.no_grad():
         for name, tensor in tensors.items():
             targets[name].copy_(tensor)
-
-
-def hexadecimal(fingerprint: Tensor) -> str:
-    """The fingerprint buffer of a frontend as 64 hexadecimal digits."""
-    return bytes(int(value) for value in fingerprint.tolist()).hex()
 
 
 def base_weights(file: RouteFile, source: Mapping[str, Any] | None = None) -> dict[str, Tensor]:

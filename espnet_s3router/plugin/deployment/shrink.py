@@ -20,7 +20,7 @@ from espnet_s3router.methods import METHODS, Attached
 from espnet_s3router.methods.structured.nested import NestedHj
 from espnet_s3router.methods.structured.place import Place
 from espnet_s3router.methods.structured.removal import Structured
-from espnet_s3router.plugin.checkpoint import FINGERPRINT, FRONTEND_KEYS, whole_hexadecimal
+from espnet_s3router.plugin.checkpoint import FINGERPRINT, FRONTEND_KEYS, hexadecimal
 from espnet_s3router.plugin.deployment.bake import TASKS, bake_upstream, load_experiment
 from espnet_s3router.plugin.deployment.count import counts
 from espnet_s3router.plugin.deployment.encoding import hidden_states, largest_difference, real_time_factor
@@ -180,4 +180,4 @@ def base_of(frontend: Any) -> str:
     source = frontend.source.get("shrunk")
     if source is not None:
         return read_shrunk(Path(source), "shrunk")[1]["base"]
-    return whole_hexadecimal(getattr(frontend, FINGERPRINT))
+    return hexadecimal(getattr(frontend, FINGERPRINT))

@@ -10,8 +10,8 @@ from torch import Tensor
 from espnet_s3router.errors import InputError
 from espnet_s3router.exported import graph
 from espnet_s3router.exported.layout import BANK_TYPE, Description
-from espnet_s3router.plugin.checkpoint import FINGERPRINT
-from espnet_s3router.plugin.deployment.route_model import build_on, frontend_options, hexadecimal
+from espnet_s3router.plugin.checkpoint import FINGERPRINT, hexadecimal
+from espnet_s3router.plugin.deployment.route_model import build_on, frontend_options
 from espnet_s3router.plugin.frontend import MaskedUpstream
 from espnet_s3router.plugin.onnx_export.model import WaveformCTC
 from espnet_s3router.plugin.onnx_export.write import description_of, graph_of, route_name

@@ -10,7 +10,7 @@ from torch import nn
 
 from espnet_s3router.files import write_atomic
 from espnet_s3router.methods.base import Attached, bitmap_bytes
-from espnet_s3router.plugin.checkpoint import FINGERPRINT, hexadecimal
+from espnet_s3router.plugin.checkpoint import FINGERPRINT, short_hexadecimal
 from espnet_s3router.plugin.masked_hugging_face import attachments
 from espnet_s3router.upstreams.count import macs_per_second
 
@@ -43,7 +43,7 @@ def describe_model(model: Any) -> dict[str, Any]:
         "params_total": weights - removed,
         "macs": macs_per_second(frontend.expert, frontend.family, widths=widths),
         "bytes_added": sum(one.bytes_added() for one in handles) + 4 * sum(p.numel() for p in others),
-        "base": hexadecimal(getattr(frontend, FINGERPRINT)),
+        "base": short_hexadecimal(getattr(frontend, FINGERPRINT)),
     }
 
 

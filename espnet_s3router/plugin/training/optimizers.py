@@ -1,13 +1,13 @@
 """The optimiser of a run: its groups of parameters, and its hook that calls the method after every update."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from espnet2.optimizers.optim_groups import add_optimizer_hooks
 from espnet2.tasks.abs_task import optim_classes
-from torch import nn
+from torch import distributed, nn
 
 from espnet_s3router.errors import InputError
 from espnet_s3router.methods import Attached
@@ -70,6 +70,12 @@ def install_step(optimizer: torch.optim.Optimizer, attached: Attached, others: I
     ``others``: handles of text models, whose methods have no step. Their masks are selected again, too.
     """
     masks = [masked for one in (attached, *others) for masked in one.masks.values()]
+    inside = {id(parameter) for parameter in attached.upstream.parameters()}
+    grouped = [parameter for group in attached.optimizer_groups() for parameter in group["params"]]
+    outside = [parameter for parameter in grouped if id(parameter) not in inside]
+
+    def before_step(opt: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        average_gradients(outside)
 
     def after_step(opt: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if was_skipped(opt):
@@ -86,9 +92,21 @@ def install_step(optimizer: torch.optim.Optimizer, attached: Attached, others: I
         attached.update = state["method"]["update"]
         attached.load_training_state(state["method"]["state"])
 
+    optimizer.register_step_pre_hook(before_step)
     optimizer.register_step_post_hook(after_step)
     optimizer.register_state_dict_post_hook(save)
     optimizer.register_load_state_dict_pre_hook(load)
+
+
+def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Make the gradients those of all processes of a distributed run. ``DistributedDataParallel`` does it for parameters of
+    the model, and a method may train others, such as multipliers: those of the processes would drift apart."""
+    if not (parameters and distributed.is_available() and distributed.is_initialized()):
+        return
+    for parameter in parameters:
+        if parameter.grad is not None:
+            distributed.all_reduce(parameter.grad)
+            parameter.grad /= distributed.get_world_size()
 
 
 def was_skipped(optimizer: torch.optim.Optimizer) -> bool:

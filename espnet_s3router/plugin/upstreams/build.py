@@ -10,7 +10,7 @@ from torch import nn
 
 from espnet_s3router.deploy.file import load_shrunk
 from espnet_s3router.errors import InputError, summary
-from espnet_s3router.plugin.checkpoint import fingerprint, whole_hexadecimal
+from espnet_s3router.plugin.checkpoint import fingerprint, hexadecimal
 from espnet_s3router.plugin.patching import replaced
 from espnet_s3router.plugin.upstreams.source import may_be_hub_id, resolve_source
 from espnet_s3router.upstreams import family_of
@@ -70,7 +70,7 @@ def load_upstream(source: dict[str, Any]) -> nn.Module:
     upstream = upstream.float().eval()
     if source.get("shrunk") is not None:
         family, option = family_of(upstream.upstream), "frontend_conf: shrunk"
-        base = whole_hexadecimal(fingerprint(upstream))
+        base = hexadecimal(fingerprint(upstream))
         load_shrunk(upstream.upstream, family, Path(source["shrunk"]), base=base, upstream=source["upstream"], option=option)
     return upstream
 

@@ -128,3 +128,22 @@ def test_step_hook_counts_real_updates(asr_model):
     second.load_state_dict(state)
     update(second)
     assert seen == [(1, first), (2, first), (3, second)]
+
+
+def test_parameters_outside_the_model_learn_from_all_processes(asr_model, monkeypatch):
+    """DistributedDataParallel averages gradients of the model's parameters alone; the multipliers of hj are none."""
+    model, args = asr_model(mask_conf={"method": "hj", "sparsity": 0.4, "updates": 4}, optim_conf={"lr": 0.0})
+    (optimizer,) = S3RouterASRTask.build_optimizers(args, model)
+    multipliers = model.frontend.attached.lagrangian.multipliers
+    reduced = []
+
+    def as_if_the_other_had_three_times_as_much(gradient):
+        reduced.append(gradient)
+        gradient.mul_(4)
+
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr("torch.distributed.all_reduce", as_if_the_other_had_three_times_as_much)
+    multipliers.grad = torch.ones_like(multipliers)
+    optimizer.step()
+    assert torch.equal(multipliers.grad, torch.full_like(multipliers, 2.0)) and len(reduced) == 1
