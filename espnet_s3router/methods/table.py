@@ -83,8 +83,9 @@ def resolve(mask_conf: Mapping[str, Any]) -> tuple[str, Any]:
         )
     options = dict(mask_conf)
     name = options.pop("method", None)
-    if name not in METHODS:
-        raise InputError(f"mask_conf: method is {name!r}, expected one of {', '.join(METHODS)}.{suggestion(name, METHODS)}")
+    if not isinstance(name, str) or name not in METHODS:
+        hint = suggestion(str(name), METHODS)
+        raise InputError(f"mask_conf: method is {name!r}, expected one of {', '.join(METHODS)}.{hint}")
     return name, read_options(METHODS[name].config, options, "mask_conf", f" of method {name}")
 
 

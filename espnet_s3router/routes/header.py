@@ -22,6 +22,11 @@ _FIELDS = {
     "config": dict,
     "metadata": dict,
 }
+_INNER: dict[str, dict[str, type]] = {
+    "config": {"decoding": dict, "token_type": str},
+    "metadata": {"task": str, "method": str},
+}
+"""Entries of a field that readers use. They may be missing or null."""
 
 
 def check_header(path: Path, header: Mapping[str, Any]) -> None:
@@ -34,6 +39,11 @@ def check_header(path: Path, header: Mapping[str, Any]) -> None:
     for name, kind in _FIELDS.items():
         if not isinstance(header.get(name), kind) or isinstance(header[name], bool):
             raise InputError(f"{path}: field {name} is {header.get(name)!r:.60}, expected {kind.__name__}. {ANOTHER_COPY}")
+    for name, entries in _INNER.items():
+        for key, kind in entries.items():
+            value = header[name].get(key)
+            if value is not None and not isinstance(value, kind):
+                raise InputError(f"{path}: {key} in {name} is {value!r:.60}, expected {kind.__name__}. {ANOTHER_COPY}")
     if header["coder"] != CODER or _newer(header["coder_version"], CODER_VERSION):
         raise InputError(
             f"{path}: its masks are coded by {header['coder']} {header['coder_version']}, installed is {CODER} "

@@ -40,16 +40,20 @@ class Base:
         self.frontend = frontend.to(device).eval().requires_grad_(False)
         self.switch = Switch(dict(self.frontend.expert.named_parameters()))
         self._source, self._device = source, device
-        self._shared = {key: options["frontend_conf"].get(key) for key in SHARED}
+        self._shared = self._options_of_upstream(file)
 
     def check(self, file: RouteFile) -> None:
         """Raises InputError for a route whose upstream has other options."""
-        conf = frontend_options(file, self._source)["frontend_conf"]
-        for key, value in self._shared.items():
-            if conf.get(key) != value:
+        for key, value in self._options_of_upstream(file).items():
+            if value != self._shared[key]:
+                others = self._shared[key]
                 raise InputError(
-                    f"{file.path}: its upstream has {key}: {conf.get(key)}, the other routes have {value}. Use another bank"
+                    f"{file.path}: its upstream has {key}: {value}, the other routes have {others}. Use another bank"
                 )
+
+    def _options_of_upstream(self, file: RouteFile) -> dict[str, Any]:
+        conf = frontend_options(file, self._source).get("frontend_conf") or {}
+        return {key: conf.get(key) for key in SHARED}
 
     def model(self, file: RouteFile) -> Any:
         """ESPnet's model with the head of a route, on the shared upstream as it is at each forward pass."""

@@ -1,6 +1,7 @@
 """A bank: many routes on one base, which comes back bit for bit."""
 
 import random
+import re
 import shutil
 import threading
 from dataclasses import replace
@@ -224,6 +225,21 @@ class TestBadInput:
         bank = Bank.from_dir(folder)
         assert bank.names == ["a", "b", "c"]
         assert all(torch.equal(outputs(bank.use(name), WAVE), expected[name]) for name in "abc")
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda config: config.update(decoding=[1]), r"decoding in config is \[1\], expected dict"),
+            (lambda config: config.update(token_type={}), "token_type in config is {}, expected str"),
+            (lambda config: config.update(frontend_conf=[1]), r"its frontend_conf is \[1\], expected some of"),
+            (lambda config: config["frontend_conf"].update(frontend_conf=5), "its frontend_conf is .*expected some of"),
+            (lambda config: config["frontend_conf"]["mask_conf"].update(method=[1]), r"method is \[1\], expected one of"),
+        ],
+    )
+    def test_a_configuration_of_another_type(self, change, message, abc):
+        edit(abc / "a.route", lambda header, _: change(header["config"]))
+        bank = Bank.from_dir(abc)
+        assert bank.names == ["b", "c"] and re.search(message, bank.broken["a"])
 
     def test_low_rank_updates_of_another_shape(self, routes):
         def widen(header, tensors):

@@ -74,7 +74,8 @@ def load_frontend(route: str | Path | RouteFile, source: Mapping[str, Any] | Non
 def frontend_options(file: RouteFile, source: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Options of the frontend that a route is applied to. Masks go into plain weights, so scores need no memory."""
     conf = file.header["config"].get("frontend_conf")
-    if not isinstance(conf, dict) or set(conf) - set(FRONTEND_OPTIONS) or not isinstance(conf.get("mask_conf"), dict):
+    known = isinstance(conf, dict) and not set(conf) - set(FRONTEND_OPTIONS)
+    if not (known and isinstance(conf.get("mask_conf"), dict) and isinstance(conf.get("frontend_conf") or {}, dict)):
         raise InputError(f"{file.path}: its frontend_conf is {conf!r:.80}, expected some of {', '.join(FRONTEND_OPTIONS)}")
     options = dict(conf)
     if source is not None:
