@@ -76,7 +76,7 @@ class Pruned(Attached):
         """A handle that trains what ``finetune`` trains and will prune the targets. ``options`` are further fields."""
         trained, transformer = finetuned(upstream, config.train_cnn), finetuned(upstream, False)
         sites, ranking = _targets(upstream, trained, config), Ranking(config.ranking, config.rounding)
-        options |= {"trained": trained, "startable": trained, "start_may_lack": trained.keys() - transformer.keys()}
+        options |= {"trained": trained, "startable": trained, "start_may_lack": frozenset(trained) - frozenset(transformer)}
         options |= {"sites": sites, "ranking": ranking, "schedule": schedule}
         return cls(upstream=upstream, **options)
 
