@@ -40,9 +40,13 @@ def resident_mb() -> float:
     return pages * 4096 / 2**20
 
 
-def write_routes(folder: Path, checkpoint: Path, sparsity: float, count: int) -> list[Path]:
-    """Route files with random masks on the feed-forward matrices of an upstream, and a linear CTC head."""
-    source = {"upstream": "wav2vec2_custom", "path_or_url": str(checkpoint)}
+def source_of(checkpoint: Path) -> dict[str, str]:
+    """The upstream that ``arms.write_upstream`` has written."""
+    return {"upstream": "wav2vec2_custom", "path_or_url": str(checkpoint)}
+
+
+def write_routes(folder: Path, source: dict[str, str], sparsity: float, count: int) -> list[Path]:
+    """Route files with random masks on the feed-forward matrices of the upstream ``source``, and a linear CTC head."""
     frontend = MaskedUpstream(frontend_conf=source, mask_conf={"method": "head_only"})
     sites = {site.name: getattr(site.module, site.tensor).shape for site in sites_of(frontend.expert, "feed_forward")}
     width = frontend.output_size()
@@ -140,9 +144,9 @@ def measure_bank(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     write_upstream(checkpoint, TINY if args.tiny else XLS_R if args.xls_r else Size())
     small = folder / "toy"
     small.mkdir()
-    write_routes(small, toy, 0.08, 3)
+    write_routes(small, source_of(toy), 0.08, 3)
     identical, growth = after_many_switches(Bank.from_dir(small))
-    paths = write_routes(folder, checkpoint, 0.08, 2)
+    paths = write_routes(folder, source_of(checkpoint), 0.08, 2)
     context = multiprocessing.get_context("spawn")  # a forked process would have our memory
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=memory, args=(paths, there))

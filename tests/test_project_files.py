@@ -1,5 +1,6 @@
 """Files of the project that other programs read: citation, workflow, issue templates."""
 
+import re
 from pathlib import Path
 
 import yaml
@@ -20,6 +21,16 @@ def test_citation():
     papers = [paper["url"].rpartition("/")[2] for paper in citation["references"]]
     assert papers == ["2211.01522", "2106.05933", "2302.14132"]
     assert all(author.keys() == {"family-names", "given-names"} for p in citation["references"] for author in p["authors"])
+
+
+def test_the_newest_release_notes_are_those_of_the_version():
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    sections = re.split(r"^## ", text, flags=re.M)[1:]
+    assert sections[0].startswith("[Unreleased]\n")
+    version, day = re.match(r"\[(.+)\] - (\d{4}-\d\d-\d\d)\n", sections[1]).groups()
+    assert version == espnet_s3router.__version__
+    assert day == str(read("CITATION.cff")["date-released"])
+    assert "### Added\n- " in sections[1]
 
 
 def test_workflow_runs_the_checks_on_both_pythons():

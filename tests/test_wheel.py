@@ -1,4 +1,7 @@
-"""The wheel: small enough, with the version of the package, and its recipes are those of the checkout."""
+"""The wheel: small enough, with the version of the package, and its recipes are those of the checkout.
+
+tests/smoke.sh installs it in an environment without the checkout, and runs a recipe that it lays out there.
+"""
 
 import os
 import re
@@ -12,6 +15,7 @@ import pytest
 import espnet_s3router
 from espnet_s3router.cli.setup.recipe_files import describe, entries, lay_out
 from espnet_s3router.errors import InputError
+from tests.build_wheel import build_wheel
 
 ROOT = Path(__file__).parents[1]
 MOST_MB = 15
@@ -21,11 +25,7 @@ MOST_MB = 15
 def installed(tmp_path_factory):
     """(wheel, folder that it is unpacked to)."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = ["build", "--build-base", folder / "build", "bdist_wheel", "--dist-dir", folder, "--bdist-dir", folder / "bdist"]
-    command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", folder, *build]
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    (wheel,) = folder.glob("*.whl")
+    wheel = build_wheel(folder)
     with zipfile.ZipFile(wheel) as file:
         file.extractall(folder / "site")
     return wheel, folder / "site"

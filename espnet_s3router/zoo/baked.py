@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 import yaml
 from torch import Tensor
@@ -20,10 +21,12 @@ from espnet_s3router.zoo.facts import base_facts, model_facts
 from espnet_s3router.zoo.meta import BAKED, Meta, write_meta
 from espnet_s3router.zoo.opened import check_opened
 from espnet_s3router.zoo.plots import add_plots, check_plots
-from espnet_s3router.zoo.scrub import packed_config
+from espnet_s3router.zoo.scrub import UPSTREAM, WEIGHTS, packed_config
 from espnet_s3router.zoo.write import Packed, check_out, put_pack, work_folder
 
 MODEL, CONFIG = "model.pth", "config.yaml"
+HUGGING_FACE = "frontend.upstream.upstream.model."
+"""Beginning of the names of a Hugging Face upstream's tensors in ESPnet's model."""
 
 
 def pack_baked(
@@ -64,8 +67,8 @@ def pack_baked(
         folder = work / "pack"
         folder.mkdir()
         config = packed_config(read_yaml(work / "baked" / CONFIG), folder)
-        (work / "baked" / MODEL).rename(folder / MODEL)
-        about = {name: model_facts(model, args, given, (folder / MODEL).stat().st_size)}
+        size = write_weights(work / "baked" / MODEL, folder)
+        about = {name: model_facts(model, args, given, size)}
         shown: Any = {"decoding": decoding, "base_licence": base_licence, "plots": plots}
         write_description(folder, BAKED, task, config, model, about, **shown)
         check_opened(folder, name, waves, expected, f"{out}: was not written")
@@ -73,6 +76,26 @@ def pack_baked(
         texts = check_stock(work / "check.zip", task, work / "cache", waves, expected)
         size = put_pack(folder, out)
     return Packed(out, BAKED, size, {name: texts[:-1]})
+
+
+def write_weights(model_file: Path, folder: Path) -> int:
+    """Put the weights of a baked model into the pack in ``folder``, and return their bytes.
+
+    s3prl loads a Hugging Face upstream from its folder in the pack before ESPnet loads ``model.pth``. The baked weights of
+    the upstream go there, in place of those of the base, and ``model.pth`` holds the rest. It holds all of other upstreams.
+    """
+    state = torch.load(model_file, map_location="cpu", weights_only=True)
+    upstream = {key.removeprefix(HUGGING_FACE): t for key, t in state.items() if key.startswith(HUGGING_FACE)}
+    place, size = folder / UPSTREAM, 0
+    if upstream and (place / "config.json").is_file():
+        for path in [path for pattern in (*WEIGHTS, "*.index.json") for path in place.glob(pattern)]:
+            path.unlink()
+        tensors = {name: tensor.contiguous() for name, tensor in upstream.items()}
+        safetensors.torch.save_file(tensors, place / WEIGHTS[0], metadata={"format": "pt"})
+        state = {key: tensor for key, tensor in state.items() if not key.startswith(HUGGING_FACE)}
+        size = (place / WEIGHTS[0]).stat().st_size
+    torch.save(state, folder / MODEL)
+    return size + (folder / MODEL).stat().st_size
 
 
 def write_description(

@@ -1,5 +1,6 @@
 """The model card of a pack: the head that the Hugging Face hub reads, and a page for people."""
 
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,8 @@ from espnet_s3router.zoo.meta import BAKED, CARD, EXPERIMENT, ROUTES, Meta
 TASKS = {"asr": "automatic-speech-recognition", "slu": "spoken-language-understanding"}
 LONGER_MEASURES = ("macro_f1", "slu_f1", "slot_type_f1", "slot_value_cer")
 """Names of measures of understanding, which hold underscores."""
+RECIPE = re.compile(r"/[a-z]+\d$")
+"""What a recipe adds to the name of its corpus."""
 PLACEHOLDER = "OWNER/NAME"
 """Name of a pack in the examples of a card, until it is uploaded."""
 INSTALL = (
@@ -62,8 +65,8 @@ def front_matter(meta: Meta) -> dict[str, Any]:
         head["pipeline_tag"] = TASKS["asr"]
     if languages := list(dict.fromkeys(str(facts["language"]) for facts in models.values() if facts.get("language"))):
         head["language"] = languages
-    if corpora := list(dict.fromkeys(str(facts["corpus"]) for facts in models.values() if facts.get("corpus"))):
-        head["datasets"] = [corpus.replace("/", "_") for corpus in corpora]
+    if corpora := list(dict.fromkeys(_corpus(facts) for facts in models.values() if facts.get("corpus"))):
+        head["datasets"] = corpora
     if len(every) == 1 and every[0].lower() in HUB_LICENCES:
         head["license"] = every[0].lower()
     else:
@@ -106,7 +109,13 @@ def models_table(meta: Meta) -> str:
 
 
 def _data(facts: Mapping[str, Any]) -> str:
-    return ", ".join(str(facts[key]) for key in ("corpus", "training_set") if facts.get(key)) or "–"
+    parts = [_corpus(facts) if facts.get("corpus") else "", str(facts.get("training_set") or "")]
+    return ", ".join(part for part in parts if part) or "–"
+
+
+def _corpus(facts: Mapping[str, Any]) -> str:
+    """Name of the data set. Older routes name their recipe instead, such as ``mboshi/asr1``."""
+    return RECIPE.sub("", str(facts["corpus"]))
 
 
 def results(meta: Meta) -> str:
@@ -141,7 +150,7 @@ def _set_and_metric(name: str) -> tuple[str, str]:
 
 
 def _command(facts: Mapping[str, Any]) -> str:
-    extra = [f"{key} {facts[key]}" for key in ("seed", "commit") if facts.get(key) is not None]
+    extra = [f"{key} {facts[key]}" for key in ("recipe", "seed", "commit") if facts.get(key) is not None]
     return f"`{facts['training_command']}`" + (f" ({', '.join(extra)})" if extra else "")
 
 

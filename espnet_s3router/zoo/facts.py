@@ -11,7 +11,7 @@ from espnet_s3router.routes import RouteFile, describe
 from espnet_s3router.upstreams import EMBEDDED
 from espnet_s3router.zoo.scrub import UPSTREAM
 
-GIVEN = ("language", "corpus", "training_set", "licence", "metrics", "training_command", "commit", "seed")
+GIVEN = ("language", "corpus", "recipe", "training_set", "licence", "metrics", "training_command", "commit", "seed")
 """Facts of a model that its maker knows and its files may not tell."""
 UNKNOWN = "unknown"
 _TITLES = {"MIT License": "MIT", "Apache License": "Apache-2.0"}

@@ -82,7 +82,8 @@ def test_metadata(deployed):
     assert header["config"]["decoding"]["ctc_best_path"] is True  # as the runs were decoded
     facts = header["metadata"]
     point = json.loads((folder / "exp" / ROUTED["routing"] / "point.json").read_text("utf-8"))
-    assert (facts["language"], facts["task"], facts["corpus"], facts["licence"]) == ("nl", "asr", "toy/asr1", "CC0-1.0")
+    assert (facts["language"], facts["task"], facts["licence"]) == ("nl", "asr", "CC0-1.0")
+    assert (facts["corpus"], facts["recipe"]) == ("toy", "toy/asr1")
     assert (facts["training_set"], facts["valid_set"], facts["test_sets"]) == ("train", "dev", ["dev", "test"])
     assert (facts["seed"], facts["training_command"]) == (0, "./run.sh --few")
     assert all(facts[name] == point[name] for name in ("upstream", "variant", "commit"))

@@ -1,16 +1,22 @@
 """From a user's own data directory to a baked model in stock ESPnet; also run alone on the other Python.
 
-Needs only the fixtures of this folder, so that it shows alone whether an installation works.
+Needs only the fixtures of this folder, so that it shows alone whether an installation works. WHEEL_PYTHON names the
+interpreter of an environment with the wheel; the recipes of the wheel then run the stages.
 """
 
 import csv
+import os
 import shutil
+import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+
+from tests.recipes.conftest import Recipes
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of ESPnet and s3prl, in this process
 
@@ -60,10 +66,25 @@ keep_nbest_models: 1
 """
 
 
+def from_the_wheel(python, folder):
+    """The recipes that ``s3router recipe init`` writes into an empty folder. The environment of the wheel runs them."""
+    binaries = Path(python).parent
+    path = f"{binaries}{os.pathsep}{os.environ['PATH']}"
+    environment = {"PATH": path, "VIRTUAL_ENV": str(binaries.parent), "PYTHONPATH": ""}
+    options = {"cwd": folder, "env": os.environ | environment, "text": True}
+    code = "import espnet_s3router; print(espnet_s3router.__file__)"
+    place = subprocess.check_output([python, "-c", code], **options)
+    assert Path(place).is_relative_to(binaries.parent)
+    subprocess.run([binaries / "s3router", "recipe", "init", "mine"], check=True, **options)
+    return Recipes(folder / "mine", env=environment)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, corpus, copying):
     """``run.sh`` of the main recipe, from stage 3 to the table, on a data directory of the user's own."""
-    recipes = copying(tmp_path_factory.mktemp("a smoke"))
+    folder = tmp_path_factory.mktemp("a smoke")
+    python = os.environ.get("WHEEL_PYTHON")
+    recipes = from_the_wheel(python, folder) if python else copying(folder)
     shutil.copytree(corpus, recipes.here / "data")
     done = recipes.run(
         *("./run.sh", "--model", "hubert_mini", "--local-data", "", "--stage", "3", "--expdir", EXP),
@@ -95,7 +116,7 @@ def test_stages_3_to_13(trained):
 
 
 def test_packs_open_elsewhere(trained, tmp_path, monkeypatch):
-    """ESPnet opens the baked one through its model zoo before it is written; both give one text from another folder."""
+    """ESPnet opens the baked one through its model zoo before it is written; all kinds give one text from another folder."""
     from espnet_s3router import Speech2Text
     from espnet_s3router.cli.main import main
 
@@ -107,10 +128,27 @@ def test_packs_open_elsewhere(trained, tmp_path, monkeypatch):
     assert main(["pack", "baked", str(tmp_path / "a.zip"), *files, "--language", "xx", "--audio", audio]) == 0
     assert main(["route", "write", *files, str(tmp_path / "xx.route"), "--language", "xx"]) == 0
     assert main(["pack", "routes", str(tmp_path / "b.zip"), str(tmp_path / "xx.route"), "--audio", audio]) == 0
+    assert main(["pack", "experiment", str(tmp_path / "c.zip"), *files, "--language", "xx", "--audio", audio]) == 0
     (tmp_path / "moved").mkdir()
     monkeypatch.chdir(tmp_path / "moved")
-    texts = {Speech2Text.from_pretrained(shutil.move(tmp_path / name, "."))(audio)[0][0] for name in ("a.zip", "b.zip")}
-    assert len(texts) == 1
+    moved = [shutil.move(tmp_path / name, ".") for name in ("a.zip", "b.zip", "c.zip")]
+    assert len({Speech2Text.from_pretrained(pack)(audio)[0][0] for pack in moved}) == 1
+    espnet_opens(moved[0], audio, tmp_path / "cache", monkeypatch)
+
+
+def espnet_opens(pack, audio, cache, monkeypatch):
+    """``espnet.load`` of ESPnet 202611 and later opens a baked pack as it opens any model for asr."""
+    try:
+        from espnet import load
+    except ImportError:
+        return
+    import espnet_model_zoo.downloader as zoo
+    import soundfile
+
+    monkeypatch.setattr(zoo.ModelDownloader.__init__, "__defaults__", (cache,))
+    speech2text = load(str(pack), task="asr", device="cpu", ctc_weight=1.0, beam_size=2)
+    assert type(speech2text.asr_model.frontend).__name__ == "S3prlFrontend"
+    assert isinstance(speech2text(soundfile.read(audio, dtype="float32")[0])[0][0], str)
 
 
 def test_a_checkpoint_holds_scores_and_head_only(trained):

@@ -37,19 +37,24 @@ def recipe(tmp_path, corpus, toy_upstream, monkeypatch):
     return folder
 
 
+ROLES = ("training", "inference", "metrics", "publication")
+
+
 def launch(*stages):
     from espnet3.systems.launch import launch as espnet_launch
 
     from espnet_s3router.espnet3.system import S3RouterASRSystem
 
-    configs = [word for role in ("training", "inference", "metrics") for word in (f"--{role}_config", f"conf/{role}.yaml")]
+    configs = [word for role in ROLES for word in (f"--{role}_config", f"conf/{role}.yaml")]
     espnet_launch(S3RouterASRSystem, conf_package="egs3.TEMPLATE.esp2_asr", argv=["--stages", *stages, *configs])
 
 
-def test_from_data_to_scores(recipe, corpus):
+def test_from_data_to_a_pack(recipe, corpus):
     import torch
 
-    launch("create_dataset", "train_tokenizer", "collect_stats", "train", "infer", "measure")
+    from espnet_s3router import Speech2Text
+
+    launch("create_dataset", "train_tokenizer", "collect_stats", "train", "infer", "measure", "pack_model", "upload_model")
     exp = recipe / "exp/training"
     tokens = (recipe / "data/char/tokens.txt").read_text("utf-8").split("\n")
     assert tokens[0] == "<blank>" and {"a", "b", "c", "d"} < set(tokens)
@@ -62,6 +67,12 @@ def test_from_data_to_scores(recipe, corpus):
     assert len(lines) == len((corpus / "test/text").read_text("utf-8").splitlines())
     metrics = json.loads((exp / "inference/metrics.json").read_text("utf-8"))
     assert any("cer" in key.lower() for key in metrics)
+    pack = shutil.move(exp / "model_pack", recipe / "moved")
+    expected = " ".join(lines[0].split()[1:])  # without repeated spaces
+    assert Speech2Text.from_pretrained(pack)(corpus / "test/wav/test-00.wav")[0][0] == expected
+    card = (pack / "README.md").read_text("utf-8")
+    assert "| en | test | CER |" in card and "CC-BY-SA-3.0" in card
+    assert str(recipe) not in card + (pack / "meta.yaml").read_text("utf-8")
 
 
 def test_a_recipe_that_cannot_be_prepared(tmp_path):

@@ -76,6 +76,28 @@ def test_a_baked_pack_has_no_paths_of_this_machine(packed_baked, tmp_path):
     assert str(tmp_path.parent).encode() not in content
 
 
+def test_a_baked_pack_holds_its_upstream_once(packed_baked, trained):
+    """Its folder in the pack has the masked weights, under the names of transformers, and model.pth has the head."""
+    import io
+
+    import safetensors.torch
+    import torch
+
+    from espnet_s3router.plugin.deployment.bake import bake_upstream, load_experiment
+
+    state = torch.load(io.BytesIO(read(packed_baked.path, "model.pth")), weights_only=True)
+    assert {key.split(".")[0] for key in state if ".upstream." not in key} >= {"ctc"}
+    assert not any(".upstream.upstream." in key for key in state)
+    run = trained("routing")
+    model, _ = load_experiment(run / "config.yaml", run / "valid.loss.ave.pth", "asr")
+    bake_upstream(model.frontend.expert)
+    weights = safetensors.torch.load(read(packed_baked.path, "pack_files/upstream/model.safetensors"))
+    expected = model.frontend.expert.model.state_dict()
+    assert weights.keys() == expected.keys() and all(torch.equal(weights[key], expected[key]) for key in expected)
+    size = sum(tensor.numel() * 4 for tensor in expected.values())
+    assert packed_baked.path.stat().st_size < 1.5 * size + 50_000
+
+
 def test_equal_bytes(packed_routes, packed_baked, routes, trained, wave, tmp_path):
     again = pack_routes(routes, tmp_path / "again.zip", base_licence="MIT")
     assert again.path.read_bytes() == packed_routes.path.read_bytes()

@@ -13,7 +13,7 @@ from espnet_s3router import Speech2Text
 from espnet_s3router.cli.main import main
 from espnet_s3router.errors import InputError
 from espnet_s3router.routes import open_route
-from espnet_s3router.zoo.card import results
+from espnet_s3router.zoo.card import card, front_matter, results
 from espnet_s3router.zoo.meta import Meta, read_meta
 from espnet_s3router.zoo.opened import open_pack
 from espnet_s3router.zoo.routes import pack_routes
@@ -85,13 +85,21 @@ def test_the_card(packed_routes, packed_baked, unpacked, hub):
     text = (unpacked / "README.md").read_text("utf-8")
     head = yaml.safe_load(text.split("---")[1])
     assert head["tags"] == ["espnet", "s3router", "audio", "automatic-speech-recognition"]
-    assert (head["language"], head["datasets"]) == (["de", "nl"], ["toy_asr1"])
+    assert (head["language"], head["datasets"]) == (["de", "nl"], ["toy"])  # from the name of a recipe
     assert (head["license"], head["license_name"]) == ("other", "cc0-1.0-and-mit")  # data, base
     facts = read_meta(unpacked).facts
     shapes = open_route(unpacked / "routes/nl.route").coded.values()
     share = sum(mask.zeros for mask in shapes) / sum(math.prod(mask.shape) for mask in shapes)
     assert "| nl | test | CER | 31.2 |" in text and f"| nl | routing | {share:.2%} of" in text
     assert facts["base"]["licence"] == "MIT"
+
+
+def test_a_corpus_of_the_hub_keeps_its_name_on_the_card():
+    facts = {"corpus": "jane/street-names", "recipe": "mine/asr1", "training_command": "./run.sh", "bytes": 1}
+    models = {"en": facts | {"metrics": {"cer": 3.0}}}
+    meta = Meta(kind="baked", task="asr", files={}, yaml_files={}, facts={"models": models})
+    assert front_matter(meta)["datasets"] == ["jane/street-names"]
+    assert "| jane/street-names |" in card(meta) and "`./run.sh` (recipe mine/asr1)" in card(meta)
 
 
 def test_measures_on_a_card_have_their_whole_names():

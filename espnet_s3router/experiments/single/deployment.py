@@ -32,7 +32,8 @@ def metadata(experiment: Path, options: Options) -> dict[str, Any]:
     info = json.loads((experiment / layout.RUN_INFO).read_text(encoding="utf-8"))
     facts = {
         "language": options.language,
-        "corpus": options.recipe_name,
+        "corpus": options.recipe_name.partition("/")[0],
+        "recipe": options.recipe_name,
         "training_set": options.training_set,
         "valid_set": options.valid_set,
         "test_sets": list(options.test_sets),

@@ -96,9 +96,15 @@ def check_files(train_config: str | Path, model_file: str | Path, out: Path) -> 
 
 
 def load_stock(config: dict[str, Any], model_file: Path, task: str) -> Any:
-    """The model of a baked experiment, as stock ESPnet builds it."""
+    """The model of a baked experiment, as stock ESPnet builds it.
+
+    The file may lack tensors of the upstream, which are then those of its folder. ESPnet accepts any other difference, too;
+    here it raises RuntimeError.
+    """
     model = TASKS[task].build_model(argparse.Namespace(**config))
-    model.load_state_dict(torch.load(model_file, map_location="cpu", weights_only=True))
+    state = torch.load(model_file, map_location="cpu", weights_only=True)
+    inside = {key: tensor for key, tensor in model.state_dict().items() if key.startswith(f"{FRONTEND_KEYS}upstream.")}
+    model.load_state_dict(inside | state)
     return model
 
 

@@ -3,6 +3,8 @@
 
 python run.py --stages create_dataset train_tokenizer collect_stats train infer measure \
     --training_config conf/training.yaml --inference_config conf/inference.yaml --metrics_config conf/metrics.yaml
+python run.py --stages pack_model upload_model \
+    --training_config conf/training.yaml --publication_config conf/publication.yaml
 """
 
 from espnet3.systems.launch import launch
