@@ -23,7 +23,7 @@ WORDS, README_LINES = 30, 70
 
 CODE_BLOCK = re.compile(r"^ *```.*?^ *```[^\n]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
-NEW_UNIT = re.compile(r"\s*(#+|[-*+]|\d+\.)\s+")
+NEW_UNIT = re.compile(r"^\s*(#+|[-*+]|\d+\.)\s+")
 
 
 def read(page: str) -> str:
@@ -72,6 +72,7 @@ def test_units_and_sentences():
         "| a | table |\n|---|---|\n\n```\ncode. code.\n```\n- an item\n  of two lines\n- another\n"
     )
     text = "Text goes on here. **More** of `a b c`: 0.5 is one word; [a link](to.md)."
+    assert units("**A claim.** Two words.") == ["**A claim.** Two words."]
     assert units(page) == ["A title", text, "an item of two lines", "another"]
     assert sentences(text) == ["Text goes on here.", "**More** of code:", "0.5 is one word;", "a link."]
     assert anchors(page) == {"a-title"}
