@@ -88,8 +88,8 @@ setup(
             *DOCS,  # a test builds the pages
             *EXPORT,
             "onnx-asr>=0.12",  # a test opens exported models with it
-            "nbclient",  # a test runs the notebook of the documentation
-            "ipykernel",  # in this kernel
+            "nbformat",  # a test reads the notebook of the documentation
+            "ipython",  # whose cells show audio
         ],
         "docs": DOCS,
         "espnet3": ["espnet>=202611", "lightning"],  # the recipes below egs3; needs Python 3.12 or later
