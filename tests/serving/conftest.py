@@ -16,20 +16,27 @@ from tests.plugin.conftest import (  # noqa: F401  fixtures
 )
 
 
-@pytest.fixture
-def bank(trained_like, tmp_path):  # noqa: F811
-    """A folder with the routes nl and es, one broken file, and two recordings beside it."""
+@pytest.fixture(scope="session")
+def two_routes(write_experiment, tmp_path_factory):  # noqa: F811
+    """A folder ``routes`` with nl, es and one broken file, and two recordings beside it. Read it only."""
     from espnet_s3router.plugin.deployment import route
 
-    folder = tmp_path / "routes"
-    folder.mkdir()
+    experiments, made = tmp_path_factory.mktemp("experiments"), tmp_path_factory.mktemp("two_routes")
+    (made / "routes").mkdir()
     for seed, name in enumerate(("nl", "es")):
-        files = trained_like(name=name, seed=seed, mask_conf={"method": "routing", "sparsity": 0.2})
-        route.write_experiment(*files, folder / f"{name}.route")
-    (folder / "ru.route").write_bytes(b"nothing")
+        mask_conf = {"method": "routing", "sparsity": 0.2}
+        files = write_trained_like(write_experiment, experiments, name, seed, mask_conf=mask_conf)
+        route.write_experiment(*files, made / f"routes/{name}.route")
+    (made / "routes/ru.route").write_bytes(b"nothing")
     for number, seconds in enumerate((1.3, 3.1)):
-        soundfile.write(tmp_path / f"{number}.wav", route.speech_like(seconds).numpy(), 16000, subtype="FLOAT")
-    return folder
+        soundfile.write(made / f"{number}.wav", route.speech_like(seconds).numpy(), 16000, subtype="FLOAT")
+    return made
+
+
+@pytest.fixture
+def bank(two_routes, tmp_path):
+    """The folder of routes in a copy of ``two_routes`` that a test may change."""
+    return shutil.copytree(two_routes, tmp_path, dirs_exist_ok=True) / "routes"
 
 
 @pytest.fixture(scope="session")

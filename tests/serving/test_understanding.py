@@ -1,29 +1,41 @@
 """Several tasks on one base: routes of languages and of intents in one bank."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
 from espnet_s3router.cli.main import main
 from espnet_s3router.errors import InputError
-from espnet_s3router.plugin.deployment.route import speech_like, write_experiment
+from espnet_s3router.plugin.deployment import route
+from espnet_s3router.plugin.deployment.route import speech_like
 from espnet_s3router.results.understanding.entities import Entity
 from espnet_s3router.serving import Bank, Router
 from espnet_s3router.serving.understanding import understand
+from tests.plugin.conftest import write_trained_like
 
 MASKS = {"mask_conf": {"method": "routing", "sparsity": 0.2}}
 BEST_PATH = {"ctc_best_path": True}
 
 
-@pytest.fixture
-def several(bank, trained_like, tmp_path):
-    """The folder of ``bank`` with two more routes: intents by pooling, and intents with transcripts."""
-    (tmp_path / "words.txt").write_text("<blank>\n<unk>\nVM\nCONF\nSEP\nFILL\nten\n<sos/eos>\n")
-    about = {"token_list": str(tmp_path / "words.txt"), "token_type": "word", **MASKS}
+@pytest.fixture(scope="session")
+def intents(write_experiment, tmp_path_factory):
+    """A folder with two routes: intents by pooling, and intents with transcripts. Read it only."""
+    folder = tmp_path_factory.mktemp("intents")
+    (folder / "words.txt").write_text("<blank>\n<unk>\nVM\nCONF\nSEP\nFILL\nten\n<sos/eos>\n")
+    about = {"token_list": str(folder / "words.txt"), "token_type": "word", **MASKS}
     for name, changes in {"services": {"encoder": "mean_pooling"}, "requests": {}}.items():
-        files = trained_like(name=name, seed=len(name), **about, **changes)
-        write_experiment(*files, bank / f"{name}.route", decoding=BEST_PATH | {"intents": True})
+        files = write_trained_like(write_experiment, folder, name, len(name), **about, **changes)
+        route.write_experiment(*files, folder / f"{name}.route", decoding=BEST_PATH | {"intents": True})
+    return folder
+
+
+@pytest.fixture
+def several(bank, intents):
+    """The folder of ``bank`` with the routes of ``intents``."""
+    for path in intents.glob("*.route"):
+        shutil.copy(path, bank)
     return bank
 
 
