@@ -32,8 +32,9 @@ UPSTREAM = "upstream.safetensors"
 """Name of the file of the smaller upstream."""
 SECONDS = 10.0
 """Length of the utterance whose MACs count, for methods without an option for it."""
-TOLERANCE = 1e-5
-"""The largest difference between a gated and an extracted model in float32, relative to the largest output."""
+TOLERANCE = 1e-4
+"""The largest difference between a gated and an extracted model in float32, relative to the largest output. Rounding stays
+below 1e-5 as a rule, and reaches 1.1e-5 where one channel of eight is left. A unit too many or too few makes far more."""
 _OF_TRAINING = ("distill", "latent_masking")
 """Options of the frontend that only training uses. Their tensors are no part of a shrunk upstream."""
 
