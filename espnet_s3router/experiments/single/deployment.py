@@ -12,7 +12,7 @@ from espnet_s3router.bin.asr_inference import split_options
 from espnet_s3router.errors import InputError
 from espnet_s3router.experiments import layout
 from espnet_s3router.experiments.options import Options
-from espnet_s3router.experiments.single.provenance import command_of, digest_of_model, digest_of_recordings
+from espnet_s3router.experiments.single.provenance import command_of, digest_of_model, digest_of_recordings, without_folders
 from espnet_s3router.experiments.single.shrinking import shrink
 from espnet_s3router.files import read_json, read_yaml, write_atomic
 from espnet_s3router.results.rows import shown_value
@@ -39,7 +39,7 @@ def metadata(experiment: Path, options: Options) -> dict[str, Any]:
         "test_sets": list(options.test_sets),
         "metrics": metrics(experiment, options),
         "licence": options.licence,
-        "training_command": command_of(experiment),
+        "training_command": without_folders(command_of(experiment)),
         **{name: info.get(name) for name in OF_RUN},
     }
     return {name: value for name, value in facts.items() if value}

@@ -6,6 +6,7 @@ another model under the same name and configuration; so is a dataset that is pre
 
 import functools
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,11 @@ def commit_of(experiment: Path) -> str:
 def command_of(experiment: Path) -> str:
     """The command that started a run; empty if the run noted none."""
     return _read(experiment).get("command", "")
+
+
+def without_folders(command: str) -> str:
+    """A command with the last part alone of each absolute path, for files that leave this machine."""
+    return re.sub(r"(?<![\w.:/~-])~?/(?:[^\s'\"/=]+/)*([^\s'\"/=]+)/?", r"\1", command)
 
 
 def changed_origin(experiment: Path) -> Path | None:

@@ -15,6 +15,7 @@ from espnet_s3router.experiments.single.provenance import (
     commit_of,
     note_start,
     refuse_changed_origin,
+    without_folders,
 )
 
 
@@ -87,3 +88,16 @@ def test_a_run_that_noted_nothing(folder):
     """Older experiment folders have no note."""
     refuse_changed_origin(folder)
     assert commit_of(folder) == "1a2b3c4"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("./run.sh --local_data '' --dumpdir /home/me/dump/", "./run.sh --local_data '' --dumpdir dump"),
+        ("./run.sh --start=/home/me/exp/1epoch.pth --python ~/bin/python3", "./run.sh --start=1epoch.pth --python python3"),
+        ("./run.sh --dense_exp ../asr1/exp/a_seed{seed} --cluster tcp://host:8786/a", None),
+        ("MBOSHI=/data/mboshi ./run.sh --train_set data/train", "MBOSHI=mboshi ./run.sh --train_set data/train"),
+    ],
+)
+def test_a_command_that_leaves_the_machine_names_no_folder_of_it(command, expected):
+    assert without_folders(command) == (expected or command)
