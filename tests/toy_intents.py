@@ -1,6 +1,10 @@
-"""Tiny trees of Fluent Speech Commands, SNIPS and SLURP in exactly their layouts. A recording is a tone of its command."""
+"""Tiny trees of Fluent Speech Commands, SNIPS and SLURP in exactly their layouts.
+
+A recording is one of ``speech`` for each command, such as recorded prompts (samples,) at 16 kHz, or else a tone.
+"""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +27,18 @@ SLURP = [  # scenario, action, annotated sentence
 ]
 
 
-def write_tone(path: Path, command: int, rng: np.random.Generator) -> None:
-    """A second of a tone, whose pitch tells the command, with noise."""
+Speech = Sequence[np.ndarray]
+
+
+def write_recording(path: Path, command: int, rng: np.random.Generator, speech: Speech) -> None:
+    """The speech of a command, or a second of a tone whose pitch tells the command, with noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     times = np.arange(16000) / 16000
-    wave = 0.3 * np.sin(2 * np.pi * 180 * (1 + command) * times) * (1 + 0.1 * rng.standard_normal(len(times)))
-    soundfile.write(path, wave, 16000, subtype="PCM_16")
+    tone = 0.3 * np.sin(2 * np.pi * 180 * (1 + command) * times) * (1 + 0.1 * rng.standard_normal(len(times)))
+    soundfile.write(path, speech[command % len(speech)] if speech else tone, 16000, subtype="PCM_16")
 
 
-def write_fsc(root: Path, sizes: dict[str, int] | None = None) -> Path:
+def write_fsc(root: Path, sizes: dict[str, int] | None = None, speech: Speech = ()) -> Path:
     """Tables with an unnamed first column, as published, and wavs of two speakers."""
     rng, number = np.random.default_rng(0), 0
     (root / "data").mkdir(parents=True)
@@ -42,7 +49,7 @@ def write_fsc(root: Path, sizes: dict[str, int] | None = None) -> Path:
             transcription, intent = list(FSC.items())[command]
             speaker, number = ("2BqVo8kVB2Skwgyb", "AY5e3mMgZkIyG3Ox")[row % 2], number + 1
             path = f"wavs/speakers/{speaker}/{number:04d}-4474-11e9.wav"
-            write_tone(root / path, command, rng)
+            write_recording(root / path, command, rng, speech)
             lines.append(",".join([str(row), path, speaker, transcription, *intent]))
         (root / f"data/{part}_data.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return root
@@ -60,7 +67,7 @@ def pieces(text: str) -> list[dict[str, str]]:
     return found
 
 
-def write_snips(root: Path, copies: int = 3) -> Path:
+def write_snips(root: Path, copies: int = 3, speech: Speech = ()) -> Path:
     """Each text is spoken by so many speakers."""
     rng, recordings = np.random.default_rng(0), {}
     intents = {intent: {"utterances": [{"data": pieces(text)} for text in texts]} for intent, texts in SNIPS.items()}
@@ -68,7 +75,7 @@ def write_snips(root: Path, copies: int = 3) -> Path:
     for speaker in range(copies):
         for command, text in enumerate(texts):
             number = str(len(recordings))
-            write_tone(root / f"speech_corpus/audio/{number}.wav", command, rng)
+            write_recording(root / f"speech_corpus/audio/{number}.wav", command, rng, speech)
             worker = {"id": f"1000{speaker}", "country": "USA", "gender": "female", "age": 30}
             recordings[number] = {"filename": f"{number}.wav", "text": f"{text}\n", "worker": worker}
     (root / "dataset.json").write_text(json.dumps({"language": "en", "intents": intents}), encoding="utf-8")
@@ -76,7 +83,7 @@ def write_snips(root: Path, copies: int = 3) -> Path:
     return root
 
 
-def write_slurp(root: Path, copies: int = 2) -> Path:
+def write_slurp(root: Path, copies: int = 2, speech: Speech = ()) -> Path:
     """Each prompt has so many recordings in each part, one of them with a headset. The first one occurs twice."""
     rng, metadata, number = np.random.default_rng(0), {}, 1434542201
     folder = root / "dataset/slurp"
@@ -90,7 +97,7 @@ def write_slurp(root: Path, copies: int = 2) -> Path:
                 end = "-synth" if part == "train_synthetic" else "-headset" if copy else ""
                 files.append(f"audio-{number}{end}.flac")
                 kind = "slurp_synth" if part == "train_synthetic" else "slurp_real"
-                write_tone(root / "audio" / kind / files[-1], command, rng)
+                write_recording(root / "audio" / kind / files[-1], command, rng, speech)
             listed = [*files, files[0]] if command == 0 else files
             plain = "".join(piece.rpartition(" : ")[2] for piece in annotation.replace("]", "[").split("["))
             prompt = {

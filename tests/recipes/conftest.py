@@ -32,7 +32,7 @@ FS = 16000
 LONGEST_S = 600  # seconds until a test gives a command up
 
 
-SHARED_FIXTURES = ("prepared_recipes", "deployed", "trained", "first_call", "slurm")
+SHARED_FIXTURES = ("prepared_recipes", "deployed", "trained", "first_call", "speech", "slurm")
 """Fixtures that take long to make. Tests that share one run in the same process of pytest-xdist."""
 
 
@@ -42,7 +42,8 @@ def pytest_collection_modifyitems(items):
         if Path(__file__).parent in item.path.parents:
             for name in SHARED_FIXTURES:
                 if name in item.fixturenames:
-                    item.add_marker(pytest.mark.xdist_group(f"recipes: {name}"))
+                    group = "first_call" if name == "speech" else name  # which that fixture asks for itself
+                    item.add_marker(pytest.mark.xdist_group(f"recipes: {group}"))
                     break
 
 
@@ -242,6 +243,43 @@ def write_corpus(folder):
             lines = "".join(f"{key} {value}\n" for key, value in table.items())
             (folder / name / file).write_text(lines, encoding="utf-8")
     return folder
+
+
+# An untrained model never ends a sentence: at most 12 letters each keep decoding short.
+MAIN_JOB = (
+    "--model",
+    "hubert_mini",
+    *("--methods", "head_only routing", "--sparsities", "0.1", "--inference_args", "--beam_size 1 --maxlenratio -12"),
+    *("--asr_args", "max_epoch=1 num_iters_per_epoch=2 scheduler_conf.max_steps=2"),
+)
+
+
+@pytest.fixture(scope="session")
+def first_call(tmp_path_factory, copying):
+    """(recipes, output of the first call of asterisk/asr1 with ``MAIN_JOB``). The recordings come from ASTERISK, or apt."""
+    recipes = copying(tmp_path_factory.mktemp("asterisk"))
+    if "ASTERISK" not in os.environ and not shutil.which("apt-get"):
+        pytest.skip("no apt-get to download the recordings with: set ASTERISK to the folder of the unpacked packages")
+    if "ASTERISK" in os.environ:
+        recipes.env["ASTERISK"] = str(Path(os.environ["ASTERISK"]).resolve())
+    done = recipes.run("./run.sh", *MAIN_JOB, check=False)
+    if "none of the two sources worked" in done.stderr:
+        pytest.skip(f"the recordings cannot be downloaded here (set ASTERISK to their folder): {done.stderr[-500:]}")
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return recipes, done.stdout
+
+
+@pytest.fixture(scope="session")
+def speech(request):
+    """Four recorded prompts (samples,) at 16 kHz. Empty where they cannot be downloaded."""
+    from toy_audio import recorded_speech
+
+    try:
+        recipes, _ = request.getfixturevalue("first_call")
+    except pytest.skip.Exception:
+        return []
+    folder = Path(recipes.env.get("ASTERISK", recipes.root / "egs2/s3router/asterisk/asr1/downloads/asterisk"))
+    return [wave.numpy() for wave in recorded_speech(4, folder)]
 
 
 @pytest.fixture(scope="session")

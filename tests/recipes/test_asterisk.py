@@ -1,8 +1,6 @@
 """The main recipe on recorded speech with two updates per run: ``run.sh`` as a user calls it, twice."""
 
 import csv
-import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,31 +9,10 @@ from toy_audio import recorded_speech
 
 from espnet_s3router.deploy.shrink import shrink
 from tests.deploy.test_shrink import STYLES, TOLERANCE, difference, gated, states
+from tests.recipes.conftest import MAIN_JOB
 
-# An untrained model never ends a sentence: at most 12 letters each keep decoding short.
-OPTIONS = (
-    "--model",
-    "hubert_mini",
-    *("--methods", "head_only routing", "--sparsities", "0.1", "--inference_args", "--beam_size 1 --maxlenratio -12"),
-    *("--asr_args", "max_epoch=1 num_iters_per_epoch=2 scheduler_conf.max_steps=2"),
-)
 RUNS = {"head_only": "asr_head_only_seed0", "routing": "asr_routing_s0.1_seed0"}
 SETS = ("train_10min_en", "dev_en", "test_en")
-
-
-@pytest.fixture(scope="module")
-def first_call(tmp_path_factory, copying):
-    """(recipes, output of the first call); the recordings come from ASTERISK, or through apt."""
-    recipes = copying(tmp_path_factory.mktemp("asterisk"))
-    if "ASTERISK" not in os.environ and not shutil.which("apt-get"):
-        pytest.skip("no apt-get to download the recordings with: set ASTERISK to the folder of the unpacked packages")
-    if "ASTERISK" in os.environ:
-        recipes.env["ASTERISK"] = str(Path(os.environ["ASTERISK"]).resolve())
-    done = recipes.run("./run.sh", *OPTIONS, check=False)
-    if "none of the two sources worked" in done.stderr:
-        pytest.skip(f"the recordings cannot be downloaded here (set ASTERISK to their folder): {done.stderr[-500:]}")
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return recipes, done.stdout
 
 
 def keys(path):
@@ -106,7 +83,7 @@ def test_the_second_call_has_nothing_to_do(first_call):
     recipes, printed = first_call
     files = [path for path in (recipes.here / "exp").rglob("*") if path.is_file()]
     before = {path: path.stat().st_mtime_ns for path in files if path.suffix in (".pth", ".yaml", ".json", ".log")}
-    again = recipes.run("./run.sh", *OPTIONS).stdout
+    again = recipes.run("./run.sh", *MAIN_JOB).stdout
     assert "2 of 2 runs finished before" in again
     assert page(again) == page(printed)
     assert {path: path.stat().st_mtime_ns for path in before} == before

@@ -1,4 +1,5 @@
-"""fsc/slu1, snips/slu1 and slurp/slu1, stages 1 to 13 on tiny trees in exactly the layouts of the corpora."""
+"""fsc/slu1, snips/slu1 and slurp/slu1, stages 1 to 13 on tiny trees in exactly the layouts of the corpora, with recorded
+prompts in the place of their recordings."""
 
 import pytest
 from toy_intents import write_fsc, write_slurp, write_snips
@@ -6,9 +7,9 @@ from toy_intents import write_fsc, write_slurp, write_snips
 pytestmark = pytest.mark.filterwarnings("ignore")  # of ESPnet and s3prl, in this process
 
 
-def test_fsc_by_the_slu_task(finished, tmp_path):
+def test_fsc_by_the_slu_task(finished, speech, tmp_path):
     """The intent and the transcript, as words, with ESPnet's SLU task and a small Transformer."""
-    root = write_fsc(tmp_path / "a corpus/fluent_speech_commands_dataset")
+    root = write_fsc(tmp_path / "a corpus/fluent_speech_commands_dataset", speech=speech)
     run = finished("fsc/slu1", "--target", "transformer", "--inference_args", "--maxlenratio -6", FSC=str(root))
     tokens = (run.here / "data/fsc_token_list/word/tokens.txt").read_text().split()
     assert {"activate_lights_none", "change_language_none_none", "shoes"} <= set(tokens)
@@ -21,9 +22,9 @@ def test_fsc_by_the_slu_task(finished, tmp_path):
     assert (model.parent / "decode_attention/test/text").is_file()
 
 
-def test_snips_by_ctc(finished, tmp_path):
+def test_snips_by_ctc(finished, speech, tmp_path):
     """The intent, one token, and the transcript in characters."""
-    root = write_snips(tmp_path / "smart-lights-en-close-field")
+    root = write_snips(tmp_path / "smart-lights-en-close-field", speech=speech)
     data = f"local.intents.snips --root {root} --data_dir data --held_out 3"
     run = finished("snips/slu1", "--target", "transcript", "--local_data", data, SNIPS=str(root))
     tokens = (run.here / "data/snips_token_list/char/tokens.txt").read_text().split()
@@ -33,9 +34,9 @@ def test_snips_by_ctc(finished, tmp_path):
     assert {"cer", "wer", "macro_f1"} <= {metric for name, metric in rows if name == "dev"}
 
 
-def test_slurp_with_entities(finished, tmp_path):
+def test_slurp_with_entities(finished, speech, tmp_path):
     """Pieces of words, in which every intent, SEP and FILL are one token. One intent begins another."""
-    root = write_slurp(tmp_path / "slurp")
+    root = write_slurp(tmp_path / "slurp", speech=speech)
     run = finished("slurp/slu1", "--entities", "--nbpe", "36", SLURP=str(root))
     tokens = (run.here / "data/slurp_entities_token_list/bpe_unigram36/tokens.txt").read_text().split()
     assert {"email_query", "email_querycontact", "SEP", "FILL"} <= set(tokens)
