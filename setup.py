@@ -73,7 +73,7 @@ setup(
     ],
     extras_require={
         "test": [
-            "pytest",
+            "pytest<9.2",  # with 9.2, pytest-xdist 3.8 does not keep groups of tests together
             "pytest-xdist",  # runs the tests in two processes
             "hypothesis",
             "ruff>=0.15",

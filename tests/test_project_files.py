@@ -1,8 +1,10 @@
 """Files of the project that other programs read: citation, workflow, issue templates."""
 
+import os
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 import espnet_s3router
@@ -47,3 +49,10 @@ def test_reports_of_faults_ask_for_the_doctor():
     fields = {field["id"]: field for field in read(".github/ISSUE_TEMPLATE/fault.yml")["body"]}
     assert "s3router doctor --json" in fields["doctor"]["attributes"]["label"]
     assert fields["doctor"]["validations"]["required"] is True
+
+
+@pytest.mark.xdist_group("a group")
+def test_groups_of_tests_stay_in_one_process(request):
+    """Else every process makes the fixtures that take minutes. pytest 9.2 with pytest-xdist 3.8 splits groups silently."""
+    if "PYTEST_XDIST_WORKER" in os.environ and request.config.getvalue("loadgroup"):
+        assert request.node.nodeid.endswith("@a group")

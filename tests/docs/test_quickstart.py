@@ -81,7 +81,7 @@ def test_from_recordings_to_a_transcript(recordings, tmp_path, toy_upstream, mon
     assert f"{rates['test', 'cer']:.1f}" in outputs[3]  # the table of stage 13
     with zipfile.ZipFile(tmp_path / "quickstart/model.zip") as pack:
         card = pack.read("README.md").decode()
-    assert "- nl" in card and "cc0-1.0" in card and "mine/asr1, train" in card
+    assert "- nl" in card and "cc0-1.0" in card and "mine, train" in card
 
     assert main(["transcribe", "--model", "quickstart/model.zip", str(recording)]) == 0
     assert capsys.readouterr().out == f"{recording}\tnl\t{recognised}\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.xdist_group("distributed")  # the two processes take minutes
 WORKER = Path(__file__).with_name("ddp_worker.py")
 ROUTING = {"method": "routing", "sparsity": 0.3, "targets": "all"}
 JOBS = {

@@ -33,6 +33,7 @@ def located(source: Mapping[str, Any]) -> dict[str, Any]:
 
     ``s3router shrink`` writes both into one folder and names it by its absolute path. The folder may have moved since.
     """
+    check_source(source)
     path, folder = source.get("shrunk"), _OPENED.get()
     if not isinstance(path, str) or folder is None or Path(path).exists() or not (folder / Path(path).name).is_file():
         return dict(source)
