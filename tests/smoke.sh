@@ -25,13 +25,14 @@ unset VIRTUAL_ENV
 PYTHON=${interpreter}
 . ./install.sh
 
-# The environment of the checkout has this package as a link to it. This one has the wheel, and sees the other packages by a path.
+# The environment of the checkout has this package as a link to it. This one has the wheel, and sees the other packages behind it.
+# addsitedir also reads their .pth files: on Python 3.12, distutils comes from that of setuptools.
 work=$(mktemp -d)
 trap 'rm -rf "${work}"' EXIT
 wheel=$(python tests/build_wheel.py "${work}")
 python -m venv "${work}/installed"
 packages=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-echo "${packages}" >"$("${work}/installed/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth"
+echo "import site; site.addsitedir('${packages}')" >"$("${work}/installed/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth"
 "${work}/installed/bin/python" -m pip install -q --no-index --no-deps "${wheel}"
 
 WHEEL_PYTHON=${work}/installed/bin/python python -m pytest -q tests/recipes/test_smoke.py tests/systems
