@@ -9,14 +9,12 @@ Weights are random, and so is the audio: the time does not depend on them.
 import argparse
 import contextlib
 import io
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
-from quiet import LoadMeter
+from quiet import LoadMeter, seconds_of
 from report import run
 
 with contextlib.redirect_stdout(io.StringIO()):  # ESPnet's imports print; --json promises one line
@@ -33,18 +31,6 @@ with contextlib.redirect_stdout(io.StringIO()):  # ESPnet's imports print; --jso
 
 TOKENS, SECONDS, THREADS = 32, 10, (1, 2)
 TARGETS = {f"int8_over_onnx {count}": "<= 0.77 with vnni" for count in THREADS}
-
-
-def seconds_of(call: Callable[[], Any], rounds: int, meter: LoadMeter) -> float:
-    """Median seconds of a call, after one that is not timed."""
-    call()
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        with meter.region("inference"):
-            call()
-        times.append(time.perf_counter() - start)
-    return median(times)
 
 
 def onnx_ratios(

@@ -1,12 +1,13 @@
-"""Tells whether other processes disturbed a measurement, from the processor time that this process got."""
+"""Times calls, and tells from the processor time that this process got whether other processes disturbed a measurement."""
 
 import os
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 REQUIRED_SHARE = 0.9
@@ -81,3 +82,15 @@ class LoadMeter:
                 file=sys.stderr,
             )
         return share >= REQUIRED_SHARE
+
+
+def seconds_of(call: Callable[[], object], rounds: int, meter: LoadMeter | None = None) -> float:
+    """Median seconds of a call, after one that is not timed. ``meter`` measures the load meanwhile."""
+    call()
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        with meter.region("calls") if meter else nullcontext():
+            call()
+        times.append(time.perf_counter() - start)
+    return median(times)

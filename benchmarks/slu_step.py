@@ -22,7 +22,7 @@ from report import run
 with contextlib.redirect_stdout(io.StringIO()):  # ESPnet's imports print; --json promises one line
     import torch
     import yaml
-    from arms import ROUTING, TINY, VOCABULARY, Size, threads, write_upstream
+    from arms import ARMS, TINY, VOCABULARY, Size, threads, write_upstream
     from espnet2.tasks.slu import SLUTask
 
     from espnet_s3router.plugin.training.task import S3RouterSLUTask
@@ -30,15 +30,10 @@ with contextlib.redirect_stdout(io.StringIO()):  # ESPnet's imports print; --jso
 TARGETS = {"routing_over_espnet": "<= 1.0", "finetune_cnn_over_espnet": "<= 1.0"}
 FRONTENDS: dict[str, dict[str, Any]] = {
     "espnet": {"frontend": "s3prl", "frontend_conf": {"multilayer_feature": False}},
-    "finetune": {
-        "frontend": "masked_upstream",
-        "frontend_conf": {"multilayer_feature": False, "mask_conf": {"method": "finetune"}},
+    **{
+        name: {"frontend": "masked_upstream", "frontend_conf": {"multilayer_feature": False, **ARMS[name]}}
+        for name in ("finetune", "finetune_cnn", "routing")
     },
-    "finetune_cnn": {
-        "frontend": "masked_upstream",
-        "frontend_conf": {"multilayer_feature": False, "mask_conf": {"method": "finetune", "train_cnn": True}},
-    },
-    "routing": {"frontend": "masked_upstream", "frontend_conf": {"multilayer_feature": False, "mask_conf": ROUTING}},
 }
 SHARED: dict[str, Any] = {
     "encoder": "transformer",

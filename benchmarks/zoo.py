@@ -14,13 +14,10 @@ import io
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from quiet import LoadMeter
+from quiet import LoadMeter, seconds_of
 from report import run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,16 +32,6 @@ with contextlib.redirect_stdout(io.StringIO()):  # ESPnet's imports print; --jso
 
 SPARSITY = 0.08
 TARGETS = {"from_pretrained_s": "<= 5", "help_s": "<= 0.3", "five_routes_over_sum": "<= 1.5", "wheel_mb": "<= 15"}
-
-
-def seconds(call: Callable[[], Any], rounds: int) -> float:
-    """Median seconds of a call; the first one warms up."""
-    times = []
-    for _ in range(rounds + 1):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return median(times[1:])
 
 
 def show_help() -> None:
@@ -75,11 +62,10 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     files = write_routes(folder, source_of(folder / "base.pt"), SPARSITY, 2)
     pack = pack_routes(files, folder / "pack", base="inside", base_licence="MIT").path
     meter = LoadMeter(torch.get_num_threads())
-    with meter.region("opening"):
-        opening = seconds(lambda: Speech2Text.from_pretrained(pack, "0", device=args.device), args.rounds)
+    opening = seconds_of(lambda: Speech2Text.from_pretrained(pack, "0", device=args.device), args.rounds, meter)
     return {
         "from_pretrained_s": opening,
-        "help_s": seconds(show_help, args.rounds),
+        "help_s": seconds_of(show_help, args.rounds),
         "five_routes_over_sum": five_routes_over_sum(folder / "five"),
         "wheel_mb": wheel_bytes(folder / "wheel") / 1e6,
         "quiet": meter.quiet(),

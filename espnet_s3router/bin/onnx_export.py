@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from espnet_s3router.bin.recordings import spread
+from espnet_s3router.bin.recordings import read_wave, spread
 from espnet_s3router.errors import InputError
 
 ALLOWED_LOSS = 0.5
@@ -25,15 +25,6 @@ class Recordings:
     def waves(self) -> dict[str, Callable[[], Any]]:
         """Readers of the samples (samples,) at 16 kHz, as tensors."""
         return {key: partial(read_wave, path) for key, path in self.paths.items()}
-
-
-def read_wave(path: str) -> Any:
-    """Samples (samples,) at 16 kHz of a file, as a tensor."""
-    import torch
-
-    from espnet_s3router.data.audio import load_at
-
-    return torch.from_numpy(load_at(path, 16000))
 
 
 def recordings_of(audio: Sequence[str], folder: str | Path | None, count: int | None = None) -> Recordings:

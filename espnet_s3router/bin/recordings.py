@@ -66,13 +66,18 @@ def _fault(path: str, rate: int) -> str:
     return "" if header.frames else f"{path} holds no samples"
 
 
-def read_waves(wav_scp: str, count: int) -> list[Any]:
-    """Audio (samples,) at 16 kHz of at most ``count`` utterances of a table."""
+def read_wave(path: str) -> Any:
+    """Samples (samples,) at 16 kHz of a file, as a tensor."""
     import torch
 
     from espnet_s3router.data.audio import load_at
 
+    return torch.from_numpy(load_at(path, RATE))
+
+
+def read_waves(wav_scp: str, count: int) -> list[Any]:
+    """Audio (samples,) at 16 kHz of at most ``count`` utterances of a table."""
     problems: list[str] = []
     table = read_table(Path(wav_scp), problems)
     raise_problems(problems, wav_scp, "Expected the wav.scp of a formatted dataset: run stages 3 and 4.")
-    return [torch.from_numpy(load_at(table[key], RATE)) for key in spread(list(table), count)]
+    return [read_wave(table[key]) for key in spread(list(table), count)]

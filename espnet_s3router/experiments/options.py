@@ -335,10 +335,8 @@ class Options(DataOptions):
             f"stage {self.stage} (language models) is not part of these recipes: CTC is decoded without one. Use --stage 10"
         )
         require(not 6 <= self.stage <= 9, message)
-        message = (
-            f"--route_utterances is {self.route_utterances}, expected at least 1: routes and smaller models are checked"
-        )
-        require(self.route_utterances >= 1, f"{message} on them")
+        message = f"--route_utterances is {self.route_utterances}, expected at least 1"
+        require(self.route_utterances >= 1, f"{message}: routes and smaller models are checked on them")
         if self.prunes:
             self._check_pruning()
         if self.stop_stage == DEPLOY or self.packs:

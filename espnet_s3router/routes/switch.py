@@ -26,9 +26,6 @@ class Update:
         return self.compute(weight, **self.parts)
 
 
-"""A new tensor from the tensor of the base, for example with a low-rank update added."""
-
-
 CHUNK = 2**17
 """Entries of a tensor that one thread changes together. These 512 KiB stay in the cache of its core, which makes a switch
 about a quarter faster. Several threads gain more by sharing a whole tensor."""

@@ -32,9 +32,10 @@ def judge(router: Router, datasets: Mapping[str, str | Path]) -> list[Judged]:
     Raises InputError for a language without a route that ``auto`` can choose, and for a faulty directory, before any
     recording is read.
     """
+    left_out = router.left_out()
     for lang in datasets:
         router.bank.config(lang)
-        if lang in (left_out := router.left_out()):
+        if lang in left_out:
             raise InputError(f"route {lang} {left_out[lang]}, so auto never chooses it. Leave out its dataset")
     recordings = {lang: read_data_dir(folder, allow_empty_text=True).wav for lang, folder in datasets.items()}
     judged = []

@@ -32,17 +32,17 @@ FS = 16000
 LONGEST_S = 600  # seconds until a test gives a command up
 
 
-SHARED_FIXTURES = ("prepared_recipes", "deployed", "trained", "first_call", "speech", "slurm")
-"""Fixtures that take long to make. Tests that share one run in the same process of pytest-xdist."""
+SHARED_FIXTURES = {name: name for name in ("prepared_recipes", "deployed", "trained", "first_call", "slurm")}
+"""Fixtures that take long to make -> group of the tests that share one. A group runs in one process of pytest-xdist."""
+SHARED_FIXTURES["speech"] = "first_call"  # which it asks for itself
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            for name in SHARED_FIXTURES:
+            for name, group in SHARED_FIXTURES.items():
                 if name in item.fixturenames:
-                    group = "first_call" if name == "speech" else name  # which that fixture asks for itself
                     item.add_marker(pytest.mark.xdist_group(f"recipes: {group}"))
                     break
 
@@ -278,8 +278,12 @@ def speech(request):
         recipes, _ = request.getfixturevalue("first_call")
     except pytest.skip.Exception:
         return []
-    folder = Path(recipes.env.get("ASTERISK", recipes.root / "egs2/s3router/asterisk/asr1/downloads/asterisk"))
-    return [wave.numpy() for wave in recorded_speech(4, folder)]
+    return [wave.numpy() for wave in recorded_speech(4, recordings_of(recipes))]
+
+
+def recordings_of(recipes):
+    """The folder of the recordings that asterisk/asr1 takes."""
+    return Path(recipes.env.get("ASTERISK", recipes.root / "egs2/s3router/asterisk/asr1/downloads/asterisk"))
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """The main recipe on recorded speech with two updates per run: ``run.sh`` as a user calls it, twice."""
 
 import csv
-from pathlib import Path
 
 import pytest
 from structures import in_kind
@@ -9,7 +8,7 @@ from toy_audio import recorded_speech
 
 from espnet_s3router.deploy.shrink import shrink
 from tests.deploy.test_shrink import STYLES, TOLERANCE, difference, gated, states
-from tests.recipes.conftest import MAIN_JOB
+from tests.recipes.conftest import MAIN_JOB, recordings_of
 
 RUNS = {"head_only": "asr_head_only_seed0", "routing": "asr_routing_s0.1_seed0"}
 SETS = ("train_10min_en", "dev_en", "test_en")
@@ -71,7 +70,7 @@ def test_nothing_of_dev_or_test_is_trained_on(first_call):
 def test_smaller_models_on_recorded_speech(first_call, toy_upstreams, kind):
     """They give the outputs of the gated ones, in every family."""
     recipes, _ = first_call
-    waves = recorded_speech(folder=Path(recipes.env.get("ASTERISK", recipes.here / "downloads/asterisk")))
+    waves = recorded_speech(folder=recordings_of(recipes))
     assert len(waves) == 2 and len(waves[0]) != len(waves[1]) and all(float(wave.abs().max()) > 0.1 for wave in waves)
     for name in STYLES:
         attached, _ = gated(toy_upstreams[name], name)

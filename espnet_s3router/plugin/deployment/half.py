@@ -36,8 +36,10 @@ def round_where_text_stays(model: Any, tensors: Mapping[str, Tensor], waves: Seq
     if stays(list(tensors)):
         return list(tensors)
     parts = [list(names) for _, names in groupby(sorted(tensors, key=part_name), part_name)]
+    if len(parts) == 1:
+        return []
     parts.sort(key=lambda names: -sum(tensors[name].numel() for name in names))
-    return [name for names in parts if len(parts) > 1 and stays(names) for name in names]
+    return [name for names in parts if stays(names) for name in names]
 
 
 def part_name(name: str) -> str:

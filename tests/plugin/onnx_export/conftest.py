@@ -10,7 +10,7 @@ import pytest
 
 def waves_of(folder):
     """Readers of the audio of a data directory by utterance."""
-    from espnet_s3router.bin.onnx_export import read_wave
+    from espnet_s3router.bin.recordings import read_wave
 
     lines = (Path(folder) / "wav.scp").read_text("utf-8").splitlines()
     return {key: partial(read_wave, path) for key, path in (line.split() for line in lines)}
